@@ -1,0 +1,102 @@
+"""Grids and transforms: everything here takes tensors and touches no file."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+IMAGE_AXES = (-2, -1)
+
+
+def fft2c(image: Tensor) -> Tensor:
+    """Image to k-space: centred, orthonormal 2-D FFT of the last two axes.
+
+    Args:
+        image: complex or real (..., y, x).
+
+    Returns:
+        complex (..., ky, kx), zero frequency at [ny // 2, nx // 2]; the sum of
+        squares is that of the image.
+    """
+    shifted = torch.fft.ifftshift(image, dim=IMAGE_AXES)
+    return torch.fft.fftshift(torch.fft.fft2(shifted, norm="ortho"), dim=IMAGE_AXES)
+
+
+def ifft2c(kspace: Tensor) -> Tensor:
+    """K-space (..., ky, kx) to image (..., y, x): the inverse of :func:`fft2c`."""
+    shifted = torch.fft.ifftshift(kspace, dim=IMAGE_AXES)
+    return torch.fft.fftshift(torch.fft.ifft2(shifted, norm="ortho"), dim=IMAGE_AXES)
+
+
+def crop_or_pad(array: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Centre the last two axes on a grid of another size, zeros outside.
+
+    Index n // 2 of the old grid lands on index n' // 2 of the new one, so that
+    the centre of k-space (and of the image) stays the centre at odd and even
+    sizes alike.
+
+    Args:
+        array: any dtype, (..., y, x).
+        shape: (ny, nx) wanted, each >= 1.
+
+    Returns:
+        (..., ny, nx), a new tensor.
+    """
+    if min(shape) < 1:
+        raise ValueError(f"a grid of {shape[0]}x{shape[1]} was asked for; both must be >= 1")
+    result = array.new_zeros((*array.shape[:-2], *shape))
+    source, target = [], []
+    for old, new in zip(array.shape[-2:], shape, strict=True):
+        shift = new // 2 - old // 2  # where old index 0 lands
+        source.append(slice(max(0, -shift), min(old, new - shift)))
+        target.append(slice(max(0, shift), min(new, old + shift)))
+    result[..., target[0], target[1]] = array[..., source[0], source[1]]
+    return result
+
+
+def resample(image: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Resample a complex image by cropping or zero-padding its k-space.
+
+    The field of view stays, the pixel size changes and intensities stay. This
+    is how phase changes resolution: wrapped phase itself must never be
+    interpolated.
+
+    Args:
+        image: complex (..., y, x).
+        shape: (ny, nx) wanted.
+    """
+    old = image.shape[-2] * image.shape[-1]
+    scale = (shape[0] * shape[1] / old) ** 0.5  # orthonormal FFTs of two sizes
+    return ifft2c(crop_or_pad(fft2c(image), shape)) * scale
+
+
+def rss(coil_images: Tensor) -> Tensor:
+    """Root sum of squares over the coil axis: (..., coil, y, x) to (..., y, x)."""
+    return coil_images.abs().square().sum(-3).sqrt()
+
+
+def wrap(phase: Tensor) -> Tensor:
+    """Phase in radians, brought into (-pi, pi]."""
+    turn = 2 * torch.pi
+    return phase - turn * torch.ceil((phase - torch.pi) / turn)
+
+
+def require_same_grid(**named: Tensor) -> None:
+    """Raise ValueError unless all the arrays end in the same (y, x)."""
+    grids = {name: tuple(array.shape[-2:]) for name, array in named.items()}
+    if len(set(grids.values())) > 1:
+        found = ", ".join(f"{name} {y}x{x}" for name, (y, x) in grids.items())
+        raise ValueError(
+            f"grids differ (y x x): {found}. Bring them to one grid first: "
+            "arrays.crop_or_pad for the field of view, arrays.resample for the pixel size."
+        )
+
+
+def require_finite(name: str, array: Tensor) -> None:
+    """Raise ValueError when an array holds NaN or Inf."""
+    bad = int((~torch.isfinite(torch.view_as_real(array) if array.is_complex() else array)).sum())
+    if bad:
+        raise ValueError(
+            f"{name} holds {bad} NaN or Inf of {array.numel()} values; expected finite numbers. "
+            "Export the file again, or leave it out."
+        )

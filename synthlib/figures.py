@@ -1,0 +1,310 @@
+"""Arrays in, a matplotlib Figure out. Nothing here reads or writes a file.
+
+One look for all: magnitude grey from 0, phase in the cyclic twilight colours
+from -pi to pi, errors on the circle in twilight_shifted (0 is white), colour
+bars with units. Figures are made without pyplot, so that no state is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from synthlib import arrays, metrics
+from synthlib.records import PhasePair
+
+PHASE: dict[str, Any] = {"cmap": "twilight", "vmin": -np.pi, "vmax": np.pi}
+CIRCLE_ERROR: dict[str, Any] = {"cmap": "twilight_shifted", "vmin": -np.pi, "vmax": np.pi}
+PI_TICKS = ([-np.pi, 0, np.pi], ["$-\\pi$", "0", "$\\pi$"])
+
+
+def _show(axes: Axes, image: Tensor, title: str = "", **how: Any) -> Any:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if title:
+        axes.set_title(title, fontsize=9)
+    return axes.imshow(image.numpy(force=True), interpolation="nearest", **how)
+
+
+def _grey(image: Tensor) -> dict[str, Any]:
+    """Grey from 0 to the 99.5th percentile, so that one bright pixel does not darken a head."""
+    return {"cmap": "gray", "vmin": 0, "vmax": float(torch.quantile(image.flatten(), 0.995))}
+
+
+def _phase_bar(figure: Figure, image: Any, axes: Any, label: str) -> None:
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, label=label)
+    bar.set_ticks(PI_TICKS[0], labels=PI_TICKS[1])
+
+
+def _grid(rows: int, columns: int, *, panel: float, aspect: float) -> tuple[Figure, np.ndarray]:
+    """Rows x columns of panels for images of aspect y / x, room for a colour bar on the right."""
+    figure = Figure(
+        figsize=(panel * columns + 1.0, panel * aspect * rows + 0.5), layout="constrained"
+    )
+    axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, axes
+
+
+def _row_label(axes: Axes, text: str) -> None:
+    axes.set_ylabel(text, fontsize=9)
+
+
+def _aspect(image: Tensor) -> float:
+    return image.shape[-2] / image.shape[-1]
+
+
+def phase_samples(
+    pairs: Sequence[PhasePair],
+    phases: Sequence[Tensor],
+    *,
+    title: str = "",
+    synthetic_name: str = "Synthetic phase",
+) -> Figure:
+    """A row a slice: magnitude, measured phase, synthetic phase, their difference on the circle.
+
+    The difference is shown inside the object and after the constant phase that
+    fits best was taken off: a constant says nothing about the object.
+    """
+    figure, axes = _grid(len(pairs), 4, panel=2.0, aspect=_aspect(pairs[0].magnitude))
+    names = ["Magnitude", "Measured phase", synthetic_name, "Difference in the object"]
+    for row, (pair, phase) in enumerate(zip(pairs, phases, strict=True)):
+        weight = pair.magnitude * pair.support
+        aligned = metrics.align_constant(phase, pair.phase, weight)
+        error = metrics.phase_error(aligned, pair.phase)
+        titles = names if row == 0 else [""] * 4
+        _show(axes[row, 0], pair.magnitude, titles[0], **_grey(pair.magnitude))
+        _show(axes[row, 1], pair.phase, titles[1], **PHASE)
+        image = _show(axes[row, 2], phase, titles[2], **PHASE)
+        masked = torch.where(pair.support, error, torch.nan)
+        difference = _show(axes[row, 3], masked, titles[3], **CIRCLE_ERROR)
+        _row_label(axes[row, 0], pair.contrast)
+    _phase_bar(figure, image, axes[:, :3], "phase (rad)")
+    _phase_bar(figure, difference, axes[:, 3:], "difference (rad)")
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def phase_gallery(pair: PhasePair, phases: Mapping[str, Tensor], measured: str = "") -> Figure:
+    """One slice with every source's phase above its difference from the measured one.
+
+    Args:
+        pair: the slice; its magnitude stands in the first column.
+        phases: label to phase (y, x), in the order shown.
+        measured: the label of the measured phase, whose difference is not shown.
+    """
+    figure, axes = _grid(2, len(phases) + 1, panel=1.55, aspect=_aspect(pair.magnitude))
+    _show(axes[0, 0], pair.magnitude, "Magnitude", **_grey(pair.magnitude))
+    _show(axes[1, 0], pair.support.float(), "Object", cmap="gray", vmin=0, vmax=1)
+    weight = pair.magnitude * pair.support
+    for column, (name, phase) in enumerate(phases.items(), start=1):
+        image = _show(axes[0, column], phase, name, **PHASE)
+        error = metrics.phase_error(metrics.align_constant(phase, pair.phase, weight), pair.phase)
+        if name == measured:
+            axes[1, column].axis("off")
+            continue
+        masked = torch.where(pair.support, error, torch.nan)
+        mean = metrics.mean_abs_phase_error(phase, pair.phase, weight)
+        difference = _show(axes[1, column], masked, f"mean {mean:.2f} rad", **CIRCLE_ERROR)
+    _phase_bar(figure, image, axes[0, :], "phase (rad)")
+    _phase_bar(figure, difference, axes[1, :], "difference (rad)")
+    return figure
+
+
+def data_overview(pairs: Sequence[PhasePair], kspaces: Sequence[Tensor]) -> Figure:
+    """A column a scan: magnitude, phase, log k-space of its first coil, with what it is.
+
+    Args:
+        pairs: one slice of each scan.
+        kspaces: complex (ky, kx) of one coil of the same slices, as stored.
+    """
+    figure, axes = _grid(3, len(pairs), panel=1.9, aspect=_aspect(pairs[0].magnitude))
+    for column, (pair, kspace) in enumerate(zip(pairs, kspaces, strict=True)):
+        title = f"{pair.patient_id}\n{pair.contrast}, slice {pair.slice_index}"
+        _show(axes[0, column], pair.magnitude, title, **_grey(pair.magnitude))
+        image = _show(axes[1, column], pair.phase, **PHASE)
+        decibel = 20 * torch.log10(kspace.abs() / kspace.abs().max() + 1e-6)
+        power = _show(axes[2, column], decibel, cmap="magma", vmin=-90, vmax=0, aspect="auto")
+    for row, name in enumerate(["Magnitude", "Phase", "k-space, coil 0"]):
+        _row_label(axes[row, 0], name)
+    _phase_bar(figure, image, axes[1, :], "phase (rad)")
+    figure.colorbar(power, ax=axes[2, :], shrink=0.8, aspect=25, label="dB of maximum")
+    return figure
+
+
+def coil_maps(maps: Tensor, eigenvalues: Tensor, support: Tensor, crop: float) -> Figure:
+    """Every coil's map, magnitude above phase, and the eigenvalue with the support's outline.
+
+    Args:
+        maps: complex (coil, y, x).
+        eigenvalues: (y, x).
+        support: bool (y, x).
+        crop: the eigenvalue at the support's edge.
+    """
+    per_row = min(8, len(maps))
+    bands = -(-len(maps) // per_row)
+    figure = Figure(
+        figsize=(1.25 * per_row + 3.4, 2.5 * _aspect(maps) * bands + 0.6), layout="constrained"
+    )
+    halves = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.25 * per_row + 0.9, 2.5])
+    left, right = halves[0]
+    axes = left.subplots(2 * bands, per_row, squeeze=False)
+    for panel in axes.flat:
+        panel.axis("off")
+    for number, coil_map in enumerate(maps):
+        row, column = 2 * (number // per_row), number % per_row
+        size = _show(
+            axes[row, column], coil_map.abs(), f"coil {number}", cmap="viridis", vmin=0, vmax=1
+        )
+        angle = _show(axes[row + 1, column], coil_map.angle(), **PHASE)
+    left.colorbar(size, ax=axes[0::2].ravel().tolist(), shrink=0.8, aspect=25, label="|S|")
+    bar = left.colorbar(angle, ax=axes[1::2].ravel().tolist(), shrink=0.8, aspect=25)
+    bar.set_ticks(PI_TICKS[0], labels=PI_TICKS[1])
+    bar.set_label("phase of S (rad)")
+    panel = right.subplots()
+    image = _show(panel, eigenvalues, "Largest eigenvalue", cmap="viridis", vmin=0, vmax=1)
+    panel.contour(support.numpy(force=True), levels=[0.5], colors="white", linewidths=0.8)
+    right.colorbar(image, ax=panel, orientation="horizontal", shrink=0.9, label="eigenvalue")
+    panel.set_xlabel(f"white: support, eigenvalue > {crop:g}", fontsize=8)
+    return figure
+
+
+def combination(coil_images: Tensor, combined: Tensor, maps: Tensor, support: Tensor) -> Figure:
+    """One slice combined with its maps: magnitude, phase, and what the maps do not explain."""
+    rss = arrays.rss(coil_images)
+    residual = arrays.rss(coil_images - combined[None] * maps)
+    figure, axes = _grid(1, 4, panel=2.3, aspect=_aspect(rss))
+    _show(axes[0, 0], rss, "Root sum of squares", **_grey(rss))
+    _show(axes[0, 1], combined.abs(), "Combined with maps", **_grey(rss))
+    image = _show(axes[0, 2], torch.where(support, combined.angle(), torch.nan), "Phase", **PHASE)
+    share = residual / rss.clamp(min=1e-12)
+    masked = torch.where(support, share, torch.nan)
+    left_over = _show(axes[0, 3], masked, "Not explained", cmap="magma", vmin=0, vmax=0.5)
+    _phase_bar(figure, image, axes[0, 2], "phase (rad)")
+    figure.colorbar(left_over, ax=axes[0, 3], shrink=0.8, aspect=25, label="share of signal")
+    return figure
+
+
+def losses(rows_by_name: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+    """Losses and the samples' phase error over the epochs, a line for every generator."""
+    figure = Figure(figsize=(9, 2.6), layout="constrained")
+    panels = figure.subplots(1, 4)
+    columns = ["d_loss", "g_gan_loss", "g_l1_loss", "sample_phase_error_rad"]
+    titles = ["Discriminator loss", "Generator, adversarial", "Generator, L1", "Phase error (rad)"]
+    for panel, column, title in zip(panels, columns, titles, strict=True):
+        for name, rows in rows_by_name.items():
+            panel.plot([r["epoch"] for r in rows], [r[column] for r in rows], ".-", label=name)
+        panel.set_title(title, fontsize=9)
+        panel.set_xlabel("epoch", fontsize=8)
+        panel.tick_params(labelsize=8)
+        panel.grid(alpha=0.3)
+    panels[0].legend(fontsize=8)
+    return figure
+
+
+def reconstructions(examples: Mapping[int, Mapping[str, Mapping[str, Tensor]]]) -> Figure:
+    """The paper's Figures 3 and 4: one test slice by several networks, at several R.
+
+    Args:
+        examples: R to label to {"target", "zero_filled", "image"} of (y, x).
+    """
+    first = next(iter(next(iter(examples.values())).values()))
+    target = first["target"]
+    names = list(next(iter(examples.values())))
+    figure, axes = _grid(2 * len(examples), len(names) + 2, panel=1.7, aspect=_aspect(target))
+    grey = _grey(target)
+    top = 0.2 * grey["vmax"]
+    for band, (acceleration, by_name) in enumerate(examples.items()):
+        images = {"Target": target, "Zero-filled": next(iter(by_name.values()))["zero_filled"]}
+        images |= {f"Trained on:\n{name}": found["image"] for name, found in by_name.items()}
+        for column, (name, image) in enumerate(images.items()):
+            _show(axes[2 * band, column], image, name if band == 0 else "", **grey)
+            error = axes[2 * band + 1, column]
+            if column == 0:
+                error.axis("off")
+                continue
+            shown = _show(error, (image - target).abs(), cmap="inferno", vmin=0, vmax=top)
+            nmse = float((image - target).square().sum() / target.square().sum())
+            error.set_xlabel(f"NMSE {nmse:.3f}", fontsize=8)
+        _row_label(axes[2 * band, 0], f"R = {acceleration}")
+        _row_label(axes[2 * band + 1, 1], "|error|")
+    figure.colorbar(
+        shown, ax=axes[1::2].ravel().tolist(), shrink=0.6, aspect=25, label="|error| (image units)"
+    )
+    return figure
+
+
+def benchmark_curves(
+    rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], emphasis: Sequence[str]
+) -> Figure:
+    """The paper's Figure 5: PSNR, NMSE and SSIM over R, a row of panels for every coil count.
+
+    Lines are means over the test volumes and seeds; bars span the seeds' means.
+
+    Args:
+        rows: one per network and test volume, as recon.benchmark.run gives them.
+        labels: source to name, in the order of the legend.
+        emphasis: sources drawn thick.
+    """
+    coil_counts = sorted({row["n_coils"] for row in rows})
+    figure = Figure(figsize=(10.5, 2.9 * len(coil_counts) + 0.4), layout="constrained")
+    panels = figure.subplots(len(coil_counts), 3, squeeze=False)
+    accelerations = sorted({row["acceleration"] for row in rows})
+    for band, n_coils in enumerate(coil_counts):
+        for panel, metric in zip(panels[band], metrics.NAMES, strict=True):
+            for number, (source, name) in enumerate(labels.items()):
+                means, low, high = _over_seeds(rows, n_coils, source, accelerations, metric)
+                thick = source in emphasis
+                panel.errorbar(
+                    np.asarray(accelerations) + 0.05 * (number - len(labels) / 2),
+                    means,
+                    yerr=[means - low, high - means],
+                    marker="o",
+                    markersize=4,
+                    linewidth=2.2 if thick else 1.1,
+                    linestyle="-" if thick else "--",
+                    color=f"C{number % 10}" if number < 10 else "black",
+                    capsize=2,
+                    label=name,
+                )
+            unit = f" ({metrics.UNITS[metric]})" if metrics.UNITS[metric] else ""
+            panel.set_title(f"{metric}, {n_coils} coils", fontsize=9)
+            panel.set_ylabel(f"{metric}{unit}", fontsize=8)
+            panel.set_xlabel("acceleration R", fontsize=8)
+            panel.set_xticks(accelerations)
+            panel.tick_params(labelsize=8)
+            panel.grid(alpha=0.3)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right center", fontsize=8, title="trained on")
+    return figure
+
+
+def _over_seeds(
+    rows: Sequence[Mapping[str, Any]],
+    n_coils: int,
+    source: str,
+    accelerations: Sequence[int],
+    metric: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over seeds of the volumes' mean, and its lowest and highest seed, for each R."""
+    found = []
+    for acceleration in accelerations:
+        by_seed: dict[int, list[float]] = {}
+        for row in rows:
+            if (row["n_coils"], row["source"], row["acceleration"]) == (
+                n_coils,
+                source,
+                acceleration,
+            ):
+                by_seed.setdefault(row["seed"], []).append(row[metric])
+        means = [float(np.mean(values)) for values in by_seed.values()] or [float("nan")]
+        found.append((float(np.mean(means)), min(means), max(means)))
+    mean, low, high = np.asarray(found).T
+    return mean, low, high

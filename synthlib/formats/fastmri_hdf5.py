@@ -1,0 +1,378 @@
+"""The fastMRI HDF5 layout: the only door to h5py for raw data.
+
+kspace [slice, coil, ky, kx] complex64 (single-coil files: [slice, ky, kx]),
+centred orthonormal FFT; reconstruction_rss or reconstruction_esc; the ISMRMRD
+XML header; attributes acquisition, max, norm, patient_id.
+Source: Zbontar et al., arXiv:1811.08839.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from synthlib import arrays, runs
+from synthlib.records import RawVolume, Slices
+
+MAGNITUDES = ("reconstruction_rss", "reconstruction_esc")  # multi-coil, single-coil
+XML = {"h": "http://www.ismrm.org/ISMRMRD"}
+UNKNOWN_MM = (float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
+class FileSlices:
+    """One data set of a file, read slice by slice; the file is closed in between."""
+
+    path: str
+    dataset: str
+    shape: tuple[int, ...]
+
+    def __getitem__(self, index: int) -> Tensor:
+        name = Path(self.path).name
+        if not 0 <= index < self.shape[0]:
+            raise IndexError(f"{name} has slices 0 to {self.shape[0] - 1}, {index} was asked for")
+        try:
+            with h5py.File(self.path, "r") as file:
+                values = file[self.dataset][index]
+        except OSError as error:
+            raise _broken(name, f"slice {index} of {self.dataset} cannot be read") from error
+        kind = np.complex64 if values.dtype.kind == "c" else np.float32
+        # a single-coil slice gains its coil axis here
+        return torch.from_numpy(values.astype(kind, copy=False)).reshape(self.shape[1:])
+
+
+@dataclass(frozen=True)
+class _Geometry:
+    recon_shape: tuple[int, int] | None = None
+    acquired: tuple[int, int] | None = None
+    spacing_mm: tuple[float, float] = UNKNOWN_MM
+
+
+def read_raw(path: str | Path) -> RawVolume:
+    """Open one file; its k-space is read slice by slice when asked for.
+
+    Args:
+        path: a multi-coil or single-coil fastMRI file.
+
+    Returns:
+        RawVolume; a single-coil file has n_coils 1. `acquired` leaves out the
+        zero-padded columns of kx.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not HDF5, truncated, without kspace, of the wrong rank or
+            type, NaN or all zero in the middle slice, or undersampled.
+
+    Warns:
+        UserWarning: columns of kx are zero-padding.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file; expected a fastMRI HDF5 file (.h5)")
+    try:
+        with h5py.File(path, "r") as file:
+            layout = _layout(path.name, file)
+            middle = file["kspace"][layout[0] // 2]
+            header = _text(file["ismrmrd_header"][()]) if "ismrmrd_header" in file else ""
+            attributes = {name: _plain(value) for name, value in file.attrs.items()}
+            magnitudes = {n: tuple(map(int, file[n].shape)) for n in MAGNITUDES if n in file}
+    except OSError as error:
+        raise _broken(path.name, "it is truncated, or not HDF5 at all") from error
+
+    geometry = _geometry(path.name, header)
+    rss: Slices | None = None
+    recon_shape = geometry.recon_shape or (layout[-2], layout[-1])
+    for name, shape in magnitudes.items():
+        rss = FileSlices(str(path), name, shape)
+        recon_shape = (shape[-2], shape[-1])  # the image itself knows its size best
+    return RawVolume(
+        name=path.stem,
+        patient_id=str(attributes.get("patient_id", path.stem)),
+        contrast=str(attributes.get("acquisition", "unknown")),
+        kspace=FileSlices(str(path), "kspace", layout),
+        recon_shape=recon_shape,
+        acquired=_acquired(path.name, middle, geometry),
+        spacing_mm=geometry.spacing_mm,
+        rss=rss,
+        header=header,
+        attributes=attributes,
+        source=str(path),
+    )
+
+
+def find_raw(
+    folder: str | Path,
+    *,
+    contrasts: Iterable[str] = (),
+    n_coils: int | None = None,
+    skip_broken: bool = False,
+) -> list[RawVolume]:
+    """Open every .h5 file below a folder, sorted by name.
+
+    Args:
+        folder: searched with its subfolders (multicoil_train, multicoil_val ...).
+        contrasts: keep these acquisition labels, for example ("AXT1", "AXT2"); none: all.
+        n_coils: keep this number of coils; None: all, as long as they agree.
+        skip_broken: warn about files that cannot be used instead of stopping.
+
+    Raises:
+        FileNotFoundError: no such folder, or no file in it that fits.
+        ValueError: broken files (all are named), files of one name, or coil
+            counts that differ where none was chosen.
+    """
+    folder = Path(folder)
+    paths = sorted(folder.rglob("*.h5")) if folder.is_dir() else []
+    if not paths:
+        what = "has no .h5 file" if folder.is_dir() else "is not a folder"
+        raise FileNotFoundError(
+            f"{folder} {what}; expected a folder of fastMRI HDF5 files. "
+            'Check the path, or use data = "simulated" for the embedded scanner.'
+        )
+    volumes, broken, padded = [], [], []
+    for path in paths:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                volumes.append(read_raw(path))
+            except ValueError as error:
+                broken.append(str(error))
+        padded += [str(warning.message) for warning in caught]
+    if broken:
+        text = f"{len(broken)} of {len(paths)} files cannot be used:\n  " + "\n  ".join(broken)
+        if not skip_broken:
+            raise ValueError(f"{text}\nMove them away, or set skip_broken to leave them out.")
+        warnings.warn(text, stacklevel=2)
+    if padded:
+        more = f" (and {len(padded) - 1} more files like it)" if len(padded) > 1 else ""
+        warnings.warn(padded[0] + more, stacklevel=2)
+    return _choose(volumes, folder.name, tuple(contrasts), n_coils)
+
+
+def _choose(
+    volumes: list[RawVolume], folder: str, contrasts: tuple[str, ...], n_coils: int | None
+) -> list[RawVolume]:
+    there = Counter((volume.contrast, volume.n_coils) for volume in volumes)
+    kept = [
+        volume
+        for volume in volumes
+        if (not contrasts or volume.contrast in contrasts) and n_coils in (None, volume.n_coils)
+    ]
+    listing = ", ".join(
+        f"{n} x {label} {coils} coils" for (label, coils), n in sorted(there.items())
+    )
+    if not kept:
+        wanted = f"contrasts {list(contrasts) or 'any'} with {n_coils or 'any number of'} coils"
+        raise FileNotFoundError(
+            f"no file in {folder} has {wanted}; there are: {listing or 'none'}. "
+            "Choose contrasts and coil counts that are there."
+        )
+    if len({volume.n_coils for volume in kept}) > 1:
+        raise ValueError(
+            f"files in {folder} mix coil counts: {listing}. One network is trained for one count: "
+            "choose it with n_coils (coil_counts in a params file)."
+        )
+    twice = [name for name, n in Counter(volume.name for volume in kept).items() if n > 1]
+    if twice:
+        raise ValueError(
+            f"{len(twice)} file names in {folder} occur twice, for example {twice[0]}.h5; "
+            "names must be unique because results are filed under them. Rename one of each."
+        )
+    return kept
+
+
+def write_raw(
+    path: str | Path,
+    kspace: Tensor,
+    *,
+    contrast: str,
+    patient_id: str,
+    recon_shape: tuple[int, int],
+    spacing_mm: tuple[float, float] = UNKNOWN_MM,
+    field_t: float = 3.0,
+    thickness_mm: float = 5.0,
+    record: Mapping[str, object] | None = None,
+    attributes: Mapping[str, object] | None = None,
+    extra: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write one volume so that stock fastMRI loaders open it, in one atomic step.
+
+    Args:
+        path: file to make, ending in .h5.
+        kspace: complex64 (slice, coil, ky, kx), fully sampled.
+        contrast: acquisition label, for example "AXT2".
+        patient_id: pseudonym of who was scanned; splits go by it.
+        recon_shape: (ny, nx) of reconstruction_rss; ky beyond it is readout oversampling.
+        spacing_mm: (y, x) pixel size of the reconstruction.
+        field_t, thickness_mm: for the header.
+        record: what the file was made from, kept as attribute "record" (JSON).
+        attributes: further file attributes.
+        extra: further data sets, for example {"truth/phase": tensor}; loaders pass them by.
+
+    Raises:
+        ValueError: wrong rank, or NaN, Inf or all zero in k-space.
+    """
+    if kspace.ndim != 4 or not kspace.is_complex():
+        raise ValueError(
+            f"k-space of shape {tuple(kspace.shape)}, {kspace.dtype}; "
+            "expected complex [slice, coil, ky, kx]"
+        )
+    arrays.require_finite("k-space to write", kspace)
+    images = arrays.ifft2c(kspace)
+    rss = arrays.rss(arrays.crop_or_pad(images, recon_shape))
+    if not bool(rss.max() > 0):
+        raise ValueError("k-space to write is all zero; expected signal")
+    with runs.atomic_path(path) as scratch, h5py.File(scratch, "w") as file:
+        file["kspace"] = kspace.to(torch.complex64).numpy(force=True)
+        file["reconstruction_rss"] = rss.to(torch.float32).numpy(force=True)
+        file["ismrmrd_header"] = _header(
+            tuple(kspace.shape), recon_shape, spacing_mm, thickness_mm, field_t
+        ).encode()
+        for name, array in (extra or {}).items():
+            file.create_dataset(name, data=array.numpy(force=True), compression="gzip")
+        file.attrs["acquisition"] = contrast
+        file.attrs["patient_id"] = patient_id
+        file.attrs["max"] = float(rss.max())
+        file.attrs["norm"] = float(rss.square().sum().sqrt())
+        for name, value in (attributes or {}).items():
+            file.attrs[name] = value
+        file.attrs["record"] = json.dumps(record or {}, sort_keys=True, default=str)
+
+
+def _layout(name: str, file: h5py.File) -> tuple[int, int, int, int]:
+    if "kspace" not in file:
+        raise _broken(name, f"it has no 'kspace'; it holds {sorted(file) or 'nothing'}")
+    stored = file["kspace"]
+    shape = tuple(int(n) for n in stored.shape)
+    if len(shape) not in (3, 4) or 0 in shape:
+        raise _broken(name, f"kspace has shape {shape}")
+    if stored.dtype.kind != "c":
+        raise _broken(name, f"kspace holds {stored.dtype} numbers")
+    if len(shape) == 3:
+        return shape[0], 1, shape[1], shape[2]
+    return shape[0], shape[1], shape[2], shape[3]
+
+
+def _acquired(name: str, middle: np.ndarray, geometry: _Geometry) -> tuple[int, int]:
+    """Measured columns of kx, from the middle slice and the header."""
+    arrays.require_finite(f"{name}: k-space of the middle slice", torch.from_numpy(middle))
+    n_columns = middle.shape[-1]
+    filled = np.flatnonzero(np.abs(middle).reshape(-1, n_columns).max(0))
+    if filled.size == 0:
+        raise _broken(name, "k-space of the middle slice is all zero")
+    first, end = int(filled[0]), int(filled[-1]) + 1
+    if filled.size < end - first:
+        raise ValueError(
+            f"{name}: {end - first - filled.size} of {end - first} columns between the first and "
+            "the last measured one are zero: the scan is undersampled. Training, maps and tests "
+            "need fully sampled scans (fastMRI's *_train and *_val folders); leave it out."
+        )
+    if (first, end) != (0, n_columns):
+        told = "as its header says" if geometry.acquired == (first, end) else "unlike its header"
+        warnings.warn(
+            f"{name}: {n_columns - (end - first)} of {n_columns} columns of kx are zero-padding, "
+            f"{told}; measured are {first} to {end - 1}. Masks thin the measured columns only; "
+            "leave the file out if the padding was added after the scan.",
+            stacklevel=3,
+        )
+    return first, end
+
+
+def _geometry(name: str, header: str) -> _Geometry:
+    if not header:
+        return _Geometry()
+    try:
+        root = ElementTree.fromstring(header)
+    except ElementTree.ParseError as error:
+        raise _broken(name, f"its ismrmrd_header is not XML ({error})") from error
+    number = _Numbers(root)
+    rows, columns = number("reconSpace/matrixSize/x"), number("reconSpace/matrixSize/y")
+    fov = number("reconSpace/fieldOfView_mm/x"), number("reconSpace/fieldOfView_mm/y")
+    encoded = number("encodedSpace/matrixSize/y")
+    limits = [number(f"encodingLimits/kspace_encoding_step_1/{n}") for n in ("center", "maximum")]
+    if not rows or not columns:
+        return _Geometry()
+    spacing = (fov[0] / rows, fov[1] / columns) if fov[0] and fov[1] else UNKNOWN_MM
+    acquired = None
+    if encoded and limits[0] is not None and limits[1] is not None:
+        left = int(encoded) // 2 - int(limits[0])
+        acquired = (left, left + int(limits[1]) + 1)
+    return _Geometry((int(rows), int(columns)), acquired, spacing)
+
+
+class _Numbers:
+    """Numbers of a header by their path below <encoding>; None where there is none."""
+
+    def __init__(self, root: ElementTree.Element) -> None:
+        self.root = root
+
+    def __call__(self, path: str) -> float | None:
+        tags = "/".join(f"h:{tag}" for tag in ["encoding", *path.split("/")])
+        text = self.root.findtext(tags, namespaces=XML)
+        try:
+            return float(text) if text else None
+        except ValueError:
+            return None
+
+
+def _header(
+    shape: tuple[int, ...],
+    recon_shape: tuple[int, int],
+    spacing_mm: tuple[float, float],
+    thickness_mm: float,
+    field_t: float,
+) -> str:
+    _, n_coils, rows, columns = shape
+    spacing = [mm if mm == mm else 1.0 for mm in spacing_mm]  # unknown (nan): 1 mm
+    oversampled = rows / recon_shape[0]
+    recon_fov = [n * mm for n, mm in zip(recon_shape, spacing, strict=True)]
+    encoded_fov = [recon_fov[0] * oversampled, columns * spacing[1]]
+
+    def space(tag: str, size: Iterable[int], fov: Iterable[float]) -> str:
+        (x, y), (fov_x, fov_y) = size, fov
+        return (
+            f"<{tag}><matrixSize><x>{x}</x><y>{y}</y><z>1</z></matrixSize><fieldOfView_mm>"
+            f"<x>{fov_x:.4f}</x><y>{fov_y:.4f}</y><z>{thickness_mm:g}</z></fieldOfView_mm></{tag}>"
+        )
+
+    return (
+        f'<?xml version="1.0" encoding="utf-8"?>\n<ismrmrdHeader xmlns="{XML["h"]}">'
+        f"<acquisitionSystemInformation><systemFieldStrength_T>{field_t:g}"
+        f"</systemFieldStrength_T><receiverChannels>{n_coils}</receiverChannels>"
+        "</acquisitionSystemInformation><experimentalConditions><H1resonanceFrequency_Hz>"
+        f"{round(42.577478518e6 * field_t)}</H1resonanceFrequency_Hz></experimentalConditions>"
+        f"<encoding>{space('encodedSpace', (rows, columns), encoded_fov)}"
+        f"{space('reconSpace', recon_shape, recon_fov)}"
+        "<encodingLimits><kspace_encoding_step_1><minimum>0</minimum>"
+        f"<maximum>{columns - 1}</maximum><center>{columns // 2}</center>"
+        "</kspace_encoding_step_1></encodingLimits><trajectory>cartesian</trajectory>"
+        "</encoding></ismrmrdHeader>"
+    )
+
+
+def _broken(name: str, found: str) -> ValueError:
+    return ValueError(
+        f"{name}: {found}. Expected a fastMRI file: HDF5 with complex 'kspace' "
+        "[slice, coil, ky, kx] that holds signal. Download or export it again, or leave it out."
+    )
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _plain(value: Any) -> object:
+    """An HDF5 attribute as a plain Python value."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,101 @@
+"""How good an image is, how far a phase is off, and whether a difference means anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from fastmri import evaluate
+from scipy import stats
+from torch import Tensor
+
+from synthlib import arrays
+
+NAMES = ("PSNR", "NMSE", "SSIM")
+HIGHER_IS_BETTER = {"PSNR": True, "NMSE": False, "SSIM": True}
+UNITS = {"PSNR": "dB", "NMSE": "", "SSIM": ""}
+
+
+def image_quality(target: Tensor, image: Tensor) -> dict[str, float]:
+    """PSNR (dB), NMSE and SSIM of a reconstructed volume, as fastMRI defines them.
+
+    PSNR and NMSE are taken over the volume, SSIM slice by slice (7x7 uniform
+    window) and averaged; the data range is the target volume's maximum.
+
+    Args:
+        target: float (slice, y, x), the fully sampled root sum of squares.
+        image: float (slice, y, x), the reconstruction.
+
+    Raises:
+        ValueError: shapes differ or the target is all zero.
+    """
+    if target.shape != image.shape or target.ndim != 3:
+        raise ValueError(
+            f"target {tuple(target.shape)}, image {tuple(image.shape)}; "
+            "expected two volumes (slice, y, x) of one shape"
+        )
+    truth, result = target.numpy(force=True), image.numpy(force=True)
+    if not truth.max() > 0:
+        raise ValueError("the target volume is all zero; image quality is not defined for it")
+    return {
+        "PSNR": float(evaluate.psnr(truth, result, truth.max())),
+        "NMSE": float(evaluate.nmse(truth, result)),
+        "SSIM": float(np.squeeze(evaluate.ssim(truth, result, truth.max()))),
+    }
+
+
+def phase_error(phase: Tensor, reference: Tensor) -> Tensor:
+    """Difference on the circle, radians in (-pi, pi]: 3.1 and -3.1 differ by 0.08, not by 6.2."""
+    return arrays.wrap(phase - reference)
+
+
+def align_constant(phase: Tensor, reference: Tensor, weight: Tensor) -> Tensor:
+    """Turn a phase (y, x) by the constant that brings it closest to the reference.
+
+    A constant phase carries no information about the object; comparing maps of
+    phase should not be ruled by it. The constant is the weighted circular mean
+    of the difference.
+    """
+    mean = (weight * torch.polar(torch.ones_like(phase), reference - phase)).sum()
+    return arrays.wrap(phase + mean.angle())
+
+
+def mean_abs_phase_error(phase: Tensor, reference: Tensor, weight: Tensor) -> float:
+    """Weighted mean of |difference on the circle| in radians, after the best constant.
+
+    Args:
+        phase, reference: radians (y, x).
+        weight: >= 0 (y, x), for example the magnitude inside the support.
+    """
+    error = phase_error(align_constant(phase, reference, weight), reference).abs()
+    return float((weight * error).sum() / weight.sum())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods on the same volumes: mean paired difference and its uncertainty."""
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+
+
+def compare_paired(first: Sequence[float], second: Sequence[float]) -> Comparison:
+    """Mean of first - second over volumes, 95 % t-interval, two-sided Wilcoxon p.
+
+    Raises:
+        ValueError: lengths differ or there are fewer than two pairs.
+    """
+    if len(first) != len(second) or len(first) < 2:
+        raise ValueError(
+            f"{len(first)} and {len(second)} values; expected two or more of the same volumes"
+        )
+    difference = np.asarray(first, float) - np.asarray(second, float)
+    mean, spread = float(difference.mean()), float(stats.sem(difference))
+    reach = float(stats.t.ppf(0.975, len(difference) - 1)) * spread
+    p_value = float(stats.wilcoxon(difference).pvalue) if np.any(difference) else 1.0
+    return Comparison(mean, mean - reach, mean + reach, p_value, len(difference))

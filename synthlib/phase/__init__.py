@@ -1,0 +1,1 @@
+"""Phase for magnitude images: the generator, its training, and every other source of phase."""

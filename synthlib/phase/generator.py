@@ -1,0 +1,126 @@
+"""A trained generator in use: weights in and out, magnitude to phase."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from synthlib import arrays, pairs, runs
+from synthlib.phase import pix2pix
+
+MODES = {"scalar": 1, "vector": 2}  # channels that each way to write phase needs
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """What must agree for weights to fit.
+
+    Attributes:
+        mode: "scalar" regresses phase / pi as the paper does; "vector" regresses
+            (cos, sin), which has no jump at the wrap.
+        ngf, depth: of the U-Net; 64 and 8 in the paper.
+    """
+
+    mode: str = "scalar"
+    ngf: int = 64
+    depth: int = 8
+
+    def build(self) -> pix2pix.UNetGenerator:
+        if self.mode not in MODES:
+            raise ValueError(f"phase mode {self.mode!r} is unknown; choose scalar or vector")
+        return pix2pix.UNetGenerator(MODES[self.mode], self.ngf, self.depth)
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseGenerator:
+    """Writes phase for magnitude images; every draw of its dropout is another phase."""
+
+    network: torch.nn.Module
+    architecture: Architecture
+    record: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @torch.no_grad()
+    def __call__(self, magnitude: Tensor, *, seed: int, name: str = "") -> Tensor:
+        """Phase of one slice.
+
+        Args:
+            magnitude: float (y, x), >= 0, any unit.
+            seed, name: choose the draw of dropout; the same pair gives the same phase.
+
+        Returns:
+            float32 (y, x), radians in (-pi, pi], on the matrix of the magnitude.
+        """
+        device = next(self.network.parameters()).device
+        scaled = pairs.scale_magnitude(magnitude.to(device, torch.float32))[None, None]
+        gpus = [device] if device.type == "cuda" else []
+        with runs.seeded(seed, "dropout", name, devices=gpus):
+            target = self.network(scaled)[0]  # (channel, y, x)
+        return arrays.wrap(pairs.target_to_phase(target, self.architecture.mode)).cpu()
+
+
+def save(
+    path: str | Path, network: torch.nn.Module, architecture: Architecture, record: dict[str, Any]
+) -> None:
+    """Write weights as safetensors, with architecture and record inside."""
+    metadata = {
+        "architecture": json.dumps(dataclasses.asdict(architecture)),
+        "record": json.dumps(record, sort_keys=True, default=str),
+    }
+    weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    with runs.atomic_path(path) as scratch:
+        save_file(weights, scratch, metadata=metadata)
+
+
+def load(path: str | Path, device: str = "cpu") -> PhaseGenerator:
+    """Read weights that :func:`save` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not safetensors, not a generator, or weights of another architecture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there; expected a generator's weights (.safetensors). Train one with "
+            "notebook 02_gan_training, or name the file of an earlier training."
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path.name} is truncated or not safetensors ({error}). Train again with "
+            "notebook 02_gan_training, or fetch the file again."
+        ) from error
+    if "architecture" not in metadata:
+        raise ValueError(
+            f"{path.name} does not say which architecture its weights are for; expected a file "
+            "written by notebook 02_gan_training."
+        )
+    architecture = Architecture(**json.loads(metadata["architecture"]))
+    network = architecture.build()
+    require_fit(path.name, network, weights)
+    network.load_state_dict(weights)
+    record = json.loads(metadata.get("record", "{}"))
+    return PhaseGenerator(network.to(device), architecture, record)
+
+
+def require_fit(name: str, network: torch.nn.Module, weights: dict[str, Tensor]) -> None:
+    """Raise ValueError, naming the first layer that differs, unless the weights fit."""
+    wanted = {k: tuple(v.shape) for k, v in network.state_dict().items()}
+    found = {k: tuple(v.shape) for k, v in weights.items()}
+    for key in sorted(wanted.keys() | found.keys()):
+        if wanted.get(key) != found.get(key):
+            raise ValueError(
+                f"{name} holds weights of another architecture: {key} is "
+                f"{found.get(key, 'missing')}, expected {wanted.get(key, 'nothing of that name')}. "
+                "Use the settings it was trained with, or train again."
+            )

@@ -1,0 +1,88 @@
+"""Smooth phase of the same statistics as measured phase: polynomials in x and y."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthlib import arrays
+from synthlib.records import PhasePair
+
+DEGREE = 4
+
+
+@dataclass(frozen=True)
+class PolynomialStatistics:
+    """Mean (term,) and covariance (term, term) of coefficients, without the constant."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    def draw(self, shape: tuple[int, int], rng: torch.Generator) -> Tensor:
+        """A random smooth phase (y, x) in radians; its constant is uniform on the circle."""
+        # eigenvectors, not Cholesky: few scans give a covariance that is not of full rank
+        values, vectors = torch.linalg.eigh(self.covariance)
+        normal = torch.randn(len(values), generator=rng, dtype=torch.float64)
+        coefficients = self.mean + vectors @ (values.clamp(min=0).sqrt() * normal)
+        constant = torch.pi * (2 * torch.rand((), generator=rng, dtype=torch.float64) - 1)
+        return arrays.wrap((_basis(shape) @ coefficients + constant).reshape(shape)).float()
+
+
+def fit_statistics(pairs_of_phase: Sequence[PhasePair]) -> PolynomialStatistics:
+    """Fit a polynomial to the phase of every slice; mean and spread of the coefficients.
+
+    Raises:
+        ValueError: fewer than two slices.
+    """
+    if len(pairs_of_phase) < 2:
+        raise ValueError(
+            f"{len(pairs_of_phase)} slices to learn the statistics of phase from; expected two"
+            " or more"
+        )
+    fits = torch.stack([fit(pair.phase, pair.magnitude * pair.support) for pair in pairs_of_phase])
+    return PolynomialStatistics(fits.mean(0), fits.mT.cov())
+
+
+def fit(phase: Tensor, weight: Tensor) -> Tensor:
+    """Coefficients (term,) of the smooth polynomial closest to a wrapped phase.
+
+    Least squares on the differences between neighbours, which are taken on the
+    circle: wraps do no harm and no unwrapping is needed.
+
+    Args:
+        phase: radians (y, x), wrapped or not.
+        weight: >= 0 (y, x); a difference counts with the product of its two ends.
+    """
+    ny, nx = phase.shape
+    basis = _basis((ny, nx)).reshape(ny, nx, -1)
+    rows, values = [], []
+    for axis in (0, 1):
+        ends = torch.diff(phase, dim=axis), torch.diff(basis, dim=axis)
+        both = weight.narrow(axis, 0, phase.shape[axis] - 1) * weight.narrow(
+            axis, 1, phase.shape[axis] - 1
+        )
+        root = both.double().sqrt().flatten()
+        rows.append(ends[1].flatten(0, 1) * root[:, None])
+        values.append(arrays.wrap(ends[0]).double().flatten() * root)
+    return torch.linalg.lstsq(torch.cat(rows), torch.cat(values)[:, None]).solution[:, 0]
+
+
+def _basis(shape: tuple[int, int]) -> Tensor:
+    """Products of Legendre polynomials (pixel, term) of total degree 1 to DEGREE, on [-1, 1]."""
+    axes = [torch.linspace(-1, 1, n, dtype=torch.float64) for n in shape]
+    legendre = [
+        torch.stack(
+            [torch.special.legendre_polynomial_p(axis, order) for order in range(DEGREE + 1)]
+        )
+        for axis in axes
+    ]
+    terms = [
+        legendre[0][i][:, None] * legendre[1][j][None, :]
+        for i in range(DEGREE + 1)
+        for j in range(DEGREE + 1 - i)
+        if i + j > 0
+    ]
+    return torch.stack(terms, dim=-1).reshape(-1, len(terms))

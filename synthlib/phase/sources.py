@@ -1,0 +1,176 @@
+"""Where phase can come from, by name: one function each, all with one signature.
+
+A source takes the slice (its magnitude and, for the measured phase, its phase),
+what the data set knows (Context) and a random generator, and gives radians
+(y, x) in (-pi, pi]. To add one, write the function and put @source above it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from synthlib import arrays, pairs, runs
+from synthlib.phase.generator import PhaseGenerator
+from synthlib.phase.polynomial import PolynomialStatistics
+from synthlib.records import PhasePair
+
+MEASURED = "measured"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What sources may draw on besides the slice itself.
+
+    Attributes:
+        generator: the trained conditional GAN, for "gan".
+        donors: scans of other patients than those to be written, for "other_patient".
+        polynomial: statistics of measured phase, for "polynomial".
+    """
+
+    generator: PhaseGenerator | None = None
+    donors: Sequence[pairs.PreparedVolume] = field(default_factory=tuple)
+    polynomial: PolynomialStatistics | None = None
+
+
+Source = Callable[[PhasePair, Context, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A source with the label for figures and tables."""
+
+    label: str
+    make: Source
+
+
+REGISTRY: dict[str, Entry] = {}
+
+
+def source(name: str, label: str) -> Callable[[Source], Source]:
+    """Register a function as the source of that name."""
+
+    def register(function: Source) -> Source:
+        REGISTRY[name] = Entry(label, function)
+        return function
+
+    return register
+
+
+def require_known(names: Sequence[str]) -> None:
+    """Raise ValueError for a name that is not a source."""
+    for name in names:
+        if name not in REGISTRY:
+            raise ValueError(
+                f"phase source {name!r} is unknown; expected one of {', '.join(REGISTRY)}. A new "
+                "source is one function with @source in synthlib/phase/sources.py."
+            )
+
+
+def label(name: str) -> str:
+    """The name for figures and tables, for example "GAN (synthetic)"."""
+    require_known([name])
+    return REGISTRY[name].label
+
+
+def write(name: str, pair: PhasePair, context: Context, *, seed: int) -> Tensor:
+    """Phase of one slice from the named source.
+
+    Args:
+        name: a name of REGISTRY.
+        pair: the slice.
+        context: see Context.
+        seed: with the slice's name it fixes every draw.
+
+    Returns:
+        float32 (y, x), radians in (-pi, pi].
+
+    Raises:
+        ValueError: unknown name, or the context lacks what the source needs.
+    """
+    require_known([name])
+    phase = REGISTRY[name].make(pair, context, runs.rng(seed, "phase", name, pair.name))
+    arrays.require_same_grid(magnitude=pair.magnitude, phase=phase)
+    return arrays.wrap(phase).to(torch.float32)
+
+
+@source(MEASURED, "Measured phase")
+def measured(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
+    """The scan's own phase: what all the others are to stand in for."""
+    return pair.phase
+
+
+@source("gan", "GAN (synthetic)")
+def gan(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
+    """The conditional GAN's phase for this magnitude. Deveshwar et al. (2023)."""
+    if context.generator is None:
+        raise ValueError(
+            "phase source 'gan' needs a trained generator, none was given. Run notebook "
+            "02_gan_training first, or leave gan out of the sources."
+        )
+    draw = int(torch.randint(2**53, (), generator=rng))
+    return context.generator(pair.magnitude, seed=draw)
+
+
+@source("sinusoidal", "Sinusoidal")
+def sinusoidal(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
+    """pi sin(2 pi (fx x / W + fy y / H) + p0), up to two periods along each axis.
+
+    Source: after Dar et al., MRM 84:663 (2020) and Knoll et al., MRM 81:116
+    (2019), who do not print a formula; f is uniform in [-2, 2], p0 in [0, 2 pi).
+    """
+    ny, nx = pair.magnitude.shape
+    fy, fx = (4 * torch.rand(2, generator=rng) - 2).tolist()
+    p0 = 2 * math.pi * float(torch.rand((), generator=rng))
+    y = torch.arange(ny, dtype=torch.float32)[:, None] / ny
+    x = torch.arange(nx, dtype=torch.float32)[None, :] / nx
+    return math.pi * torch.sin(2 * math.pi * (fx * x + fy * y) + p0)
+
+
+@source("random", "Random")
+def random(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
+    """Every pixel its own phase, uniform on the circle."""
+    return math.pi * (1 - 2 * torch.rand(pair.magnitude.shape, generator=rng))
+
+
+@source("zero", "Zero")
+def zero(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
+    """No phase: the complex image is the magnitude."""
+    return torch.zeros_like(pair.magnitude)
+
+
+@source("other_patient", "Another patient's")
+def other_patient(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
+    """Control: the measured phase of another patient at about the same slice.
+
+    The same contrast is taken where there is one. All the statistics of measured
+    phase but no relation to this anatomy: what a source gains over this one, it
+    owes to the anatomy.
+    """
+    others = [volume for volume in context.donors if volume.raw.patient_id != pair.patient_id]
+    if not others:
+        raise ValueError(
+            "phase source 'other_patient' needs scans of another patient, none was given; "
+            "add patients to the data, or leave other_patient out of the sources."
+        )
+    alike = [volume for volume in others if volume.raw.contrast == pair.contrast] or others
+    volume = alike[int(torch.randint(len(alike), (), generator=rng))]
+    donor = volume.pair(round(pair.position * (volume.n_slices - 1)))
+    # Another matrix: resample the complex image, never the wrapped phase.
+    return arrays.resample(donor.image, (pair.magnitude.shape[0], pair.magnitude.shape[1])).angle()
+
+
+@source("polynomial", "Smooth polynomial")
+def polynomial(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
+    """Control: a smooth random polynomial with the statistics of measured phase."""
+    if context.polynomial is None:
+        raise ValueError(
+            "phase source 'polynomial' needs statistics of measured phase, none were given; "
+            "fit them with phase.polynomial.fit_statistics, or leave polynomial out."
+        )
+    ny, nx = pair.magnitude.shape
+    return context.polynomial.draw((ny, nx), rng)

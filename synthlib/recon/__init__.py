@@ -1,0 +1,1 @@
+"""Variational Networks trained on each kind of phase and tested on measured data."""

@@ -1,0 +1,236 @@
+"""One Variational Network: trained on one kind of phase, tested on measured data.
+
+The network is fastmri.models.VarNet. Source: Sriram et al., MICCAI 2020.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from fastmri.losses import SSIMLoss
+from fastmri.models import VarNet
+from lightning_fabric import Fabric
+from safetensors.torch import save_file
+from torch import Tensor
+
+from synthlib import arrays, metrics, pairs, runs, tasks
+from synthlib.formats import prepared_hdf5
+from synthlib.recon import samples
+
+ZERO_FILLED = "zero_filled"
+
+
+@dataclasses.dataclass(frozen=True)
+class VarNetSettings:
+    """How a network is built and trained; the defaults are the paper's.
+
+    Attributes:
+        cascades, chans, pools, sens_chans, sens_pools: as fastmri.models.VarNet takes them.
+        epochs: passes over the training slices.
+        learning_rate: of Adam.
+        center_fraction: of the masks.
+        accelerator, precision: as Lightning Fabric takes them.
+    """
+
+    cascades: int = 12
+    chans: int = 18
+    pools: int = 4
+    sens_chans: int = 8
+    sens_pools: int = 4
+    epochs: int = 10
+    learning_rate: float = 3e-4
+    center_fraction: float = 0.04
+    accelerator: str = "auto"
+    precision: str = "32-true"
+
+    def build(self) -> VarNet:
+        return VarNet(self.cascades, self.sens_chans, self.sens_pools, self.chans, self.pools)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One cell of the benchmark: its settings, its data and its folder."""
+
+    n_coils: int
+    acceleration: int
+    seed: int
+    data: samples.TrainingData
+    val: Sequence[pairs.PreparedVolume]
+    test: Sequence[pairs.PreparedVolume]
+    settings: VarNetSettings
+    folder: Path
+    depends_on: str = ""  # hash of the phases
+    show_progress: bool = False
+
+    @property
+    def label(self) -> str:
+        return (
+            f"{self.n_coils} coils, R = {self.acceleration}, {self.data.source}, seed {self.seed}"
+        )
+
+    @property
+    def key(self) -> str:
+        """Changes when anything that the result rests on does."""
+        lasting = dataclasses.asdict(self.settings)
+        lasting.pop("accelerator")
+        hashes = [
+            sorted((volume.name, volume.source_sha256) for volume in volumes)
+            for volumes in (self.data.volumes, self.val, self.test)
+        ]
+        code = runs.code_fingerprint("recon", "synthesis", "pairs", "coils", "metrics", "arrays")
+        own = (self.n_coils, self.acceleration, self.seed, self.data.source, self.depends_on)
+        return runs.fingerprint(own, lasting, hashes, code)
+
+    @property
+    def path(self) -> Path:
+        name = f"{self.n_coils:02d}coil_R{self.acceleration}_{self.data.source}_seed{self.seed}"
+        return self.folder / name / self.key
+
+
+def run_cell(cell: Cell) -> dict[str, Any]:
+    """Train (from where an earlier run stopped), test, and keep the result.
+
+    Returns:
+        The result as kept in result.json: "rows", one per test volume with
+        PSNR, NMSE and SSIM; "val_ssim" after every epoch; the record.
+    """
+    result_file = cell.path / "result.json"
+    if result_file.is_file():
+        return runs.read_json(result_file)
+    trained = None if cell.data.source == ZERO_FILLED else _train(cell)
+    network, device = (trained[0], trained[1]) if trained else (None, torch.device("cpu"))
+    rows = []
+    for number, volume in enumerate(cell.test):
+        slices = samples.measured_volume(volume, cell.acceleration, cell.settings.center_fraction)
+        images = [_reconstruct(network, sample, device) for sample in slices]
+        rows.append({"volume": volume.name, **_quality(slices, images)})
+        if number == 0:
+            _keep_example(cell, volume, slices, images)
+    inputs = pairs.input_hashes([*cell.data.volumes, *cell.val, *cell.test])
+    result = {
+        "n_coils": cell.n_coils,
+        "acceleration": cell.acceleration,
+        "source": cell.data.source,
+        "seed": cell.seed,
+        "rows": rows,
+        "val_ssim": trained[2] if trained else [],
+        "record": runs.make_record({"varnet": dataclasses.asdict(cell.settings)}, inputs),
+    }
+    runs.write_json(result_file, result)
+    return result
+
+
+def _train(cell: Cell) -> tuple[torch.nn.Module, torch.device, list[float]]:
+    settings = cell.settings
+    fabric = Fabric(
+        accelerator=settings.accelerator,
+        devices=1,  # cells are independent: many devices work on many cells
+        precision=settings.precision,  # type: ignore[arg-type]
+    )
+    with runs.seeded(cell.seed, "varnet"):
+        plain = settings.build()
+    network, adam = fabric.setup(
+        plain, torch.optim.Adam(plain.parameters(), settings.learning_rate)
+    )
+    ssim_loss = SSIMLoss().to(fabric.device)
+    checkpoint = cell.path / "checkpoint.pt"
+    val_ssim: list[float] = []
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        plain.load_state_dict(state["network"])
+        adam.load_state_dict(state["adam"])
+        val_ssim = list(state["val_ssim"])
+
+    n_slices = sum(volume.n_slices for volume in cell.data.volumes)
+    steps = n_slices * settings.epochs
+    progress = None
+    if cell.show_progress:
+        progress = tasks.Progress(f"{cell.label}: step", steps, n_slices * len(val_ssim))
+    for epoch in range(len(val_ssim), settings.epochs):
+        dataset = samples.TrainingSamples(
+            cell.data, cell.acceleration, settings.center_fraction, cell.seed, epoch
+        )
+        order = torch.randperm(n_slices, generator=runs.rng(cell.seed, "order", epoch))
+        for item in order.tolist():
+            sample = dataset[item]
+            target = arrays.crop_or_pad(sample.target, sample.crop).to(fabric.device)
+            image = arrays.crop_or_pad(_forward(network, sample, fabric.device), sample.crop)
+            data_range = torch.tensor([sample.data_range], device=fabric.device)
+            loss = ssim_loss(image[None, None], target[None, None], data_range)
+            adam.zero_grad()
+            fabric.backward(loss)
+            adam.step()
+            if progress:
+                progress.step()
+        val_ssim.append(_validate(cell, network, fabric.device))
+        state = {"network": plain.state_dict(), "adam": adam.state_dict(), "val_ssim": val_ssim}
+        with runs.atomic_path(checkpoint) as scratch:
+            torch.save(state, scratch)
+    _save_weights(cell, plain)
+    return network, fabric.device, val_ssim
+
+
+def _forward(network: Any, sample: samples.Sample, device: torch.device) -> Tensor:
+    """Reconstruct one slice: float (y, x)."""
+    kspace = torch.view_as_real(sample.kspace)[None].to(device)  # (1, coil, ky, kx, 2)
+    mask = sample.mask.columns.view(1, 1, 1, -1, 1).to(device)
+    return network(kspace, mask, sample.mask.n_center)[0]
+
+
+@torch.no_grad()
+def _reconstruct(network: Any, sample: samples.Sample, device: torch.device) -> Tensor:
+    if network is None:
+        return samples.zero_filled(sample)
+    return _forward(network, sample, device).cpu()
+
+
+def _quality(slices: Sequence[samples.Sample], images: Sequence[Tensor]) -> dict[str, float]:
+    crop = slices[0].crop
+    return metrics.image_quality(
+        torch.stack([arrays.crop_or_pad(sample.target, crop) for sample in slices]),
+        torch.stack([arrays.crop_or_pad(image, crop) for image in images]),
+    )
+
+
+def _validate(cell: Cell, network: Any, device: torch.device) -> float:
+    """Mean SSIM over the measured validation volumes; watched, never used to choose."""
+    scores = []
+    for volume in cell.val:
+        slices = samples.measured_volume(volume, cell.acceleration, cell.settings.center_fraction)
+        images = [_reconstruct(network, sample, device) for sample in slices]
+        scores.append(_quality(slices, images)["SSIM"])
+    return sum(scores) / len(scores)
+
+
+def _keep_example(
+    cell: Cell,
+    volume: pairs.PreparedVolume,
+    slices: Sequence[samples.Sample],
+    images: Sequence[Tensor],
+) -> None:
+    """The middle slice of the first test volume, for the figures."""
+    middle = len(slices) // 2
+    crop = slices[middle].crop
+    shown = {
+        "target": slices[middle].target,
+        "zero_filled": samples.zero_filled(slices[middle]),
+        "image": images[middle],
+    }
+    prepared_hdf5.write(
+        cell.path / "example.h5",
+        {name: arrays.crop_or_pad(image, crop) for name, image in shown.items()},
+        {"volume": volume.name, "slice": middle},
+    )
+
+
+def _save_weights(cell: Cell, network: torch.nn.Module) -> None:
+    record = runs.make_record({"varnet": dataclasses.asdict(cell.settings), "cell": cell.label})
+    metadata = {"record": json.dumps(record, sort_keys=True, default=str)}
+    weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
+    with runs.atomic_path(cell.path / "varnet.safetensors") as scratch:
+        save_file(weights, scratch, metadata=metadata)

@@ -1,0 +1,137 @@
+"""The things that flow from room to room, as frozen dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from synthlib import arrays
+
+
+class Slices(Protocol):
+    """Slices read one at a time: a tensor in memory, or a data set in a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, index: int) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class RawVolume:
+    """One scan's k-space and its header; slices are read when asked for.
+
+    Attributes:
+        name: file name without its ending, unique in a data set.
+        patient_id: who was scanned, for splits by patient.
+        contrast: acquisition label, for example "AXT2".
+        kspace: [slice] gives complex64 (coil, ky, kx), centred orthonormal FFT.
+        recon_shape: (ny, nx) of the scanner's own image.
+        acquired: first and one-past-last column of kx that was measured; the
+            columns outside are zero-padding.
+        spacing_mm: (y, x) pixel size of the scanner's image, nan if unknown.
+        rss: [slice] gives the file's own magnitude (ny, nx), None if it has none.
+        header: the ISMRMRD XML as found.
+        attributes: the file's attributes as found.
+        source: the file's path, "" when the volume lives in memory.
+    """
+
+    name: str
+    patient_id: str
+    contrast: str
+    kspace: Slices
+    recon_shape: tuple[int, int]
+    acquired: tuple[int, int]
+    spacing_mm: tuple[float, float] = (float("nan"), float("nan"))
+    rss: Slices | None = None
+    header: str = ""
+    attributes: Mapping[str, object] = field(default_factory=dict)
+    source: str = ""
+
+    @property
+    def n_slices(self) -> int:
+        return int(self.kspace.shape[0])
+
+    @property
+    def n_coils(self) -> int:
+        return int(self.kspace.shape[1])
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """(ny, nx) of :meth:`coil_images`: readout oversampling removed, all columns kept.
+
+        The phase-encoding axis stays as acquired, so that a mask over kx thins
+        lines that the scanner really measured.
+        """
+        ky, kx = self.kspace.shape[-2:]
+        return min(int(ky), self.recon_shape[0]), int(kx)
+
+    def coil_images(self, index: int) -> Tensor:
+        """Complex (coil, y, x) images of one slice on :attr:`image_shape`.
+
+        Raises:
+            ValueError: the slice's k-space has NaN, Inf, or no signal.
+        """
+        kspace = self.kspace[index]  # (coil, ky, kx)
+        where = f"{self.name} slice {index}: k-space"
+        arrays.require_finite(where, kspace)
+        if not bool(kspace.abs().max() > 0):
+            raise ValueError(f"{where} is all zero; expected signal. Leave this file out.")
+        return arrays.crop_or_pad(arrays.ifft2c(kspace), self.image_shape)
+
+
+@dataclass(frozen=True)
+class ImageVolume:
+    """Magnitude images and their geometry, as an archive keeps them.
+
+    Attributes:
+        name, patient_id, contrast: as in :class:`RawVolume`.
+        magnitude: float32 (slice, y, x), >= 0.
+        spacing_mm: (y, x) pixel size, nan if unknown.
+    """
+
+    name: str
+    patient_id: str
+    contrast: str
+    magnitude: Tensor
+    spacing_mm: tuple[float, float] = (float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
+class PhasePair:
+    """Magnitude and phase of one slice in the gauge of its coil maps.
+
+    Attributes:
+        name: volume name and slice, for example "sub-003_AXT2_16coil#2".
+        volume, patient_id, contrast: where it comes from.
+        slice_index: slice in its volume; position: 0 to 1 through the volume.
+        magnitude: float32 (y, x), root sum of squares of the coils, >= 0.
+        phase: float32 (y, x), radians in (-pi, pi], target phase
+            angle(sum_c conj(S_c) m_c).
+        support: bool (y, x), where the maps say there is an object.
+        recon_shape: (ny, nx) of the scanner's image, for metrics.
+        acquired: measured columns of kx, as in :class:`RawVolume`.
+        spacing_mm: (y, x) pixel size.
+    """
+
+    name: str
+    volume: str
+    patient_id: str
+    contrast: str
+    slice_index: int
+    position: float
+    magnitude: Tensor
+    phase: Tensor
+    support: Tensor
+    recon_shape: tuple[int, int]
+    acquired: tuple[int, int]
+    spacing_mm: tuple[float, float] = (float("nan"), float("nan"))
+
+    @property
+    def image(self) -> Tensor:
+        """Complex (y, x): magnitude * exp(i phase)."""
+        return torch.polar(self.magnitude, self.phase)

@@ -1,0 +1,256 @@
+"""Seeds, paths, atomic writes, and the record that every result carries."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RECORDED_PACKAGES = (
+    "synthlib",
+    "torch",
+    "lightning-fabric",
+    "fastmri",
+    "numpy",
+    "scipy",
+    "h5py",
+    "matplotlib",
+    "nilearn",
+    "scikit-image",
+    "papermill",
+)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def project_root() -> Path:
+    """The checkout that synthlib runs from; the current folder if it is installed elsewhere."""
+    checkout = Path(__file__).resolve().parents[1]
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+def resolve(path: str | Path) -> Path:
+    """A path from a params file: absolute as it is, relative from the project root."""
+    return project_root() / Path(path).expanduser()
+
+
+# --- seeds ---------------------------------------------------------------------------
+
+
+def seed_for(seed: int, *names: object) -> int:
+    """A seed for one named purpose, so that draws never depend on the order of work."""
+    digest = hashlib.sha256(json.dumps([seed, *map(str, names)]).encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+def rng(seed: int, *names: object) -> torch.Generator:
+    """A CPU random generator of its own for one named purpose."""
+    return torch.Generator().manual_seed(seed_for(seed, *names))
+
+
+@contextmanager
+def seeded(seed: int, *names: object, devices: Sequence[torch.device | int] = ()) -> Iterator[None]:
+    """Run code that draws from torch's global state (dropout, init), then put the state back."""
+    with torch.random.fork_rng(devices=list(devices)):
+        torch.manual_seed(seed_for(seed, *names))
+        yield
+
+
+# --- files ---------------------------------------------------------------------------
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A scratch path to write to; it becomes `path` in one step when the block ends well.
+
+    A block that fails leaves neither a scratch file nor a change at `path`. A
+    scratch file that a killed process left behind is removed by the next writer.
+
+    Raises:
+        OSError: no space is left; the message says what to do.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f".part-*-{path.name}"):
+        if not _is_alive(int(stale.name.split("-")[1])):
+            stale.unlink(missing_ok=True)
+    scratch = path.parent / f".part-{os.getpid()}-{path.name}"
+    try:
+        yield scratch
+        scratch.replace(path)
+    except OSError as error:
+        if error.errno in DISK_FULL or "No space left" in str(error):
+            raise OSError(
+                error.errno or errno.ENOSPC,
+                f"the disk is full: writing {path.name} failed and nothing half-written was kept. "
+                "Free some space (or choose another out_dir) and start again; "
+                "finished parts are not repeated",
+            ) from error
+        raise
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def write_text(path: str | Path, text: str) -> None:
+    with atomic_path(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: object) -> None:
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def sha256(path: str | Path) -> str:
+    """Hash of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(*parts: object) -> str:
+    """16 hex digits that change when anything in `parts` does."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache
+def code_fingerprint(*rooms: str) -> str:
+    """Hash of the source of some rooms ("coils", "pairs"), of all of synthlib when none is named.
+
+    Results that are kept between runs carry it, so that those of older code are made again.
+    """
+    package = Path(__file__).parent
+    files = sorted(package.rglob("*.py"))
+    chosen = [file for file in files if not rooms or _room(file, package) in rooms]
+    return fingerprint(*[(str(file.relative_to(package)), sha256(file)) for file in chosen])
+
+
+def _room(file: Path, package: Path) -> str:
+    return file.relative_to(package).with_suffix("").parts[0]
+
+
+# --- records -------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def git_commit() -> str:
+    """The checkout's commit, with "+changes" when files differ from it; "unknown" without git."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        # The notebooks are left out: executing them in place is not a change of code.
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!notebooks")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit + ("+changes" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(project_root()), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@lru_cache(maxsize=1)
+def package_versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in RECORDED_PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "missing"
+    return versions
+
+
+def make_record(
+    parameters: Mapping[str, object], inputs: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What a result was made from: parameters with seeds, input hashes, versions, commit."""
+    return {
+        "parameters": dict(parameters),
+        "inputs": dict(inputs or {}),
+        "packages": package_versions(),
+        "git_commit": git_commit(),
+    }
+
+
+@dataclass
+class Run:
+    """One notebook's run: where its figures and tables go, and the record they carry."""
+
+    name: str
+    out_dir: Path
+    parameters: dict[str, object]
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        return int(str(self.parameters["seed"]))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return {"run": self.name, **make_record(self.parameters, self.inputs)}
+
+    def add_inputs(self, hashes: Mapping[str, str]) -> None:
+        """Name the input files (name to sha256) that the results from here on rest on."""
+        self.inputs.update(hashes)
+
+    def save_figure(self, figure: Figure, name: str) -> None:
+        """Write figures/<name>.png and .pdf, each with the record inside, and <name>.json."""
+        text = json.dumps(self.record, sort_keys=True, default=str)
+        # matplotlib would otherwise write the time of day into both files
+        metadata: dict[str, dict[str, Any]] = {
+            "png": {"Description": text, "Software": "synthlib"},
+            "pdf": {"Keywords": text, "Creator": "synthlib", "CreationDate": None},
+        }
+        for kind, entries in metadata.items():
+            with atomic_path(self.out_dir / "figures" / f"{name}.{kind}") as scratch:
+                figure.savefig(scratch, format=kind, dpi=150, bbox_inches="tight", metadata=entries)
+        write_json(self.out_dir / "figures" / f"{name}.json", self.record)
+
+    def save_table(self, table: Mapping[str, str], name: str) -> None:
+        """Write tables/<name>.csv, .md, .tex (as made by tables) and <name>.json, the record."""
+        note = f"record: {name}.json, commit {self.record['git_commit']}"
+        comments = {"csv": "", "md": f"<!-- {note} -->\n", "tex": f"% {note}\n"}
+        for kind, text in table.items():
+            write_text(self.out_dir / "tables" / f"{name}.{kind}", comments[kind] + text)
+        write_json(self.out_dir / "tables" / f"{name}.json", self.record)
+
+
+def start(name: str, out_dir: str | Path, *, seed: int, **parameters: object) -> Run:
+    """Begin a notebook's run.
+
+    Args:
+        name: the notebook, for example "03_phase_gallery".
+        out_dir: where results go, relative to the project root.
+        seed: every draw of the run follows from it.
+        parameters: the notebook's other parameters, for the record.
+    """
+    folder = resolve(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Run(name, folder, {"seed": seed, **parameters})

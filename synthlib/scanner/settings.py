@@ -1,0 +1,114 @@
+"""What is scanned, how, and who lies in the scanner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthlib.scanner import contrast
+
+MECHANISMS = ("conductivity", "background", "receive", "timing")
+SMALLEST_MATRIX = 16
+LOWEST_MM, HIGHEST_MM = -14.0, 26.0  # of slice centres, from mid-ventricle
+
+
+@dataclass(frozen=True)
+class ScanSettings:
+    """What is scanned and how; the defaults are a small honest data set.
+
+    Attributes:
+        n_subjects: subjects for each coil count.
+        coil_counts: number of receive coils; each has its own subjects.
+        contrasts: names in contrast.PROTOCOLS.
+        n_slices: axial slices, evenly spread over the cerebrum around the ventricles.
+        matrix: (ny, nx) of the reconstruction; y is the readout, front to back.
+        fov_mm: (y, x) field of view of the reconstruction.
+        thickness_mm: slice thickness.
+        oversampling: of the readout: k-space has oversampling * ny rows.
+        field_t: 1.5 or 3.0.
+        snr: mean over the brain's pixels of the noise-free root sum of squares
+            over the coils, divided by the noise s.d. of the real part (and of
+            the imaginary part) of one coil's image.
+        mechanisms: what makes phase, of MECHANISMS. Without "receive" the coil
+            maps are real and positive.
+        seed: every draw follows from it, the subject and the contrast.
+
+    Raises:
+        ValueError: a setting that no scan can be made with.
+    """
+
+    n_subjects: int = 10
+    coil_counts: tuple[int, ...] = (8,)
+    contrasts: tuple[str, ...] = ("AXT1", "AXT2", "AXFLAIR")
+    n_slices: int = 3
+    matrix: tuple[int, int] = (96, 80)
+    fov_mm: tuple[float, float] = (230.0, 192.0)
+    thickness_mm: float = 5.0
+    oversampling: int = 2
+    field_t: float = 3.0
+    snr: float = 30.0
+    mechanisms: tuple[str, ...] = MECHANISMS
+    seed: int = 2023
+
+    def __post_init__(self) -> None:
+        for name, found, known in (
+            ("contrast", self.contrasts, tuple(contrast.PROTOCOLS)),
+            ("mechanism", self.mechanisms, MECHANISMS),
+            ("field_t", (self.field_t,), contrast.FIELDS_T),
+        ):
+            unknown = [value for value in found if value not in known]
+            if unknown:
+                raise ValueError(
+                    f"unknown {name} {unknown[0]!r}; expected one of {list(known)}. "
+                    f"Correct the ScanSettings."
+                )
+        for name, least, value in (
+            ("n_subjects", 0, self.n_subjects),
+            ("coil_counts", 1, min(self.coil_counts, default=1)),
+            ("n_slices", 1, self.n_slices),
+            ("matrix", SMALLEST_MATRIX, min(self.matrix)),
+            ("oversampling", 1, self.oversampling),
+        ):
+            if value < least:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}; expected at least {least} everywhere. "
+                    f"Raise it in the ScanSettings."
+                )
+        lengths = {"fov_mm": min(self.fov_mm), "thickness_mm": self.thickness_mm, "snr": self.snr}
+        for name, size in lengths.items():
+            if not size > 0:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}; expected more than 0. "
+                    f"Correct the ScanSettings."
+                )
+
+    @property
+    def spacing_mm(self) -> tuple[float, float]:
+        return self.fov_mm[0] / self.matrix[0], self.fov_mm[1] / self.matrix[1]
+
+    @property
+    def slice_positions_mm(self) -> Tensor:
+        """(slice,) slice centres from the isocentre, lowest first."""
+        if self.n_slices == 1:
+            return torch.zeros(1)
+        return torch.linspace(LOWEST_MM, HIGHEST_MM, self.n_slices)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who is scanned: patient_id such as "sim-08coil-003", number from 1, n_coils."""
+
+    patient_id: str
+    number: int
+    n_coils: int
+
+
+def subjects(settings: ScanSettings) -> list[Subject]:
+    """Everybody to be scanned, by coil count, then by number."""
+    return [
+        Subject(f"sim-{n_coils:02d}coil-{number:03d}", number, n_coils)
+        for n_coils in settings.coil_counts
+        for number in range(1, settings.n_subjects + 1)
+    ]

@@ -1,0 +1,123 @@
+"""Rows in, a table as CSV, Markdown and LaTeX out. Nothing here writes a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from synthlib import metrics
+
+DIGITS = {"PSNR": 2, "NMSE": 4, "SSIM": 4}
+
+
+def render(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[tuple[int, int]] = ()
+) -> dict[str, str]:
+    """The three kinds of table.
+
+    Args:
+        columns: headings.
+        rows: cells as text; the first column is left-aligned, the others right.
+        bold: (row, column) of cells to be set bold in Markdown and LaTeX.
+
+    Returns:
+        {"csv": ..., "md": ..., "tex": ...}.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    marked = {(r, c): cell for r, row in enumerate(rows) for c, cell in enumerate(row)}
+    md = {at: f"**{cell}**" if at in set(bold) else cell for at, cell in marked.items()}
+    tex = {
+        at: f"\\textbf{{{_tex(cell)}}}" if at in set(bold) else _tex(cell)
+        for at, cell in marked.items()
+    }
+    span = range(len(columns))
+    md_lines = ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
+    md_lines += ["| " + " | ".join(md[r, c] for c in span) + " |" for r in range(len(rows))]
+    tex_lines = [f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}", "\\hline"]
+    tex_lines += [" & ".join(map(_tex, columns)) + " \\\\", "\\hline"]
+    tex_lines += [" & ".join(tex[r, c] for c in span) + " \\\\" for r in range(len(rows))]
+    tex_lines += ["\\hline", "\\end{tabular}"]
+    return {
+        "csv": text.getvalue(),
+        "md": "\n".join(md_lines) + "\n",
+        "tex": "\n".join(tex_lines) + "\n",
+    }
+
+
+def _tex(text: str) -> str:
+    for sign in "&%#_":
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace("±", "$\\pm$")
+
+
+def from_dicts(rows: Sequence[Mapping[str, object]]) -> dict[str, str]:
+    """A table of dicts with the same keys, as they are."""
+    columns = list(rows[0])
+    return render(columns, [[str(row[name]) for name in columns] for row in rows])
+
+
+def benchmark(
+    rows: Sequence[Mapping[str, Any]],
+    labels: Mapping[str, str],
+    metric: str,
+    n_coils: int,
+    synthetic: Sequence[str],
+) -> dict[str, str]:
+    """One of the paper's Tables S1 to S6: a metric for every source and R at one coil count.
+
+    Cells hold the mean over the test volumes; with several seeds, the mean over
+    the seeds and ± half the span between them. The best of the synthetic
+    sources of each R is bold.
+
+    Args:
+        rows: one per network and test volume, as recon.benchmark.run gives them.
+        labels: source to name, in the order of the rows.
+        metric: a name of metrics.NAMES.
+        n_coils: which coil count.
+        synthetic: sources that compete for bold.
+    """
+    accelerations = sorted({row["acceleration"] for row in rows})
+    cells, values = [], {}
+    for source, name in labels.items():
+        line = [name]
+        for acceleration in accelerations:
+            means = seed_means(rows, n_coils, source, acceleration, metric)
+            values[source, acceleration] = float(np.mean(means)) if means else float("nan")
+            line.append(_cell(means, DIGITS[metric]))
+        cells.append(line)
+    bold = []
+    for column, acceleration in enumerate(accelerations, start=1):
+        rivals = {s: values[s, acceleration] for s in labels if s in synthetic}
+        rivals = {s: value for s, value in rivals.items() if value == value}
+        if rivals:
+            choose = max if metrics.HIGHER_IS_BETTER[metric] else min
+            best = choose(rivals, key=lambda source: rivals[source])
+            bold.append((list(labels).index(best), column))
+    unit = f" ({metrics.UNITS[metric]})" if metrics.UNITS[metric] else ""
+    columns = [f"{metric}{unit}, {n_coils} coils", *(f"R = {r}" for r in accelerations)]
+    return render(columns, cells, bold)
+
+
+def seed_means(
+    rows: Sequence[Mapping[str, Any]], n_coils: int, source: str, acceleration: int, metric: str
+) -> list[float]:
+    """Mean over the test volumes, one number per seed."""
+    by_seed: dict[int, list[float]] = {}
+    for row in rows:
+        if (row["n_coils"], row["source"], row["acceleration"]) == (n_coils, source, acceleration):
+            by_seed.setdefault(row["seed"], []).append(row[metric])
+    return [float(np.mean(by_seed[seed])) for seed in sorted(by_seed)]
+
+
+def _cell(means: Sequence[float], digits: int) -> str:
+    if not means:
+        return "-"
+    text = f"{np.mean(means):.{digits}f}"
+    if len(means) > 1:
+        text += f" ± {(max(means) - min(means)) / 2:.{digits}f}"
+    return text

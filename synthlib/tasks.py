@@ -1,0 +1,158 @@
+"""Many independent pieces of work: here, on this machine's cores, or on a Dask cluster."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from synthlib import runs
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+PROGRESS_FILE = "SYNTHLIB_PROGRESS"  # environment: a file that holds the latest line of progress
+
+
+class Progress:
+    """One line that says how far a long piece of work is and how long it will still take.
+
+    In a notebook the line is replaced in place; in a terminal it goes to
+    stderr; where the environment names a SYNTHLIB_PROGRESS file, there too, so
+    that a headless run can show it.
+    """
+
+    def __init__(self, label: str, total: int, done: int = 0, every_s: float = 1.0) -> None:
+        self.label, self.total, self.done = label, total, done
+        self.every_s = every_s
+        self._begin = time.monotonic()
+        self._first = done  # what an earlier run had finished says nothing about speed
+        self._shown = 0.0
+        self._handle = _notebook_display()
+
+    def step(self, note: str = "") -> None:
+        """Count one piece as done; `note` says what it was."""
+        self.done += 1
+        now = time.monotonic()
+        if now - self._shown >= self.every_s or self.done >= self.total:
+            self._shown = now
+            self._show(self.text(now - self._begin) + (f" | {note}" if note else ""))
+
+    def text(self, elapsed_s: float) -> str:
+        line = f"{self.label} {self.done}/{self.total}"
+        fresh = self.done - self._first
+        if self.done >= self.total:
+            return f"{line}, took {duration(elapsed_s)}"
+        if fresh == 0:
+            return line
+        return f"{line}, {duration(elapsed_s / fresh * (self.total - self.done))} left"
+
+    def _show(self, line: str) -> None:
+        if PROGRESS_FILE in os.environ:
+            runs.write_text(os.environ[PROGRESS_FILE], line + "\n")
+        if self._handle is not None:
+            self._handle.update({"text/plain": line}, raw=True)
+        elif sys.stderr.isatty():
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+            if self.done >= self.total:
+                print(file=sys.stderr)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: "48 s", "3 min 20 s", "5 h 10 min"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _notebook_display() -> Any:
+    """A display handle when running inside a notebook kernel, else None."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+    from IPython.display import display
+
+    return display({"text/plain": ""}, raw=True, display_id=True)
+
+
+def run_all(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    label: str,
+    workers: int = 1,
+    scheduler: str = "",
+) -> list[Result]:
+    """Apply a function to every item and return the results in the items' order.
+
+    Args:
+        function: top-level function (it travels to other processes).
+        items: picklable pieces of work, independent of each other.
+        label: for the line of progress.
+        workers: 1 works in this process; more start that many processes, each
+            with its share of the CPU threads.
+        scheduler: address of a Dask scheduler ("tcp://host:8786"); `workers` is
+            then the scheduler's own affair.
+
+    Raises:
+        The first error of any item, after the others under way have ended.
+    """
+    if not items:
+        return []
+    if workers <= 1 and not scheduler:
+        progress = Progress(label, len(items))
+        results = []
+        for item in items:
+            results.append(function(item))
+            progress.step()
+        return results
+    with _client(min(workers, len(items)), scheduler) as client:
+        from dask.distributed import as_completed
+
+        progress = Progress(label, len(items))
+        # pure=False: equal-looking items (a retry, say) are still run
+        futures = client.map(function, items, pure=False)
+        for future in as_completed(futures):
+            future.result()
+            progress.step()
+        return list(client.gather(futures))
+
+
+@contextmanager
+def _client(workers: int, scheduler: str) -> Iterator[Any]:
+    import dask
+    from dask.distributed import Client, LocalCluster
+
+    if scheduler:
+        with Client(scheduler) as client:
+            yield client
+        return
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    scratch = Path(runs.project_root()) / "results" / ".dask"
+    scratch.mkdir(parents=True, exist_ok=True)
+    with (
+        # one death of a worker process is bad luck (memory), three are a fault to report
+        dask.config.set(
+            {
+                "distributed.scheduler.allowed-failures": 2,
+                "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": threads,
+            }
+        ),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address=None,
+            local_directory=str(scratch),
+            silence_logs=40,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
