@@ -35,8 +35,8 @@ def _show(axes: Axes, image: Tensor, title: str = "", **how: Any) -> Any:
 
 
 def _grey(image: Tensor) -> dict[str, Any]:
-    """Grey from 0 to the 99.5th percentile, so that one bright pixel does not darken a head."""
-    return {"cmap": "gray", "vmin": 0, "vmax": float(torch.quantile(image.flatten(), 0.995))}
+    """Grey from 0 to the 98th percentile, so that one bright pixel does not darken a head."""
+    return {"cmap": "gray", "vmin": 0, "vmax": float(torch.quantile(image.flatten(), 0.98))}
 
 
 def _phase_bar(figure: Figure, image: Any, axes: Any, label: str) -> None:
@@ -70,25 +70,57 @@ def phase_samples(
 ) -> Figure:
     """A row a slice: magnitude, measured phase, synthetic phase, their difference on the circle.
 
-    The difference is shown inside the object and after the constant phase that
+    The difference is shown inside the head and after the constant phase that
     fits best was taken off: a constant says nothing about the object.
     """
     figure, axes = _grid(len(pairs), 4, panel=2.0, aspect=_aspect(pairs[0].magnitude))
-    names = ["Magnitude", "Measured phase", synthetic_name, "Difference in the object"]
+    names = ["Magnitude", "Measured phase", synthetic_name, "Difference in the head"]
     for row, (pair, phase) in enumerate(zip(pairs, phases, strict=True)):
-        weight = pair.magnitude * pair.support
+        weight = pair.magnitude * pair.head
         aligned = metrics.align_constant(phase, pair.phase, weight)
         error = metrics.phase_error(aligned, pair.phase)
         titles = names if row == 0 else [""] * 4
         _show(axes[row, 0], pair.magnitude, titles[0], **_grey(pair.magnitude))
         _show(axes[row, 1], pair.phase, titles[1], **PHASE)
         image = _show(axes[row, 2], phase, titles[2], **PHASE)
-        masked = torch.where(pair.support, error, torch.nan)
+        masked = torch.where(pair.head, error, torch.nan)
         difference = _show(axes[row, 3], masked, titles[3], **CIRCLE_ERROR)
         _row_label(axes[row, 0], pair.contrast)
     _phase_bar(figure, image, axes[:, :3], "phase (rad)")
     _phase_bar(figure, difference, axes[:, 3:], "difference (rad)")
     figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def phase_view(
+    pair: PhasePair, phase: Tensor, name: str, *, limit: float = np.pi, brightness: float = 1.0
+) -> Figure:
+    """One slice: magnitude, a phase and its difference from the measured one, with colour bars.
+
+    Args:
+        pair: the slice.
+        phase: radians (y, x).
+        name: of the phase.
+        limit: end of the phase colours, radians.
+        brightness: above 1 shows dark tissue.
+    """
+    figure, axes = _grid(1, 3, panel=3.0, aspect=_aspect(pair.magnitude))
+    weight = pair.magnitude * pair.head
+    error = metrics.phase_error(metrics.align_constant(phase, pair.phase, weight), pair.phase)
+    mean = metrics.mean_abs_phase_error(phase, pair.phase, weight)
+    grey = _grey(pair.magnitude)
+    grey["vmax"] /= brightness
+    title = f"{pair.patient_id}, {pair.contrast}, slice {pair.slice_index}"
+    shown = _show(axes[0, 0], pair.magnitude, title, **grey)
+    figure.colorbar(shown, ax=axes[0, 0], shrink=0.8, aspect=25, label="magnitude (image units)")
+    span = {"vmin": -limit, "vmax": limit}
+    image = _show(axes[0, 1], phase, name, **(PHASE | span))
+    figure.colorbar(image, ax=axes[0, 1], shrink=0.8, aspect=25, label="phase (rad)")
+    masked = torch.where(pair.head, error, torch.nan)
+    difference = _show(
+        axes[0, 2], masked, f"difference, mean {mean:.2f} rad", **(CIRCLE_ERROR | span)
+    )
+    figure.colorbar(difference, ax=axes[0, 2], shrink=0.8, aspect=25, label="difference (rad)")
     return figure
 
 
@@ -102,15 +134,15 @@ def phase_gallery(pair: PhasePair, phases: Mapping[str, Tensor], measured: str =
     """
     figure, axes = _grid(2, len(phases) + 1, panel=1.55, aspect=_aspect(pair.magnitude))
     _show(axes[0, 0], pair.magnitude, "Magnitude", **_grey(pair.magnitude))
-    _show(axes[1, 0], pair.support.float(), "Object", cmap="gray", vmin=0, vmax=1)
-    weight = pair.magnitude * pair.support
+    _show(axes[1, 0], pair.head.float(), "Head", cmap="gray", vmin=0, vmax=1)
+    weight = pair.magnitude * pair.head
     for column, (name, phase) in enumerate(phases.items(), start=1):
         image = _show(axes[0, column], phase, name, **PHASE)
         error = metrics.phase_error(metrics.align_constant(phase, pair.phase, weight), pair.phase)
         if name == measured:
             axes[1, column].axis("off")
             continue
-        masked = torch.where(pair.support, error, torch.nan)
+        masked = torch.where(pair.head, error, torch.nan)
         mean = metrics.mean_abs_phase_error(phase, pair.phase, weight)
         difference = _show(axes[1, column], masked, f"mean {mean:.2f} rad", **CIRCLE_ERROR)
     _phase_bar(figure, image, axes[0, :], "phase (rad)")
@@ -192,6 +224,21 @@ def combination(coil_images: Tensor, combined: Tensor, maps: Tensor, support: Te
     return figure
 
 
+def phase_statistics(steps: metrics.PhaseSteps) -> Figure:
+    """Histogram of the steps of phase between neighbours, in the head and in air."""
+    figure = Figure(figsize=(6, 2.8), layout="constrained")
+    panel = figure.subplots()
+    bins = np.linspace(0, np.pi, 60).tolist()
+    for values, name in ((steps.head, "head"), (steps.air, "air (outside the support)")):
+        panel.hist(values.numpy(force=True), bins=bins, density=True, alpha=0.6, label=name)
+    panel.set_yscale("log")
+    panel.set_xlabel("step of phase between neighbouring pixels (rad)")
+    panel.set_ylabel("density (1/rad)")
+    panel.legend()
+    panel.grid(alpha=0.3)
+    return figure
+
+
 def losses(rows_by_name: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     """Losses and the samples' phase error over the epochs, a line for every generator."""
     figure = Figure(figsize=(9, 2.6), layout="constrained")
@@ -260,7 +307,13 @@ def benchmark_curves(
     for band, n_coils in enumerate(coil_counts):
         for panel, metric in zip(panels[band], metrics.NAMES, strict=True):
             for number, (source, name) in enumerate(labels.items()):
-                means, low, high = _over_seeds(rows, n_coils, source, accelerations, metric)
+                by_seed = [
+                    metrics.seed_means(rows, n_coils, source, acceleration, metric) or [np.nan]
+                    for acceleration in accelerations
+                ]
+                means, low, high = (
+                    np.array([of(values) for values in by_seed]) for of in (np.mean, min, max)
+                )
                 thick = source in emphasis
                 panel.errorbar(
                     np.asarray(accelerations) + 0.05 * (number - len(labels) / 2),
@@ -284,27 +337,3 @@ def benchmark_curves(
     handles, names = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", fontsize=8, title="trained on")
     return figure
-
-
-def _over_seeds(
-    rows: Sequence[Mapping[str, Any]],
-    n_coils: int,
-    source: str,
-    accelerations: Sequence[int],
-    metric: str,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over seeds of the volumes' mean, and its lowest and highest seed, for each R."""
-    found = []
-    for acceleration in accelerations:
-        by_seed: dict[int, list[float]] = {}
-        for row in rows:
-            if (row["n_coils"], row["source"], row["acceleration"]) == (
-                n_coils,
-                source,
-                acceleration,
-            ):
-                by_seed.setdefault(row["seed"], []).append(row[metric])
-        means = [float(np.mean(values)) for values in by_seed.values()] or [float("nan")]
-        found.append((float(np.mean(means)), min(means), max(means)))
-    mean, low, high = np.asarray(found).T
-    return mean, low, high

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from scipy import stats
 from torch import Tensor
 
 from synthlib import arrays
+from synthlib.records import PhasePair
 
 NAMES = ("PSNR", "NMSE", "SSIM")
 HIGHER_IS_BETTER = {"PSNR": True, "NMSE": False, "SSIM": True}
@@ -71,6 +73,69 @@ def mean_abs_phase_error(phase: Tensor, reference: Tensor, weight: Tensor) -> fl
     """
     error = phase_error(align_constant(phase, reference, weight), reference).abs()
     return float((weight * error).sum() / weight.sum())
+
+
+def phase_error_row(
+    label: str, pairs: Sequence[PhasePair], phases: Sequence[Tensor]
+) -> dict[str, str]:
+    """One row of a table about a source's phase on some slices, inside the head."""
+    errors = [
+        mean_abs_phase_error(phase, pair.phase, pair.magnitude * pair.head)
+        for pair, phase in zip(pairs, phases, strict=True)
+    ]
+    steps = torch.cat([_steps(phase, pair.head) for pair, phase in zip(pairs, phases, strict=True)])
+    return {
+        "phase": label,
+        "slices": str(len(errors)),
+        "mean difference (rad)": f"{np.mean(errors):.2f}",
+        "median step (rad)": f"{float(steps.median()):.2f}",
+    }
+
+
+def _steps(phase: Tensor, inside: Tensor) -> Tensor:
+    """|difference| of neighbours on the circle, both of them inside: radians, one axis."""
+    found = []
+    for axis in (0, 1):
+        n = phase.shape[axis]
+        both = inside.narrow(axis, 0, n - 1) & inside.narrow(axis, 1, n - 1)
+        found.append(arrays.wrap(torch.diff(phase, dim=axis)).abs()[both])
+    return torch.cat(found)
+
+
+@dataclass(frozen=True)
+class PhaseSteps:
+    """Steps of phase between neighbours: in the head and in air, radians."""
+
+    head: Tensor
+    air: Tensor
+
+    @property
+    def median_head(self) -> float:
+        return float(self.head.median())
+
+
+def phase_steps(pairs: Sequence[PhasePair]) -> PhaseSteps:
+    """Steps of the measured phase of some slices."""
+    return PhaseSteps(
+        torch.cat([_steps(pair.phase, pair.head) for pair in pairs]),
+        torch.cat([_steps(pair.phase, ~pair.support) for pair in pairs]),
+    )
+
+
+def seed_means(
+    rows: Sequence[Mapping[str, Any]], n_coils: int, source: str, acceleration: int, metric: str
+) -> list[float]:
+    """Mean over the test volumes, one number per seed, in the seeds' order.
+
+    Args:
+        rows: one per network and test volume, as recon.benchmark.run gives them.
+    """
+    wanted = (n_coils, source, acceleration)
+    by_seed: dict[int, list[float]] = {}
+    for row in rows:
+        if (row["n_coils"], row["source"], row["acceleration"]) == wanted:
+            by_seed.setdefault(row["seed"], []).append(row[metric])
+    return [float(np.mean(by_seed[seed])) for seed in sorted(by_seed)]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from synthlib import arrays, coils, runs, tasks
+from synthlib import arrays, coils, datasets, runs, scanner, tasks
 from synthlib.formats import prepared_hdf5
 from synthlib.records import PhasePair, RawVolume
 
@@ -139,10 +139,50 @@ def _prepare_one(item: tuple[RawVolume, Path, str], *, settings: coils.EspiritSe
     )
 
 
+def open_study(
+    data: str,
+    *,
+    n_coils: int,
+    out_dir: str | Path,
+    gan_fraction: float,
+    seed: int,
+    contrasts: Sequence[str] = (),
+    simulate: scanner.ScanSettings | None = None,
+    espirit: coils.EspiritSettings | None = None,
+    workers: int = 1,
+    scheduler: str = "",
+) -> dict[str, list[PreparedVolume]]:
+    """From the name of a data set to prepared scans in parts, as every notebook needs them.
+
+    Args:
+        data, n_coils, contrasts, simulate: as datasets.raw_volumes takes them.
+        out_dir: prepared files go to its subfolder "prepared".
+        gan_fraction, seed: as :func:`split_by_patient` takes them.
+        espirit, workers, scheduler: as :func:`prepare` takes them.
+
+    Returns:
+        Part ("gan", "train", "val", "test") to scans.
+    """
+    raw = datasets.raw_volumes(
+        data, n_coils=n_coils, contrasts=contrasts, simulate=simulate, workers=workers
+    )
+    folder = Path(out_dir) / "prepared"
+    ready = prepare(raw, folder, espirit=espirit, workers=workers, scheduler=scheduler)
+    return split_by_patient(ready, gan_fraction=gan_fraction, seed=seed)
+
+
 def input_hashes(volumes: Sequence[PreparedVolume]) -> dict[str, str]:
     """One line for a record: how many raw files, and the hash over all their hashes."""
     digest = runs.fingerprint(sorted((v.name, v.source_sha256) for v in volumes))
     return {f"{len(volumes)} raw files of {volumes[0].raw.n_coils} coils": digest}
+
+
+def study_hashes(studies: Mapping[int, Mapping[str, Sequence[PreparedVolume]]]) -> dict[str, str]:
+    """:func:`input_hashes` of every coil count's scans."""
+    found = {}
+    for parts in studies.values():
+        found.update(input_hashes([volume for part in parts.values() for volume in part]))
+    return found
 
 
 def split_by_patient(
@@ -223,6 +263,50 @@ def target_to_phase(target: Tensor, mode: str) -> Tensor:
     if mode == "vector":
         return torch.atan2(target[..., 1, :, :], target[..., 0, :, :])
     return target[..., 0, :, :] * torch.pi
+
+
+def all_pairs(volumes: Sequence[PreparedVolume]) -> list[PhasePair]:
+    """Every slice's pair, in order."""
+    return [volume.pair(index) for volume, index in slices_of(volumes)]
+
+
+def middle_pairs(volumes: Sequence[PreparedVolume], n: int) -> list[PhasePair]:
+    """The middle slice of up to n scans, of different contrasts as far as there are."""
+    return [volume.pair(volume.n_slices // 2) for volume in one_of_each(volumes, n)]
+
+
+def one_of_each(volumes: Sequence[PreparedVolume], n: int) -> list[PreparedVolume]:
+    """Up to n scans: first one of every contrast and coil count, then further ones."""
+    kinds = set()
+    first: list[PreparedVolume] = []
+    later: list[PreparedVolume] = []
+    for volume in volumes:
+        kind = (volume.raw.contrast, volume.raw.n_coils)
+        (later if kind in kinds else first).append(volume)
+        kinds.add(kind)
+    return (first + later)[:n]
+
+
+def scan_table(volumes: Sequence[PreparedVolume]) -> list[dict[str, object]]:
+    """Rows for a table: how many scans of each contrast, coil count and matrix."""
+    groups: dict[tuple[str, int, tuple[int, ...], tuple[int, int]], list[RawVolume]] = {}
+    for volume in volumes:
+        raw = volume.raw
+        key = (raw.contrast, raw.n_coils, tuple(raw.kspace.shape[-2:]), raw.recon_shape)
+        groups.setdefault(key, []).append(raw)
+    return [
+        {
+            "contrast": contrast,
+            "coils": n_coils,
+            "k-space (ky x kx)": "x".join(map(str, shape)),
+            "image (y x x)": "x".join(map(str, recon)),
+            "pixel (mm)": " x ".join(f"{mm:.1f}" for mm in found[0].spacing_mm),
+            "patients": len({raw.patient_id for raw in found}),
+            "scans": len(found),
+            "slices": sum(raw.n_slices for raw in found),
+        }
+        for (contrast, n_coils, shape, recon), found in sorted(groups.items(), key=str)
+    ]
 
 
 class PairDataset(Dataset):

@@ -132,6 +132,12 @@ class PhasePair:
     spacing_mm: tuple[float, float] = (float("nan"), float("nan"))
 
     @property
+    def head(self) -> Tensor:
+        """Bool (y, x): the support less its dark pixels, where phase is mostly noise."""
+        bright = torch.quantile(self.magnitude.flatten(), 0.98)
+        return self.support & (self.magnitude > 0.08 * bright)
+
+    @property
     def image(self) -> Tensor:
         """Complex (y, x): magnitude * exp(i phase)."""
         return torch.polar(self.magnitude, self.phase)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from IPython.display import Image, Markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -220,8 +221,12 @@ class Run:
         """Name the input files (name to sha256) that the results from here on rest on."""
         self.inputs.update(hashes)
 
-    def save_figure(self, figure: Figure, name: str) -> None:
-        """Write figures/<name>.png and .pdf, each with the record inside, and <name>.json."""
+    def save_figure(self, figure: Figure, name: str) -> Image:
+        """Write figures/<name>.png and .pdf, each with the record inside, and <name>.json.
+
+        Returns:
+            The PNG, for a notebook to show.
+        """
         text = json.dumps(self.record, sort_keys=True, default=str)
         # matplotlib would otherwise write the time of day into both files
         metadata: dict[str, dict[str, Any]] = {
@@ -232,14 +237,21 @@ class Run:
             with atomic_path(self.out_dir / "figures" / f"{name}.{kind}") as scratch:
                 figure.savefig(scratch, format=kind, dpi=150, bbox_inches="tight", metadata=entries)
         write_json(self.out_dir / "figures" / f"{name}.json", self.record)
+        path = self.out_dir / "figures" / f"{name}.png"
+        return Image(data=path.read_bytes(), width=int(min(950, 100 * figure.get_figwidth())))
 
-    def save_table(self, table: Mapping[str, str], name: str) -> None:
-        """Write tables/<name>.csv, .md, .tex (as made by tables) and <name>.json, the record."""
+    def save_table(self, table: Mapping[str, str], name: str) -> Markdown:
+        """Write tables/<name>.csv, .md, .tex (as made by tables) and <name>.json, the record.
+
+        Returns:
+            The table, for a notebook to show.
+        """
         note = f"record: {name}.json, commit {self.record['git_commit']}"
         comments = {"csv": "", "md": f"<!-- {note} -->\n", "tex": f"% {note}\n"}
         for kind, text in table.items():
             write_text(self.out_dir / "tables" / f"{name}.{kind}", comments[kind] + text)
         write_json(self.out_dir / "tables" / f"{name}.json", self.record)
+        return Markdown(table["md"])
 
 
 def start(name: str, out_dir: str | Path, *, seed: int, **parameters: object) -> Run:

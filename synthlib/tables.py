@@ -86,7 +86,7 @@ def benchmark(
     for source, name in labels.items():
         line = [name]
         for acceleration in accelerations:
-            means = seed_means(rows, n_coils, source, acceleration, metric)
+            means = metrics.seed_means(rows, n_coils, source, acceleration, metric)
             values[source, acceleration] = float(np.mean(means)) if means else float("nan")
             line.append(_cell(means, DIGITS[metric]))
         cells.append(line)
@@ -101,17 +101,6 @@ def benchmark(
     unit = f" ({metrics.UNITS[metric]})" if metrics.UNITS[metric] else ""
     columns = [f"{metric}{unit}, {n_coils} coils", *(f"R = {r}" for r in accelerations)]
     return render(columns, cells, bold)
-
-
-def seed_means(
-    rows: Sequence[Mapping[str, Any]], n_coils: int, source: str, acceleration: int, metric: str
-) -> list[float]:
-    """Mean over the test volumes, one number per seed."""
-    by_seed: dict[int, list[float]] = {}
-    for row in rows:
-        if (row["n_coils"], row["source"], row["acceleration"]) == (n_coils, source, acceleration):
-            by_seed.setdefault(row["seed"], []).append(row[metric])
-    return [float(np.mean(by_seed[seed])) for seed in sorted(by_seed)]
 
 
 def _cell(means: Sequence[float], digits: int) -> str:

@@ -2,5 +2,16 @@
 
 from synthlib.coils.combine import combine, expand
 from synthlib.coils.espirit import CoilMaps, EspiritSettings, espirit_maps
+from synthlib.coils.quality import against_sigpy, alignment, parameter_table, residual
 
-__all__ = ["CoilMaps", "EspiritSettings", "combine", "espirit_maps", "expand"]
+__all__ = [
+    "CoilMaps",
+    "EspiritSettings",
+    "against_sigpy",
+    "alignment",
+    "combine",
+    "espirit_maps",
+    "expand",
+    "parameter_table",
+    "residual",
+]

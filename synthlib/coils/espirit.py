@@ -115,13 +115,16 @@ def _kernels(calib: Tensor, settings: EspiritSettings) -> Tensor:
     k = settings.kernel_width
     patches = calib.unfold(1, k, 1).unfold(2, k, 1)  # (coil, py, px, k, k)
     matrix = patches.permute(1, 2, 0, 3, 4).flatten(2).flatten(0, 1)  # (patch, coil*k*k)
-    # The Gram matrix squares the singular values: double precision keeps the small ones.
-    gram = (matrix.mH @ matrix).to(torch.complex128)
-    values, vectors = torch.linalg.eigh(gram)
-    keep = values.clamp(min=0).sqrt() > settings.threshold * values[-1].sqrt()
-    # Patches are combinations of conjugated eigenvectors (rows of V^H).
-    kernels = vectors[:, keep].mT.conj().to(torch.complex64)
-    return kernels.reshape(-1, calib.shape[0], k, k)
+    # The Gram matrix squares the singular values: double precision keeps the
+    # small ones. The smaller of the two Gram matrices has them all.
+    matrix = matrix.to(torch.complex128)
+    wide = matrix.shape[0] < matrix.shape[1]
+    values, vectors = torch.linalg.eigh(matrix @ matrix.mH if wide else matrix.mH @ matrix)
+    singular = values.clamp(min=0).sqrt()
+    keep = singular > settings.threshold * singular[-1]
+    right = matrix.mH @ (vectors[:, keep] / singular[keep]) if wide else vectors[:, keep]
+    # Patches are combinations of conjugated right singular vectors (rows of V^H).
+    return right.mT.conj().to(torch.complex64).reshape(-1, calib.shape[0], k, k)
 
 
 def _correlation(kernels: Tensor) -> Tensor:
@@ -168,19 +171,19 @@ def _waves(n: int, reach: int, device: torch.device) -> Tensor:
 def _dominant_pair(matrices: Tensor, settings: EspiritSettings) -> tuple[Tensor, Tensor]:
     """Dominant eigenpairs of Hermitian (pixel, coil, coil): vectors (pixel, coil), values.
 
-    Power iteration settles most of the object in a few steps. In air the
-    eigenvalues are close and it would take hundreds: those pixels are solved
-    exactly at the end.
+    Power iteration settles most of the object in a few steps; what has not
+    settled at its rim is solved exactly. In air (eigenvalue below half of
+    `crop`) there is no map to be right about and the last step stands.
     """
-    vector = matrices.sum(-1, keepdim=True)  # the first step, from a vector of ones
-    vector = vector / vector.norm(dim=1, keepdim=True).clamp(min=1e-20)
+    vector = torch.ones_like(matrices[..., :1])
     for _ in range(max(1, settings.power_iterations)):
         moved = matrices @ vector
-        value = moved.norm(dim=1, keepdim=True)
+        value = torch.view_as_real(moved).square().sum((1, 2, 3)).sqrt()[:, None, None]
         moved = moved / value.clamp(min=1e-20)
         restless = (moved - vector).abs().amax((1, 2)) > 1e-4
         vector = moved
     vectors, values = vector[..., 0], value[:, 0, 0]
+    restless &= values > settings.crop / 2
     if bool(restless.any()):
         exact_values, exact_vectors = torch.linalg.eigh(matrices[restless])
         vectors[restless], values[restless] = exact_vectors[..., -1], exact_values[:, -1]

@@ -42,7 +42,7 @@ def fit_statistics(pairs_of_phase: Sequence[PhasePair]) -> PolynomialStatistics:
             f"{len(pairs_of_phase)} slices to learn the statistics of phase from; expected two"
             " or more"
         )
-    fits = torch.stack([fit(pair.phase, pair.magnitude * pair.support) for pair in pairs_of_phase])
+    fits = torch.stack([fit(pair.phase, pair.magnitude * pair.head) for pair in pairs_of_phase])
     return PolynomialStatistics(fits.mean(0), fits.mT.cov())
 
 

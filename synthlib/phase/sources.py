@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from synthlib import arrays, pairs, runs
-from synthlib.phase.generator import PhaseGenerator
-from synthlib.phase.polynomial import PolynomialStatistics
+from synthlib.phase.generator import PhaseGenerator, load
+from synthlib.phase.polynomial import PolynomialStatistics, fit_statistics
 from synthlib.records import PhasePair
 
 MEASURED = "measured"
@@ -96,6 +97,22 @@ def write(name: str, pair: PhasePair, context: Context, *, seed: int) -> Tensor:
     phase = REGISTRY[name].make(pair, context, runs.rng(seed, "phase", name, pair.name))
     arrays.require_same_grid(magnitude=pair.magnitude, phase=phase)
     return arrays.wrap(phase).to(torch.float32)
+
+
+def write_many(
+    names: Sequence[str], slices: Sequence[PhasePair], context: Context, *, seed: int
+) -> dict[str, list[Tensor]]:
+    """:func:`write` for several sources and slices: name to phases in the slices' order."""
+    return {name: [write(name, pair, context, seed=seed) for pair in slices] for name in names}
+
+
+def open_context(weights: Path | None, donors: Sequence[pairs.PreparedVolume]) -> Context:
+    """All that the sources draw on, from the generator's weights and the donors' scans."""
+    return Context(
+        generator=load(weights) if weights else None,
+        donors=donors,
+        polynomial=fit_statistics(pairs.all_pairs(donors)),
+    )
 
 
 @source(MEASURED, "Measured phase")

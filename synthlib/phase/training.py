@@ -260,7 +260,7 @@ def _show_samples(network: torch.nn.Module, job: Job, folder: Path, epoch: int) 
     with runs.atomic_path(folder / "samples" / f"epoch_{epoch + 1:03d}.png") as scratch:
         figure.savefig(scratch, format="png", dpi=100)
     errors = [
-        metrics.mean_abs_phase_error(phase, pair.phase, pair.magnitude * pair.support)
+        metrics.mean_abs_phase_error(phase, pair.phase, pair.magnitude * pair.head)
         for pair, phase in zip(job.samples, phases, strict=True)
     ]
     return sum(errors) / len(errors)
@@ -270,3 +270,58 @@ def losses(job: Job) -> list[dict[str, float]]:
     """The rows of losses.csv of a job."""
     with (job.folder / _key(job) / "losses.csv").open() as file:
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def train_all(
+    jobs: Sequence[Job], *, workers: int = 1, scheduler: str = ""
+) -> list[generator.PhaseGenerator]:
+    """Train several generators, side by side where there are workers."""
+    return tasks.run_all(
+        train, jobs, label="generators trained", workers=workers, scheduler=scheduler
+    )
+
+
+def weights_path(out_dir: str | Path, n_coils: int) -> Path:
+    """Where :func:`publish` puts the weights of one coil count."""
+    return runs.resolve(out_dir) / "models" / f"generator_{n_coils}coil.safetensors"
+
+
+def publish(trained: generator.PhaseGenerator, out_dir: str | Path, n_coils: int) -> Path:
+    """Copy a generator to where other notebooks look for it."""
+    path = weights_path(out_dir, n_coils)
+    generator.save(path, trained.network, trained.architecture, trained.record)
+    return path
+
+
+def find_or_train(
+    which: str, parts: dict[str, list[pairs.PreparedVolume]], out_dir: str | Path, seed: int
+) -> Path:
+    """The weights that a notebook asks for.
+
+    Args:
+        which: "trained", what notebook 02 left in out_dir; "tiny", a small
+            generator trained here for seconds, which shows that the chain works
+            and no more; or the path of a safetensors file, in which "{n_coils}"
+            stands for the coil count.
+        parts: scans of one coil count.
+        out_dir: relative to the project root.
+        seed: of the tiny training.
+
+    Raises:
+        FileNotFoundError: the weights are not there.
+    """
+    n_coils = parts["gan"][0].raw.n_coils
+    if which == "trained":
+        path = weights_path(out_dir, n_coils)
+    elif which == "tiny":
+        settings = GanSettings(ngf=8, ndf=8, depth=5, epochs=2, seed=seed, accelerator="cpu")
+        folder = runs.resolve(out_dir) / "models" / f"tiny_{n_coils}coil"
+        return publish(train(Job(parts["gan"], [], folder, settings)), folder, n_coils)
+    else:
+        path = runs.resolve(which.replace("{n_coils}", str(n_coils)))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no generator for {n_coils} coils at {path}. Run notebook 02_gan_training with "
+            f"{n_coils} among its coil_counts and this out_dir, or name a file of weights."
+        )
+    return path

@@ -9,10 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
-from synthlib import pairs, runs, tasks
+from synthlib import metrics, pairs, runs, tables, tasks
 from synthlib.formats import prepared_hdf5
-from synthlib.phase import generator, polynomial, sources
+from synthlib.phase import sources
 from synthlib.recon import masks, phases, samples, varnet
+
+# rows of a table that do not compete for the best synthetic phase
+NEEDS_MEASURED_PHASE = (varnet.ZERO_FILLED, samples.GROUND_TRUTH, sources.MEASURED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +25,24 @@ class Grid:
     Attributes:
         sources: GROUND_TRUTH and names of phase sources.
         accelerations: R of the masks.
-        seeds: each trains every network once more, to show the spread.
+        seeds: each trains every network once more.
+        repeat_sources, repeat_seeds: these sources are trained with these seeds,
+            too, at the first acceleration, to show the spread between seeds
+            where training everything twice would take too long.
     """
 
     sources: Sequence[str]
     accelerations: Sequence[int]
     seeds: Sequence[int]
+    repeat_sources: Sequence[str] = ()
+    repeat_seeds: Sequence[int] = ()
+
+    def seeds_of(self, source: str, acceleration: int) -> list[int]:
+        """Seeds of the networks of one source at one R."""
+        if source == varnet.ZERO_FILLED:  # nothing is trained
+            return list(self.seeds[:1])
+        again = source in self.repeat_sources and acceleration == self.accelerations[0]
+        return list(dict.fromkeys([*self.seeds, *(self.repeat_seeds if again else ())]))
 
     def require_possible(self, center_fraction: float) -> None:
         """Raise ValueError for an unknown source or an impossible mask, before hours of work."""
@@ -61,13 +76,7 @@ def cells(
     grid.require_possible(settings.center_fraction)
     n_coils = parts["test"][0].raw.n_coils
     donors = parts["gan"]
-    context = sources.Context(
-        generator=generator.load(weights) if weights and "gan" in grid.sources else None,
-        donors=donors,
-        polynomial=polynomial.fit_statistics([v.pair(i) for v, i in pairs.slices_of(donors)])
-        if "polynomial" in grid.sources
-        else None,
-    )
+    context = sources.open_context(weights if "gan" in grid.sources else None, donors)
     depends_on = [v.source_sha256 for v in donors] + ([runs.sha256(weights)] if weights else [])
     found = []
     for name in [varnet.ZERO_FILLED, *grid.sources]:
@@ -86,20 +95,21 @@ def cells(
             )
             hashes = phases.fingerprint(at, parts["train"])
         for acceleration in grid.accelerations:
-            seeds = grid.seeds[:1] if name == varnet.ZERO_FILLED else grid.seeds
             found += [
-                varnet.Cell(
-                    n_coils=n_coils,
-                    acceleration=acceleration,
-                    seed=network_seed,
-                    data=data,
-                    val=parts["val"],
-                    test=parts["test"],
-                    settings=settings,
-                    folder=folder / "networks",
-                    depends_on=hashes,
+                varnet.with_key(
+                    varnet.Cell(
+                        n_coils=n_coils,
+                        acceleration=acceleration,
+                        seed=network_seed,
+                        data=data,
+                        val=parts["val"],
+                        test=parts["test"],
+                        settings=settings,
+                        folder=folder / "networks",
+                    ),
+                    hashes,
                 )
-                for network_seed in seeds
+                for network_seed in grid.seeds_of(name, acceleration)
             ]
     return found
 
@@ -130,29 +140,144 @@ def run(
     return rows
 
 
-def example(cell: varnet.Cell) -> dict[str, Tensor]:
-    """Images (y, x) of one test slice: "target", "zero_filled" and the network's "image"."""
-    names = ("target", "zero_filled", "image")
-    return {name: prepared_hdf5.read(cell.path / "example.h5", name) for name in names}
-
-
 def label(name: str) -> str:
     """A source's name for figures and tables."""
     fixed = {samples.GROUND_TRUTH: "Ground truth", varnet.ZERO_FILLED: "Zero-filled"}
     return fixed.get(name) or sources.label(name)
 
 
-def achieved_accelerations(
-    cells_to_run: Sequence[varnet.Cell],
-) -> dict[tuple[int, int], float]:
-    """(coil count, nominal R) to the R that the test masks really reach."""
-    found = {}
-    for cell in cells_to_run:
+def examples(
+    run_cells: Sequence[varnet.Cell], n_coils: int, names: Sequence[str]
+) -> dict[int, dict[str, dict[str, Tensor]]]:
+    """One test slice by the networks of some sources, first seed.
+
+    Returns:
+        R to label to {"target", "zero_filled", "image"} of (y, x).
+    """
+    found: dict[int, dict[str, dict[str, Tensor]]] = {}
+    for cell in run_cells:
+        by_label = found.setdefault(cell.acceleration, {}) if cell.n_coils == n_coils else {}
+        name = label(cell.data.source)
+        if cell.n_coils == n_coils and cell.data.source in names and name not in by_label:
+            by_label[name] = {
+                kind: prepared_hdf5.read(cell.path / "example.h5", kind)
+                for kind in ("target", "zero_filled", "image")
+            }
+    return {acceleration: by_label for acceleration, by_label in found.items() if by_label}
+
+
+def mask_table(run_cells: Sequence[varnet.Cell]) -> list[dict[str, object]]:
+    """Rows: the R that the test volumes' masks really reach."""
+    found: dict[tuple[int, int], varnet.Cell] = {}
+    for cell in run_cells:
+        found.setdefault((cell.n_coils, cell.acceleration), cell)
+    rows: list[dict[str, object]] = []
+    for (n_coils, acceleration), cell in found.items():
         columns = cell.test[0].raw.image_shape[1]
-        found[cell.n_coils, cell.acceleration] = masks.mean_acceleration(
-            columns,
-            cell.acceleration,
-            [volume.name for volume in cell.test],
-            center_fraction=cell.settings.center_fraction,
+        names = [volume.name for volume in cell.test]
+        fraction = cell.settings.center_fraction
+        reached = masks.mean_acceleration(columns, acceleration, names, center_fraction=fraction)
+        rows.append(
+            {
+                "coils": n_coils,
+                "columns": columns,
+                "nominal R": acceleration,
+                "achieved R": f"{reached:.2f}",
+                "centre lines": round(columns * fraction),
+            }
+        )
+    return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedTable:
+    """A table as tables.render gives it, with the name of its file."""
+
+    name: str
+    text: dict[str, str]
+
+
+def paper_tables(
+    rows: Sequence[dict[str, Any]], labels: dict[str, str], coil_counts: Sequence[int]
+) -> list[NamedTable]:
+    """Tables S1 to S6: PSNR, NMSE and SSIM, each for the coil counts in rising order."""
+    synthetic = [name for name in labels if name not in NEEDS_MEASURED_PHASE]
+    found = []
+    for row, metric in enumerate(metrics.NAMES):
+        for column, n_coils in enumerate(sorted(coil_counts)):
+            number = row * len(coil_counts) + column + 1
+            text = tables.benchmark(rows, labels, metric, n_coils, synthetic)
+            found.append(NamedTable(f"tab_S{number}_{metric}_{n_coils}coil", text))
+    return found
+
+
+def comparison_table(
+    rows: Sequence[dict[str, Any]], first: str, labels: dict[str, str]
+) -> list[dict[str, str]]:
+    """Rows: PSNR of one source less that of every other, paired by coils, R, seed and volume."""
+    values: dict[str, dict[tuple[Any, ...], float]] = {}
+    for row in rows:
+        at = (row["n_coils"], row["acceleration"], row["seed"], row["volume"])
+        values.setdefault(row["source"], {})[at] = row["PSNR"]
+    found = []
+    for name in labels:
+        places = sorted(values.get(first, {}).keys() & values.get(name, {}).keys())
+        if name == first or len(places) < 2:
+            continue
+        result = metrics.compare_paired(
+            [values[first][at] for at in places], [values[name][at] for at in places]
+        )
+        found.append(
+            {
+                f"{labels[first]} less": labels[name],
+                "mean (dB)": f"{result.mean:+.2f}",
+                "95 % interval": f"{result.low:+.2f} to {result.high:+.2f}",
+                "Wilcoxon p": f"{result.p_value:.3f}",
+                "pairs": str(result.n),
+            }
         )
     return found
+
+
+def seed_spread(rows: Sequence[dict[str, Any]], metric: str) -> list[dict[str, str]]:
+    """Rows: the spread between seeds beside the spread between sources, where there are seeds.
+
+    Both are ranges (largest less smallest) of means over the test volumes; the
+    sources are those that are trained, by their first seed.
+    """
+    places = sorted({(row["n_coils"], row["acceleration"]) for row in rows})
+    names = dict.fromkeys(row["source"] for row in rows if row["source"] != varnet.ZERO_FILLED)
+    found = []
+    for n_coils, acceleration in places:
+        means = {
+            name: metrics.seed_means(rows, n_coils, name, acceleration, metric) for name in names
+        }
+        spreads = [max(values) - min(values) for values in means.values() if len(values) > 1]
+        firsts = [values[0] for values in means.values() if values]
+        if spreads:
+            found.append(
+                {
+                    "coils": str(n_coils),
+                    "R": str(acceleration),
+                    f"between seeds ({metric})": f"{max(spreads):.2f}",
+                    f"between sources ({metric})": f"{max(firsts) - min(firsts):.2f}",
+                }
+            )
+    return found
+
+
+def share_better(rows: Sequence[dict[str, Any]], first: str, second: str, metric: str) -> float:
+    """Share of (coils, R, volume) where one source's mean over seeds beats the other's."""
+    means: dict[str, dict[tuple[Any, ...], list[float]]] = {first: {}, second: {}}
+    for row in rows:
+        if row["source"] in means:
+            at = (row["n_coils"], row["acceleration"], row["volume"])
+            means[row["source"]].setdefault(at, []).append(row[metric])
+    sign = 1 if metrics.HIGHER_IS_BETTER[metric] else -1
+    places = means[first].keys() & means[second].keys()
+    wins = [
+        sign * (sum(means[first][at]) / len(means[first][at]))
+        > sign * (sum(means[second][at]) / len(means[second][at]))
+        for at in places
+    ]
+    return sum(wins) / len(wins)

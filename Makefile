@@ -1,0 +1,53 @@
+# Everything runs in .venv, made from constraints.txt when it is missing or stale.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROFILE ?= params/demo
+DATA ?=
+OUT ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help reproduce test lab check bench format clean
+
+help:  ## show this list
+	@echo "synthlib: from MRI magnitude images to realistic multi-coil raw data"
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14 | sed 's/^/  make /'
+	@echo "  variables:    PROFILE=params/paper-16coil DATA=/folder/of/fastMRI OUT=results/mine ARGS='--only 05'"
+
+reproduce: $(READY)  ## run all notebooks, make every figure and table (PROFILE, DATA, OUT, ARGS)
+	$(BIN)/synthlib reproduce $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+test: check  ## lint, types, layers, then all tests and notebooks
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbval --nbval-cell-timeout=600 notebooks -p no:cacheprovider
+
+lab: $(READY)  ## JupyterLab in this environment
+	$(BIN)/jupyter lab notebooks
+
+check: $(READY)  ## ruff, mypy and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## time against peers, side by side in one run
+	$(BIN)/python -m tests.benchmarks
+
+format: $(READY)  ## rewrite the code in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove .venv (data and results stay)
+	rm -rf $(VENV)
+
+# fastmri is installed without its dependencies: pyproject.toml says why.
+$(READY): pyproject.toml constraints.txt requirements-fastmri.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; install Python 3.11 or name one: make PYTHON=python3"; exit 1; }
+	@echo "Setting up $(VENV): some minutes, about 2 GB on the disk, once."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-fastmri.txt
+	@touch $(READY)

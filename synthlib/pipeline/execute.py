@@ -1,0 +1,147 @@
+"""Execute one notebook with papermill, and say how far it is."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbconvert import HTMLExporter
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+
+from synthlib import runs, tasks
+from synthlib.pipeline.profiles import Stage
+
+
+class StageError(RuntimeError):
+    """A notebook stopped with an error; the message names the cell, the error and the copy."""
+
+
+class _Engine(NBClientEngine):
+    """papermill's own engine, which also says which cell it is at."""
+
+    cell = 0
+    n_cells = 0
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, *args: Any, **kwargs: Any) -> Any:
+        begin = nb_man.cell_start
+        cls.n_cells = len(nb_man.nb.cells)
+
+        def cell_start(cell: Any, cell_index: int | None = None, **more: Any) -> Any:
+            cls.cell = (cell_index or 0) + 1
+            return begin(cell, cell_index, **more)
+
+        nb_man.cell_start = cell_start
+        return super().execute_managed_notebook(nb_man, *args, **kwargs)
+
+
+papermill_engines.register("synthlib", _Engine)
+
+
+def run_notebook(stage: Stage, folder: Path, position: str) -> tuple[Path, Path]:
+    """Execute a copy of the notebook with the stage's parameters; make its HTML page.
+
+    Args:
+        stage: what to run.
+        folder: the copy and the page go here under the notebook's name.
+        position: "2/5", for the line of progress.
+
+    Returns:
+        The executed copy and its page.
+
+    Raises:
+        StageError: a cell failed; the copy is kept as <name>.failed.ipynb.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    running = folder / f".running_{stage.name}.ipynb"  # papermill saves it after every cell
+    finished, page = folder / f"{stage.name}.ipynb", folder / f"{stage.name}.html"
+    failed = folder / f"{stage.name}.failed.ipynb"
+    failed.unlink(missing_ok=True)
+    try:
+        with _shown_progress(f"[{position}] {stage.name}"):
+            papermill.execute_notebook(
+                str(stage.notebook),
+                str(running),
+                parameters=stage.parameters,
+                engine_name="synthlib",
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=str(runs.project_root()),
+            )
+        _strip_machine(running)
+        exporter = HTMLExporter(template_name="lab", embed_images=True)
+        html, _ = exporter.from_filename(str(running))
+        runs.write_text(page, html)
+        running.replace(finished)
+    except PapermillExecutionError as error:
+        running.replace(failed)
+        raise StageError(
+            f"{stage.name} stopped in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
+            f"The executed copy with the whole traceback is {short(failed)}."
+        ) from error
+    finally:
+        running.unlink(missing_ok=True)
+    return finished, page
+
+
+def _strip_machine(path: Path) -> None:
+    """Take papermill's own notes out of a copy: they hold paths of this machine."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+    runs.write_text(path, nbformat.writes(notebook) + "\n")
+
+
+def short(path: Path) -> str:
+    """A path for messages, from the project root where it lies below it."""
+    root = runs.project_root()
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+@contextmanager
+def _shown_progress(label: str) -> Iterator[None]:
+    """Print the cell, and the latest line of progress from inside it, until the block ends."""
+    ended = threading.Event()
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        inside = Path(folder) / "progress"
+        os.environ[tasks.PROGRESS_FILE] = str(inside)  # the kernel inherits it
+        watcher = threading.Thread(target=_watch, args=(label, inside, ended), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+            os.environ.pop(tasks.PROGRESS_FILE, None)
+    print_line(f"{label}: done in {tasks.duration(time.monotonic() - begin)}", last=True)
+
+
+def _watch(label: str, inside: Path, ended: threading.Event) -> None:
+    live = sys.stderr.isatty()
+    previous = ""
+    while not ended.wait(0.5 if live else 15):
+        note = inside.read_text().strip() if inside.is_file() else ""
+        line = f"{label}: cell {_Engine.cell}/{_Engine.n_cells}" + (f" | {note}" if note else "")
+        if line != previous:
+            print_line(line)
+        previous = line
+
+
+def print_line(line: str, *, last: bool = False) -> None:
+    """One line of progress on stderr; in a terminal the next one takes its place."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
+    else:
+        print(line, file=sys.stderr, flush=True)
