@@ -133,9 +133,14 @@ class PhasePair:
 
     @property
     def head(self) -> Tensor:
-        """Bool (y, x): the support less its dark pixels, where phase is mostly noise."""
-        bright = torch.quantile(self.magnitude.flatten(), 0.98)
-        return self.support & (self.magnitude > 0.08 * bright)
+        """Bool (y, x): the support less its dark pixels, where phase is mostly noise.
+
+        Dark is below 1.6 times the 10th percentile, which is air in a picture of
+        a head; or, where air was set to zero, below 8 % of bright tissue.
+        """
+        air, bright = torch.quantile(self.magnitude.flatten(), torch.tensor([0.1, 0.98]))
+        dark = torch.maximum(0.08 * bright, torch.minimum(1.6 * air, 0.3 * bright))
+        return self.support & (self.magnitude > dark)
 
     @property
     def image(self) -> Tensor:

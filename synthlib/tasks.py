@@ -15,6 +15,7 @@ from synthlib import runs
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+EVERY_S = 1.0  # between two lines
 PROGRESS_FILE = "SYNTHLIB_PROGRESS"  # environment: a file that holds the latest line of progress
 
 
@@ -26,9 +27,10 @@ class Progress:
     that a headless run can show it.
     """
 
-    def __init__(self, label: str, total: int, done: int = 0, every_s: float = 1.0) -> None:
+    def __init__(self, label: str, total: int, done: int = 0, *, leave: bool = True) -> None:
+        """Begin with `done` of `total` pieces; with `leave` the last line stays in a notebook."""
         self.label, self.total, self.done = label, total, done
-        self.every_s = every_s
+        self.leave = leave
         self._begin = time.monotonic()
         self._first = done  # what an earlier run had finished says nothing about speed
         self._shown = 0.0
@@ -38,7 +40,7 @@ class Progress:
         """Count one piece as done; `note` says what it was."""
         self.done += 1
         now = time.monotonic()
-        if now - self._shown >= self.every_s or self.done >= self.total:
+        if now - self._shown >= EVERY_S or self.done >= self.total:
             self._shown = now
             self._show(self.text(now - self._begin) + (f" | {note}" if note else ""))
 
@@ -55,7 +57,8 @@ class Progress:
         if PROGRESS_FILE in os.environ:
             runs.write_text(os.environ[PROGRESS_FILE], line + "\n")
         if self._handle is not None:
-            self._handle.update({"text/plain": line}, raw=True)
+            kept = line if self.leave or self.done < self.total else ""
+            self._handle.update({"text/plain": kept}, raw=True)
         elif sys.stderr.isatty():
             print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
             if self.done >= self.total:

@@ -67,13 +67,22 @@ class Job:
     folder: Path
     settings: GanSettings
     label: str = "generator"
+    key: str = dataclasses.field(init=False)  # fixed here: it travels to other processes
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", _key(self))
+
+    @property
+    def path(self) -> Path:
+        """The folder of this training's files."""
+        return self.folder / self.key
 
 
 def train(job: Job) -> generator.PhaseGenerator:
     """Train to the last epoch, from where an earlier run of the same job stopped.
 
-    Files lie in job.folder / <key>, the key being that of the settings and the
-    data, so that another training never overwrites this one: losses.csv,
+    Files lie in job.path, whose name is a hash of the settings and the data, so
+    that another training never overwrites this one: losses.csv,
     samples/epoch_NNN.png, checkpoint.pt, and generator_epochNNN.safetensors at the end.
 
     Raises:
@@ -89,7 +98,7 @@ def train(job: Job) -> generator.PhaseGenerator:
             f"batch_size {settings.batch_size} with images of {len(sizes)} sizes {sorted(sizes)}; "
             "images of one batch must have one size. Use batch_size 1, as the paper does."
         )
-    folder = job.folder / _key(job)
+    folder = job.path
     weights = _weights(folder, settings.epochs)
     if not weights.is_file():
         done = _epochs_done(folder)
@@ -168,7 +177,7 @@ def _train_loop(fabric: Fabric, job: Job, folder: Path) -> None:
             d_loss, g_gan, g_l1 = (float(value) for value in means)
             rows.append([epoch + 1, d_loss, g_gan, g_l1, error])
             _save_epoch(folder, parts, rows)
-            progress.step(f"phase error of samples {error:.2f} rad")
+            progress.step(f"phase error of samples {error:.2f} rad" if error == error else "")
         fabric.barrier()
     if fabric.is_global_zero:
         sources = pairs.input_hashes(list(job.volumes))
@@ -268,7 +277,7 @@ def _show_samples(network: torch.nn.Module, job: Job, folder: Path, epoch: int) 
 
 def losses(job: Job) -> list[dict[str, float]]:
     """The rows of losses.csv of a job."""
-    with (job.folder / _key(job) / "losses.csv").open() as file:
+    with (job.path / "losses.csv").open() as file:
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 

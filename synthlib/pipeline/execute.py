@@ -76,6 +76,8 @@ def run_notebook(stage: Stage, folder: Path, position: str) -> tuple[Path, Path]
                 engine_name="synthlib",
                 kernel_name="python3",
                 progress_bar=False,
+                # without its warning, at every start, that loopback is not encrypted
+                extra_arguments=["--IPKernelApp.log_level=40"],
                 cwd=str(runs.project_root()),
             )
         _strip_machine(running)

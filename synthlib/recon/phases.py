@@ -43,7 +43,7 @@ def write_phases(
         path = target / f"{volume.name}.h5"
         if prepared_hdf5.read_attributes(path).get("key") != key:
             todo.append((volume, path, key))
-    progress = tasks.Progress(f"{source} phase of scans", len(todo))
+    progress = tasks.Progress(f"{source} phase of scans", len(todo), leave=False)
     for volume, path, key in todo:
         phase = torch.stack(
             [

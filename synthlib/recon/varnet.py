@@ -183,7 +183,8 @@ def _train(cell: Cell) -> tuple[torch.nn.Module, torch.device, list[float]]:
     steps = n_slices * settings.epochs
     progress = None
     if cell.show_progress:
-        progress = tasks.Progress(f"{cell.label}: step", steps, n_slices * len(val_ssim))
+        done = n_slices * len(val_ssim)
+        progress = tasks.Progress(f"{cell.label}: step", steps, done, leave=False)
     for epoch in range(len(val_ssim), settings.epochs):
         dataset = samples.TrainingSamples(
             cell.data, cell.acceleration, settings.center_fraction, cell.seed, epoch
