@@ -10,7 +10,7 @@ OUT ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test lab check bench format clean
+.PHONY: help reproduce test lab check bench notebooks format clean
 
 help:  ## show this list
 	@echo "synthlib: from MRI magnitude images to realistic multi-coil raw data"
@@ -35,6 +35,9 @@ check: $(READY)  ## ruff, mypy and import-linter
 
 bench: $(READY)  ## time against peers, side by side in one run
 	$(BIN)/python -m tests.benchmarks
+
+notebooks: $(READY)  ## execute all notebooks in place, with their tiny defaults
+	$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace notebooks/0*.ipynb
 
 format: $(READY)  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .

@@ -58,8 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--set",
         action="append",
-        metavar="NOTEBOOK.PARAMETER=VALUE",
-        help="change a parameter, for example 05_varnet_benchmark.epochs=3; repeatable",
+        metavar="[NOTEBOOK.]PARAMETER=VALUE",
+        help="change a parameter of one notebook (05_varnet_benchmark.epochs=3) or of all that "
+        "have it (coil_counts=[16]); repeatable",
     )
     run.add_argument("--force", action="store_true", help="repeat finished stages, too")
     return parser

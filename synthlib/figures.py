@@ -86,8 +86,8 @@ def phase_samples(
         masked = torch.where(pair.head, error, torch.nan)
         difference = _show(axes[row, 3], masked, titles[3], **CIRCLE_ERROR)
         _row_label(axes[row, 0], pair.contrast)
-    _phase_bar(figure, image, axes[:, :3], "phase (rad)")
-    _phase_bar(figure, difference, axes[:, 3:], "difference (rad)")
+    _phase_bar(figure, image, axes, "phase (rad)")
+    _phase_bar(figure, difference, axes, "difference (rad)")
     figure.suptitle(title, fontsize=10)
     return figure
 

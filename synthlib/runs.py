@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import hashlib
 import importlib.metadata
@@ -143,18 +144,33 @@ def fingerprint(*parts: object) -> str:
 
 @lru_cache
 def code_fingerprint(*rooms: str) -> str:
-    """Hash of the source of some rooms ("coils", "pairs"), of all of synthlib when none is named.
+    """Hash of what some rooms do ("coils", "phase.pix2pix"), of all of synthlib when none is named.
 
-    Results that are kept between runs carry it, so that those of older code are made again.
+    Results that are kept between runs carry it, so that those of older code are
+    made again. Comments, docstrings and layout do not count.
     """
     package = Path(__file__).parent
-    files = sorted(package.rglob("*.py"))
-    chosen = [file for file in files if not rooms or _room(file, package) in rooms]
-    return fingerprint(*[(str(file.relative_to(package)), sha256(file)) for file in chosen])
+    names = {
+        ".".join(file.relative_to(package).with_suffix("").parts): file
+        for file in package.rglob("*.py")
+    }
+    chosen = [
+        (name, _meaning(file))
+        for name, file in sorted(names.items())
+        if not rooms or any(name == room or name.startswith(f"{room}.") for room in rooms)
+    ]
+    return fingerprint(*chosen)
 
 
-def _room(file: Path, package: Path) -> str:
-    return file.relative_to(package).with_suffix("").parts[0]
+def _meaning(file: Path) -> str:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            value = body[0].value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                body[0].value = ast.Constant("")
+    return ast.dump(tree)
 
 
 # --- records -------------------------------------------------------------------------

@@ -113,6 +113,12 @@ def load(path: str | Path, device: str = "cpu") -> PhaseGenerator:
     return PhaseGenerator(network.to(device), architecture, record)
 
 
+def device_for(accelerator: str) -> str:
+    """The torch device that an accelerator of Lightning Fabric's names means for inference."""
+    wants_gpu = accelerator in ("auto", "cuda", "gpu")
+    return "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
+
+
 def require_fit(name: str, network: torch.nn.Module, weights: dict[str, Tensor]) -> None:
     """Raise ValueError, naming the first layer that differs, unless the weights fit."""
     wanted = {k: tuple(v.shape) for k, v in network.state_dict().items()}

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays, pairs, runs
-from synthlib.phase.generator import PhaseGenerator, load
+from synthlib.phase.generator import PhaseGenerator, device_for, load
 from synthlib.phase.polynomial import PolynomialStatistics, fit_statistics
 from synthlib.records import PhasePair
 
 MEASURED = "measured"
+ENOUGH = 500  # slices tell the statistics of smooth phase
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,18 @@ def write_many(
     return {name: [write(name, pair, context, seed=seed) for pair in slices] for name in names}
 
 
-def open_context(weights: Path | None, donors: Sequence[pairs.PreparedVolume]) -> Context:
+def open_context(
+    weights: Path | None, donors: Sequence[pairs.PreparedVolume], accelerator: str = "cpu"
+) -> Context:
     """All that the sources draw on, from the generator's weights and the donors' scans."""
+    places = pairs.slices_of(donors)
+    some = places[:: max(1, len(places) // ENOUGH)]
     return Context(
-        generator=load(weights) if weights else None,
+        generator=load(weights, device_for(accelerator)) if weights else None,
         donors=donors,
-        polynomial=fit_statistics(pairs.all_pairs(donors)),
+        polynomial=fit_statistics([volume.pair(index) for volume, index in some])
+        if len(some) > 1
+        else None,
     )
 
 

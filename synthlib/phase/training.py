@@ -122,8 +122,9 @@ def _key(job: Job) -> str:
     lasting = dataclasses.asdict(job.settings)
     for name in ("epochs", "accelerator", "devices"):  # these may change between two runs
         lasting.pop(name)
-    hashes = sorted((volume.name, volume.source_sha256) for volume in job.volumes)
-    code = runs.code_fingerprint("phase", "pairs", "coils")
+    hashes = sorted((volume.name, volume.fingerprint) for volume in job.volumes)
+    rooms = ("phase.pix2pix", "phase.training", "phase.generator", "pairs.scaling")
+    code = runs.code_fingerprint(*rooms)
     return runs.fingerprint(lasting, hashes, code)
 
 

@@ -34,7 +34,8 @@ def load(
     Args:
         profile: folder with <notebook>.yaml files, relative to the project root.
         data, out: replace the parameters `data` and `out_dir` everywhere.
-        settings: "NOTEBOOK.PARAMETER=VALUE"; a notebook may be shortened to its number.
+        settings: "NOTEBOOK.PARAMETER=VALUE", the notebook in full or its number; or
+            "PARAMETER=VALUE" for every notebook that has it.
 
     Raises:
         ValueError, FileNotFoundError: an unknown profile, notebook or
@@ -43,10 +44,10 @@ def load(
     folder = runs.resolve(profile)
     files = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
     if not files:
-        known = sorted(p.name for p in (runs.project_root() / "params").glob("*") if p.is_dir())
+        there = sorted(p.name for p in (runs.project_root() / "params").glob("*") if p.is_dir())
         raise FileNotFoundError(
             f"profile {profile} is not a folder of parameter files; "
-            f"expected one of {', '.join(f'params/{name}' for name in known)}, or a copy of one"
+            f"expected one of {', '.join(f'params/{name}' for name in there)}, or a copy of one"
         )
     stages = []
     for file in files:
@@ -56,14 +57,14 @@ def load(
                 f"{file.name} is named after no notebook; expected one of {', '.join(_notebooks())}"
             )
         stages.append(Stage(file.stem, notebook, _read(file)))
+    known = {stage.name: papermill.inspect_notebook(str(stage.notebook)) for stage in stages}
+    for name, value in (("data", data), ("out_dir", out)):
+        if value is not None:
+            _set_everywhere(name, value, stages, known)
     for setting in settings:
-        _apply(setting, stages)
+        _apply(setting, stages, known)
     for stage in stages:
-        known_names = papermill.inspect_notebook(str(stage.notebook))
-        for name, value in (("data", data), ("out_dir", out)):
-            if value is not None and name in known_names:
-                stage.parameters[name] = value
-        _require_known(stage, known_names)
+        _require_known(stage, known[stage.name])
     return stages
 
 
@@ -92,19 +93,39 @@ def _read(file: Path) -> dict[str, Any]:
     return values
 
 
-def _apply(setting: str, stages: Sequence[Stage]) -> None:
+def _apply(setting: str, stages: Sequence[Stage], known: Mapping[str, Mapping[str, Any]]) -> None:
     where, sign, text = setting.partition("=")
-    name, dot, parameter = where.partition(".")
-    if not (sign and dot and parameter):
+    name, dot, parameter = where.rpartition(".")
+    if not (sign and parameter and bool(name) == bool(dot)):
         raise ValueError(
-            f"--set {setting}: expected NOTEBOOK.PARAMETER=VALUE, "
+            f"--set {setting}: expected NOTEBOOK.PARAMETER=VALUE or PARAMETER=VALUE, "
             "for example 05_varnet_benchmark.epochs=3"
         )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"--set {setting}: {text!r} is not a YAML value") from error
-    _find(name, stages).parameters[parameter] = value
+    if dot:
+        _find(name, stages).parameters[parameter] = value
+    else:
+        _set_everywhere(parameter, value, stages, known)
+
+
+def _set_everywhere(
+    parameter: str,
+    value: Any,
+    stages: Sequence[Stage],
+    known: Mapping[str, Mapping[str, Any]],
+) -> None:
+    having = [stage for stage in stages if parameter in known[stage.name]]
+    if not having:
+        names = sorted({name for parameters in known.values() for name in parameters})
+        raise ValueError(
+            f"no notebook of the profile has a parameter {parameter!r}; they have "
+            f"{', '.join(names)}"
+        )
+    for stage in having:
+        stage.parameters[parameter] = value
 
 
 def _find(name: str, stages: Sequence[Stage]) -> Stage:

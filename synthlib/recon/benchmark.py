@@ -76,8 +76,9 @@ def cells(
     grid.require_possible(settings.center_fraction)
     n_coils = parts["test"][0].raw.n_coils
     donors = parts["gan"]
-    context = sources.open_context(weights if "gan" in grid.sources else None, donors)
-    depends_on = [v.source_sha256 for v in donors] + ([runs.sha256(weights)] if weights else [])
+    generator = weights if "gan" in grid.sources else None
+    context = sources.open_context(generator, donors, settings.accelerator)
+    depends_on = [v.fingerprint for v in donors] + ([runs.sha256(weights)] if weights else [])
     found = []
     for name in [varnet.ZERO_FILLED, *grid.sources]:
         data = samples.TrainingData(

@@ -35,11 +35,13 @@ def write_phases(
         The subfolder.
     """
     sources.require_known([source])
-    code = runs.code_fingerprint("phase", "pairs", "coils", "arrays")
+    code = runs.code_fingerprint(
+        "phase.sources", "phase.polynomial", "phase.generator", "phase.pix2pix", "arrays"
+    )
     target = folder / source
     todo = []
     for volume in volumes:
-        key = runs.fingerprint(source, seed, volume.source_sha256, list(depends_on), code)
+        key = runs.fingerprint(source, seed, volume.fingerprint, list(depends_on), code)
         path = target / f"{volume.name}.h5"
         if prepared_hdf5.read_attributes(path).get("key") != key:
             todo.append((volume, path, key))

@@ -24,6 +24,7 @@ from synthlib.formats import prepared_hdf5
 from synthlib.recon import samples
 
 ZERO_FILLED = "zero_filled"
+CHECKPOINT_EVERY = 500  # steps; minutes at the paper's size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,10 +118,11 @@ def with_key(cell: Cell, phases: str) -> Cell:
     lasting = dataclasses.asdict(cell.settings)
     lasting.pop("accelerator")
     hashes = [
-        sorted((volume.name, volume.source_sha256) for volume in volumes)
+        sorted((volume.name, volume.fingerprint) for volume in volumes)
         for volumes in (cell.data.volumes, cell.val, cell.test)
     ]
-    code = runs.code_fingerprint("recon", "synthesis", "pairs", "coils", "metrics", "arrays")
+    rooms = ("recon.varnet", "recon.samples", "recon.masks", "synthesis", "metrics")
+    code = runs.code_fingerprint(*rooms, "arrays")
     own = (cell.n_coils, cell.acceleration, cell.seed, cell.data.source, phases)
     return dataclasses.replace(cell, key=runs.fingerprint(own, lasting, hashes, code))
 
@@ -172,43 +174,53 @@ def _train(cell: Cell) -> tuple[torch.nn.Module, torch.device, list[float]]:
     )
     ssim_loss = SSIMLoss().to(fabric.device)
     checkpoint = cell.path / "checkpoint.pt"
-    val_ssim: list[float] = []
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        plain.load_state_dict(state["network"])
-        adam.load_state_dict(state["adam"])
-        val_ssim = list(state["val_ssim"])
+    done, val_ssim = _resume(checkpoint, plain, adam)
 
     n_slices = sum(volume.n_slices for volume in cell.data.volumes)
     steps = n_slices * settings.epochs
     progress = None
     if cell.show_progress:
-        done = n_slices * len(val_ssim)
         progress = tasks.Progress(f"{cell.label}: step", steps, done, leave=False)
-    for epoch in range(len(val_ssim), settings.epochs):
-        dataset = samples.TrainingSamples(
-            cell.data, cell.acceleration, settings.center_fraction, cell.seed, epoch
-        )
-        order = torch.randperm(n_slices, generator=runs.rng(cell.seed, "order", epoch))
-        for number, item in enumerate(order.tolist()):
-            for group in adam.param_groups:
-                group["lr"] = settings.rate((epoch * n_slices + number) / steps)
-            sample = dataset[item]
-            target = arrays.crop_or_pad(sample.target, sample.crop).to(fabric.device)
-            image = arrays.crop_or_pad(_forward(network, sample, fabric.device), sample.crop)
-            data_range = torch.tensor([sample.data_range], device=fabric.device)
-            loss = ssim_loss(image[None, None], target[None, None], data_range)
-            adam.zero_grad()
-            fabric.backward(loss)
-            adam.step()
-            if progress:
-                progress.step()
-        val_ssim.append(_validate(cell, network, fabric.device))
-        state = {"network": plain.state_dict(), "adam": adam.state_dict(), "val_ssim": val_ssim}
-        with runs.atomic_path(checkpoint) as scratch:
-            torch.save(state, scratch)
+    for step in range(done, steps):
+        epoch, number = divmod(step, n_slices)
+        if step == done or number == 0:
+            epoch_samples = _epoch_samples(cell, epoch)
+            order = torch.randperm(n_slices, generator=runs.rng(cell.seed, "order", epoch)).tolist()
+        for group in adam.param_groups:
+            group["lr"] = settings.rate(step / steps)
+        sample = epoch_samples[order[number]]
+        target = arrays.crop_or_pad(sample.target, sample.crop).to(fabric.device)
+        image = arrays.crop_or_pad(_forward(network, sample, fabric.device), sample.crop)
+        data_range = torch.tensor([sample.data_range], device=fabric.device)
+        loss = ssim_loss(image[None, None], target[None, None], data_range)
+        adam.zero_grad()
+        fabric.backward(loss)
+        adam.step()
+        if progress:
+            progress.step()
+        if number + 1 == n_slices:
+            val_ssim.append(_validate(cell, network, fabric.device))
+        if number + 1 == n_slices or (step + 1) % CHECKPOINT_EVERY == 0:
+            state = {"network": plain.state_dict(), "adam": adam.state_dict()}
+            with runs.atomic_path(checkpoint) as scratch:
+                torch.save({**state, "done": step + 1, "val_ssim": val_ssim}, scratch)
     _save_weights(cell, plain)
     return network, fabric.device, val_ssim
+
+
+def _resume(checkpoint: Path, network: torch.nn.Module, adam: Any) -> tuple[int, list[float]]:
+    """Load the latest state; how many steps it has done, and its validation scores."""
+    if not checkpoint.is_file():
+        return 0, []
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    network.load_state_dict(state["network"])
+    adam.load_state_dict(state["adam"])
+    return int(state["done"]), list(state["val_ssim"])
+
+
+def _epoch_samples(cell: Cell, epoch: int) -> samples.TrainingSamples:
+    fraction = cell.settings.center_fraction
+    return samples.TrainingSamples(cell.data, cell.acceleration, fraction, cell.seed, epoch)
 
 
 def _forward(network: Any, sample: samples.Sample, device: torch.device) -> Tensor:

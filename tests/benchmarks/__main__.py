@@ -42,10 +42,8 @@ def best_of(function: Callable[[], object], repeats: int) -> float:
 
 
 def row(what: str, ours: float, peer: str, theirs: float) -> None:
-    print(
-        f"{what:44s} {ours * 1e3:9.1f} ms   {peer:22s} {theirs * 1e3:9.1f} ms   x {theirs / ours:.1f}",
-        flush=True,
-    )
+    left = f"{what:44s} {ours * 1e3:9.1f} ms   "
+    print(f"{left}{peer:22s} {theirs * 1e3:9.1f} ms   x {theirs / ours:.1f}", flush=True)
 
 
 def main() -> None:

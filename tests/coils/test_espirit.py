@@ -1,0 +1,316 @@
+"""ESPIRiT against SigPy, against the maps that the simulated scanner used, and its gauges."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from sigpy.mri.app import EspiritCalib
+from torch import Tensor
+
+from synthlib import arrays, coils, formats
+from synthlib.coils import EspiritSettings
+
+
+def residues(phase: Tensor, inside: Tensor) -> int:
+    """Poles of a phase: loops of 2x2 pixels, all inside, round which it gains a whole turn."""
+
+    def loop(image: Tensor) -> list[Tensor]:
+        return [image[:-1, :-1], image[:-1, 1:], image[1:, 1:], image[1:, :-1]]
+
+    corners = loop(phase)
+    steps = [arrays.wrap(corners[(i + 1) % 4] - corners[i]) for i in range(4)]
+    return int(((sum(steps).abs() > 3) & torch.stack(loop(inside)).all(0)).sum())
+
+
+def sigpy_maps(kspace: Tensor, settings: EspiritSettings, max_iter: int = 100) -> Tensor:
+    app = EspiritCalib(
+        kspace.numpy(),
+        calib_width=settings.calib_width,
+        thresh=settings.threshold,
+        kernel_width=settings.kernel_width,
+        crop=0,
+        max_iter=max_iter,
+        show_pbar=False,
+    )
+    return torch.from_numpy(np.asarray(app.run()))
+
+
+def aligned_share(maps: Tensor, reference: Tensor, inside: Tensor) -> float:
+    """Share of pixels where two unit maps agree up to a phase, better than 0.999."""
+    inner = torch.einsum("cyx,cyx->yx", maps.conj(), reference).abs()[inside]
+    return float((inner > 0.999).float().mean())
+
+
+@pytest.fixture
+def noiseless(one_slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Coil images without noise, the true maps at unit root sum of squares, where there is head."""
+    magnitude, phase, maps = one_slice
+    coil_images = torch.polar(magnitude, phase) * maps
+    size = arrays.rss(maps)
+    return coil_images, maps / size, magnitude > 0.05 * magnitude.max()
+
+
+@pytest.fixture
+def kspace(odd_scan) -> Tensor:
+    """The same slice as scanned, with noise: complex (4, 45, 38)."""
+    return arrays.fft2c(odd_scan.volume.coil_images(0))
+
+
+# --- against others ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "matrix"),
+    [
+        ("head_axial_t1_8coil", (115, 91)),  # the inner k-space, at odd sizes
+        ("head_axial_mprage_4coil", (129, 127)),
+        ("head_axial_16coil_lowres", (96, 96)),
+    ],
+)
+def test_maps_of_measured_heads_are_those_of_sigpy(real, name, matrix):
+    volume = formats.read_raw(real / "multicoil" / f"{name}.h5")
+    kspace = arrays.crop_or_pad(volume.kspace[0], matrix)
+    found = coils.espirit_maps(kspace)
+    assert found.support.float().mean() > 0.3
+    reference = sigpy_maps(kspace, EspiritSettings())
+    # SigPy's power iteration does not settle everywhere at the rim
+    assert aligned_share(found.maps, reference, found.support) > 0.99
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        EspiritSettings(),
+        EspiritSettings(calib_width=21, kernel_width=5, threshold=0.05),
+        EspiritSettings(calib_width=16, kernel_width=4, threshold=0.01),
+    ],
+    ids=str,
+)
+def test_maps_of_a_simulated_head_of_odd_size_are_those_of_sigpy(kspace, settings):
+    found = coils.espirit_maps(kspace, settings)
+    assert found.support.float().mean() > 0.3
+    reference = sigpy_maps(kspace, settings, max_iter=1000)
+    assert aligned_share(found.maps, reference, found.support) > 0.999
+
+
+def test_eigenvalues_are_those_of_sigpy(kspace):
+    app = EspiritCalib(
+        kspace.numpy(), crop=0, max_iter=1000, output_eigenvalue=True, show_pbar=False
+    )
+    theirs = torch.from_numpy(np.asarray(app.run()[1])).real.float()
+    found = coils.espirit_maps(kspace)
+    torch.testing.assert_close(
+        found.eigenvalues[found.support], theirs[found.support], rtol=0, atol=2e-3
+    )
+
+
+def test_maps_are_the_scanners_own_up_to_a_phase_of_the_pixel(noiseless):
+    coil_images, truth, head = noiseless
+    found = coils.espirit_maps(arrays.fft2c(coil_images))
+    assert found.support[head].all()
+    assert aligned_share(found.maps, truth, head) == 1
+    # and so is the phase of every coil relative to the first, on the circle
+    bright = head & (truth.abs().amin(0) > 0.1)
+    relative = (found.maps[1:] * found.maps[0].conj())[:, bright].angle()
+    expected = (truth[1:] * truth[0].conj())[:, bright].angle()
+    assert bright.sum() > 100
+    assert arrays.wrap(relative - expected).abs().max() < 0.1
+
+
+def test_noise_moves_the_maps_little(kspace, noiseless):
+    _, truth, head = noiseless
+    found = coils.espirit_maps(kspace)
+    assert aligned_share(found.maps, truth, head) > 0.95
+
+
+# --- what every map obeys ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gauge", ["virtual", "coil0"])
+def test_maps_have_unit_size_in_every_pixel(kspace, gauge):
+    found = coils.espirit_maps(kspace, EspiritSettings(gauge=gauge))
+    assert found.maps.shape == kspace.shape
+    assert found.maps.dtype == torch.complex64
+    assert torch.view_as_real(found.maps).isfinite().all()
+    assert found.eigenvalues.isfinite().all()
+    size = arrays.rss(found.maps)
+    torch.testing.assert_close(size, torch.ones_like(size), rtol=0, atol=1e-4)
+
+
+def test_maps_of_a_masked_background_are_finite(odd_scan, noiseless):
+    coil_images, _, head = noiseless  # exact zeros around the head
+    found = coils.espirit_maps(arrays.fft2c(coil_images * head))
+    assert torch.view_as_real(found.maps).isfinite().all()
+
+
+def test_support_is_where_the_eigenvalue_is_above_crop(kspace):
+    loose, strict = (coils.espirit_maps(kspace, EspiritSettings(crop=c)) for c in (0.7, 0.98))
+    for found, crop in ((loose, 0.7), (strict, 0.98)):
+        assert torch.equal(found.support, found.eigenvalues > crop)
+    assert loose.support.sum() > strict.support.sum()
+    assert loose.eigenvalues.max() < 1.001
+
+
+def test_maps_do_not_depend_on_the_units(kspace):
+    found, scaled = (coils.espirit_maps(scale * kspace) for scale in (1, 1e-7))
+    torch.testing.assert_close(scaled.eigenvalues, found.eigenvalues, rtol=0, atol=1e-3)
+    inside = found.support
+    torch.testing.assert_close(scaled.maps[:, inside], found.maps[:, inside], rtol=0, atol=2e-3)
+
+
+# --- gauges --------------------------------------------------------------------------
+
+
+def test_virtual_gauge_makes_the_first_principal_coil_real(kspace):
+    found = coils.espirit_maps(kspace)
+    calib = arrays.crop_or_pad(kspace, (24, 24)).flatten(1).numpy()
+    weights = np.linalg.svd(calib, full_matrices=False)[0][:, 0]
+    virtual = np.einsum("c,cyx->yx", weights.conj(), found.maps.numpy())[found.support.numpy()]
+    sign = virtual.sum() / abs(virtual.sum())  # an SVD leaves one phase free for all pixels
+    assert np.abs((virtual / sign).imag).max() < 1e-3
+    assert (virtual / sign).real.min() > -1e-3
+
+
+def test_coil0_gauge_makes_the_first_coil_real_and_positive(kspace):
+    first = coils.espirit_maps(kspace, EspiritSettings(gauge="coil0")).maps[0]
+    assert first.imag.abs().max() < 1e-4
+    assert first.real.min() > -1e-4
+
+
+def test_a_gauge_changes_the_phase_of_pixels_and_nothing_else(kspace):
+    virtual, coil0 = (
+        coils.espirit_maps(kspace, EspiritSettings(gauge=gauge)) for gauge in ("virtual", "coil0")
+    )
+    inner = (virtual.maps.conj() * coil0.maps).sum(0).abs()
+    torch.testing.assert_close(inner, torch.ones_like(inner), rtol=0, atol=1e-4)
+    assert torch.equal(virtual.eigenvalues, coil0.eigenvalues)
+
+
+def test_residues_count_poles():
+    y, x = torch.meshgrid(torch.arange(9) - 4.5, torch.arange(8) - 3.5, indexing="ij")
+    everywhere = torch.ones(9, 8, dtype=torch.bool)
+    assert residues(torch.atan2(y, x), everywhere) == 1
+    assert residues(arrays.wrap(2.0 * x + y), everywhere) == 0
+
+
+def test_virtual_gauge_leaves_no_pole_in_the_head(noiseless):
+    coil_images, truth, head = noiseless
+    found = coils.espirit_maps(arrays.fft2c(coil_images))
+    gauge = (found.maps * truth.conj()).sum(0).angle()  # against the scanner's smooth maps
+    assert residues(gauge, head) == 0
+    assert residues(coils.combine(coil_images, found.maps).angle(), head) == 0
+
+
+def test_target_phase_of_a_measured_head_has_no_pole(real):
+    volume = formats.read_raw(real / "multicoil" / "head_axial_t1_8coil.h5")
+    kspace = arrays.crop_or_pad(volume.kspace[0], (115, 91))
+    found = coils.espirit_maps(kspace)
+    images = arrays.ifft2c(kspace)
+    magnitude = arrays.rss(images)
+    head = found.support & (magnitude > 0.15 * magnitude.quantile(0.98))
+    assert head.float().mean() > 0.3
+    assert residues(coils.combine(images, found.maps).angle(), head) == 0
+
+
+def test_a_constant_phase_of_the_scan_goes_into_the_maps(kspace):
+    turned = kspace * torch.polar(torch.tensor(1.0), torch.tensor(1.3))
+    found, other = coils.espirit_maps(kspace), coils.espirit_maps(turned)
+    target, same = (
+        coils.combine(arrays.ifft2c(k), f.maps)[found.support]
+        for k, f in ((kspace, found), (turned, other))
+    )
+    error = (same * target.conj()).angle().abs()
+    assert (error * target.abs()).sum() / target.abs().sum() < 1e-3
+
+
+def test_the_order_of_the_coils_does_not_matter(kspace):
+    order = [2, 0, 3, 1]
+    found, shuffled = coils.espirit_maps(kspace), coils.espirit_maps(kspace[order])
+    inside = found.support
+    torch.testing.assert_close(
+        shuffled.maps[:, inside], found.maps[order][:, inside], rtol=0, atol=2e-3
+    )
+
+
+# --- what maps leave unexplained -----------------------------------------------------
+
+
+def test_maps_explain_noiseless_coil_images(noiseless):
+    coil_images = noiseless[0]
+    assert coils.residual(coil_images, coils.espirit_maps(arrays.fft2c(coil_images))) < 0.01
+
+
+def test_what_maps_leave_of_a_scan_is_its_noise(odd_scan):
+    coil_images = odd_scan.volume.coil_images(0)
+    # the oversampled readout sees nothing but noise beyond the field of view
+    air = arrays.ifft2c(odd_scan.volume.kspace[0])[:, :20]
+    found = coils.espirit_maps(arrays.fft2c(coil_images))
+    n_coils, inside = coil_images.shape[0], found.support
+    noise = air.abs().square().mean() * (n_coils - 1) * inside.sum()  # one part of n is explained
+    expected = float((noise / coil_images[:, inside].abs().square().sum()).sqrt())
+    assert coils.residual(coil_images, found) == pytest.approx(expected, rel=0.1)
+
+
+def test_the_comparison_with_sigpy_of_a_notebook_says_what_it_found(kspace):
+    settings = EspiritSettings()
+    found = coils.espirit_maps(kspace, settings)
+    row = coils.against_sigpy(kspace, found, settings)
+    assert (row["coils"], row["pixels in the support"]) == ("4", str(int(found.support.sum())))
+    share = aligned_share(found.maps, sigpy_maps(kspace, settings), found.support)
+    assert row["aligned above 0.999"] == f"{share:.1%}"
+    wrong = dataclasses.replace(found, maps=found.maps.roll(1, 0))
+    assert coils.against_sigpy(kspace, wrong, settings)["aligned above 0.999"] < "50"
+
+
+def test_parameters_change_support_and_residual_as_they_should(noiseless):
+    rows = coils.parameter_table(noiseless[0], EspiritSettings())
+    assert [row["settings"] for row in rows][0] == "as given"
+    by_name = {row["settings"]: float(row["support"]) for row in rows}
+    assert by_name["crop 0.7"] > by_name["as given"] > by_name["crop 0.98"]
+
+
+# --- bad input -----------------------------------------------------------------------
+
+
+def spoiled(kspace: Tensor, value: complex) -> Tensor:
+    kspace = kspace.clone()
+    kspace[1, 3, 5] = value
+    return kspace
+
+
+BAD = {
+    "one coil": (lambda k: k[:1], EspiritSettings(), "one coil; coil maps need at least two"),
+    "rank": (lambda k: k[None], EspiritSettings(), r"shape \(1, 4, 45, 38\).*expected complex"),
+    "real": (lambda k: k.real, EspiritSettings(), "float32; expected complex"),
+    "NaN": (lambda k: spoiled(k, complex("nan")), EspiritSettings(), "holds 1 NaN or Inf"),
+    "Inf": (lambda k: spoiled(k, complex("inf")), EspiritSettings(), "holds 1 NaN or Inf"),
+    "zero": (torch.zeros_like, EspiritSettings(), "24x24 calibration region is all zero"),
+    "small region": (
+        lambda k: k,
+        EspiritSettings(calib_width=11),
+        "of 11 samples for a kernel of 6; expected at least twice",
+    ),
+    "small matrix": (lambda k: k[:, :9], EspiritSettings(), "of 9 samples for a kernel of 6"),
+    "gauge": (lambda k: k, EspiritSettings(gauge="body"), "'body' is unknown; choose .*virtual"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_kspace_and_settings_are_refused(kspace, kind):
+    make, settings, message = BAD[kind]
+    with pytest.raises(ValueError, match=message):
+        coils.espirit_maps(make(kspace), settings)
+
+
+def test_an_empty_calibration_region_is_refused(kspace):
+    kspace = kspace.clone()
+    kspace[:, 10:34, 7:31] = 0  # 24x24 about the centre at [22, 19]
+    with pytest.raises(ValueError, match=r"calibration region is all zero.*leave the slice out"):
+        coils.espirit_maps(kspace)
+
+
+def test_settings_do_not_change_the_kspace(kspace):
+    before = kspace.clone()
+    coils.espirit_maps(kspace)
+    assert torch.equal(kspace, before)

@@ -1,0 +1,74 @@
+"""Pieces of work: in order, in this process or in others, and what is said meanwhile."""
+
+import math
+import os
+
+import pytest
+
+from synthlib import tasks
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """Dask's scratch files go there."""
+    monkeypatch.setattr(tasks.runs, "project_root", lambda: tmp_path)
+
+
+def test_results_keep_the_order_of_the_items():
+    assert tasks.run_all(math.sqrt, [9, 1, 4], label="roots") == [3, 1, 2]
+    assert tasks.run_all(math.sqrt, [], label="roots", workers=2) == []
+
+
+def test_two_processes_share_the_work_and_its_order_stays(own_folder):
+    # eval travels to other processes; the first item ends last
+    item = "(__import__('time').sleep({0}), {1}, __import__('os').getpid(), {2})[1:]"
+    threads = "__import__('os').environ['OMP_NUM_THREADS']"
+    items = [item.format(s, n, threads) for n, s in enumerate((1.0, 0.3, 0.0, 0.0, 0.0))]
+    results = tasks.run_all(eval, items, label="pieces", workers=2)
+    numbers, processes, shares = zip(*results, strict=True)
+    assert numbers == (0, 1, 2, 3, 4)
+    assert len(set(processes)) == 2
+    assert os.getpid() not in processes
+    assert set(shares) == {str(max(1, (os.cpu_count() or 1) // 2))}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_error_of_one_item_surfaces_with_its_message(own_folder, workers):
+    with pytest.raises(ValueError, match=r"invalid literal for int.*'three'"):
+        tasks.run_all(int, ["1", "2", "three", "4"], label="numbers", workers=workers)
+
+
+def test_time_left_is_that_of_this_runs_pieces():
+    progress = tasks.Progress("scans", 10, done=4)  # an earlier run had finished four
+    assert progress.text(5.0) == "scans 4/10"
+    progress.step()
+    progress.step()
+    assert progress.text(20.0) == "scans 6/10, 40 s left"
+    for _ in range(4):
+        progress.step()
+    assert progress.text(61.0) == "scans 10/10, took 1 min 01 s"
+
+
+def test_progress_goes_to_the_file_that_the_environment_names(tmp_path, monkeypatch):
+    path = tmp_path / "progress"
+    monkeypatch.setenv(tasks.PROGRESS_FILE, str(path))
+    progress = tasks.Progress("scans", 2)
+    progress.step("sub-001")
+    progress.step("sub-002")
+    assert path.read_text() == "scans 2/2, took 0 s | sub-002\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-0.5, "0 s"),
+        (48.2, "48 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (3599.7, "1 h 00 min"),
+        (18600, "5 h 10 min"),
+    ],
+)
+def test_durations_read_well(seconds, text):
+    assert tasks.duration(seconds) == text
