@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ def render(
 
     Args:
         columns: headings.
-        rows: cells as text; the first column is left-aligned, the others right.
+        rows: cells as text; columns of numbers are right-aligned, the others left.
         bold: (row, column) of cells to be set bold in Markdown and LaTeX.
 
     Returns:
@@ -36,9 +37,12 @@ def render(
         for at, cell in marked.items()
     }
     span = range(len(columns))
-    md_lines = ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
+    numeric = [all(_is_number(row[c]) for row in rows) for c in span]
+    rule = "".join("|---:" if right else "|---" for right in numeric)
+    md_lines = ["| " + " | ".join(columns) + " |", f"{rule}|"]
     md_lines += ["| " + " | ".join(md[r, c] for c in span) + " |" for r in range(len(rows))]
-    tex_lines = [f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}", "\\hline"]
+    places = "".join("r" if right else "l" for right in numeric)
+    tex_lines = [f"\\begin{{tabular}}{{{places}}}", "\\hline"]
     tex_lines += [" & ".join(map(_tex, columns)) + " \\\\", "\\hline"]
     tex_lines += [" & ".join(tex[r, c] for c in span) + " \\\\" for r in range(len(rows))]
     tex_lines += ["\\hline", "\\end{tabular}"]
@@ -47,6 +51,11 @@ def render(
         "md": "\n".join(md_lines) + "\n",
         "tex": "\n".join(tex_lines) + "\n",
     }
+
+
+def _is_number(cell: str) -> bool:
+    """Also for cells such as "22.5 ± 0.3", "+1.2", "99 %" and "-"."""
+    return re.fullmatch(r"[-+]?[\d.,]*( ± [\d.]+)?( ?%)?", cell) is not None
 
 
 def _tex(text: str) -> str:

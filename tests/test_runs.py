@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -201,39 +202,51 @@ def test_a_fingerprint_changes_with_any_part_and_not_with_the_order_of_keys():
     assert re.fullmatch("[0-9a-f]{16}", base)
 
 
-def test_the_fingerprint_of_a_room_changes_with_its_source_only(tmp_path, monkeypatch):
+@pytest.fixture
+def fingerprints_of_a_copy(tmp_path, monkeypatch) -> Iterator[Callable[[str, str, str], list[str]]]:
+    """Edit one file of a copy of the package, then fingerprint some of its rooms."""
+    original = Path(runs.__file__).parent
     package = tmp_path / "synthlib"
-    shutil.copytree(
-        Path(runs.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
-    )
+    shutil.copytree(original, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(runs, "__file__", str(package / "runs.py"))
-    rooms = [("coils",), ("metrics",), ()]
 
-    def prints() -> list[str]:
+    def edited(name: str, old: str, new: str) -> list[str]:
+        text = (package / name).read_text(encoding="utf-8")
+        assert old in text
+        (package / name).write_text(text.replace(old, new), encoding="utf-8")
         runs.code_fingerprint.cache_clear()
-        return [runs.code_fingerprint(*room) for room in rooms]
+        return [runs.code_fingerprint(*rooms) for rooms in (("coils",), ("metrics",), ())]
 
-    try:
-        before = prints()
-        with (package / "coils" / "combine.py").open("a") as file:
-            file.write("# a change\n")
-        after = prints()
-    finally:
-        runs.code_fingerprint.cache_clear()
+    yield edited
+    runs.code_fingerprint.cache_clear()
+
+
+def test_the_fingerprint_of_code_changes_with_what_it_does_in_that_room(fingerprints_of_a_copy):
+    name = "coils/combine.py"
+    before = fingerprints_of_a_copy(name, "1e-12", "1e-12")
+    after = fingerprints_of_a_copy(name, "1e-12", "1e-11")
     assert [a == b for a, b in zip(before, after, strict=True)] == [False, True, False]
+
+
+def test_comments_and_docstrings_do_not_change_the_fingerprint_of_code(fingerprints_of_a_copy):
+    name = "coils/combine.py"
+    before = fingerprints_of_a_copy(name, "1e-12", "1e-12")
+    assert fingerprints_of_a_copy(name, "What each coil sees", "What every coil sees") == before
+    assert fingerprints_of_a_copy(name, "    return", "    # said here\n    return") == before
 
 
 def test_every_fingerprint_of_code_is_of_rooms_that_exist():
     # the hash of no file at all would never change
     package = Path(runs.__file__).parent
-    rooms = {path.stem for path in package.iterdir() if not path.name.startswith("_")}
-    named = []
+    named = set()
     for path in package.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("code_fingerprint"):
-                named += [a.value for a in node.args if isinstance(a, ast.Constant)]
+                named |= {a.value for a in node.args if isinstance(a, ast.Constant)}
     assert named
-    assert set(named) <= rooms
+    for room in named:
+        place = package.joinpath(*room.split("."))
+        assert place.is_dir() or place.with_suffix(".py").is_file(), room
 
 
 # --- records -------------------------------------------------------------------------

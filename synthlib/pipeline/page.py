@@ -19,7 +19,7 @@ img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
 th, td { border: 1px solid #ccc; padding: .25rem .7rem; }
 th { background: #f3f3f3; }
-td:not(:first-child) { text-align: right; font-variant-numeric: tabular-nums; }
+td { font-variant-numeric: tabular-nums; }
 pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: 12px; }
 nav a { margin-right: 1rem; }
 .small { color: #666; font-size: 13px; }

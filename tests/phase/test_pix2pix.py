@@ -33,10 +33,18 @@ def test_discriminator_gives_30x30_logits_for_a_256x256_pair():
     assert logits.shape == (2, 1, 30, 30)
 
 
+def without_norms(network):
+    """Batch norm spreads every pixel over the whole image; this is the network without it."""
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(parent, name, nn.Identity())
+    return network
+
+
 def test_every_logit_sees_a_patch_of_70x70_pixels():
     torch.manual_seed(0)
-    # eval: batch norm must not carry the rest of the image into the logit
-    judge = pix2pix.PatchDiscriminator(2, ndf=4).double().eval()
+    judge = without_norms(pix2pix.PatchDiscriminator(2, ndf=4).double())
     pair = torch.randn(1, 2, 141, 133, dtype=torch.float64, requires_grad=True)
     logits = judge(pair[:, :1], pair[:, 1:])
     logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
@@ -62,7 +70,7 @@ def test_any_matrix_comes_out_again_unchanged_in_size(shape, depth, channels):
 
 def test_the_last_row_and_column_of_an_odd_matrix_reach_the_output():
     torch.manual_seed(0)
-    network = pix2pix.UNetGenerator(1, ngf=2, depth=4).eval()
+    network = without_norms(pix2pix.UNetGenerator(1, ngf=2, depth=4))  # no dropout at this depth
     image = torch.rand(1, 1, 45, 37)
     changed = image.clone()
     changed[..., -1, :] += 0.5
@@ -126,7 +134,7 @@ def test_where_sizes_divide_it_is_the_authors_unet_to_the_letter(depth, shape):
     inside_out = [m for block in reversed(blocks) for m in (block.up, block.up_norm)]
     inside_out.append(theirs.last[1])
     for mine, other in zip(downs + ups, outside_in + inside_out, strict=True):
-        other.load_state_dict(mine.state_dict())
+        other.load_state_dict(mine.state_dict(), strict=not isinstance(mine, nn.BatchNorm2d))
     image = torch.rand(1, 1, *shape) * 2 - 1
     torch.manual_seed(5)
     expected = theirs(image)
@@ -177,6 +185,13 @@ def test_writing_phase_leaves_the_global_random_state_untouched(writer):
     before = torch.get_rng_state()
     writer(torch.rand(45, 38, generator=torch.Generator().manual_seed(1)), seed=3)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_writing_phase_leaves_the_weights_as_they_were(writer):
+    before = {key: value.clone() for key, value in writer.network.state_dict().items()}
+    writer(torch.rand(45, 38), seed=3)
+    after = writer.network.state_dict()
+    assert [key for key in before if not torch.equal(before[key], after[key])] == []
 
 
 def test_the_unit_of_the_magnitude_does_not_matter(writer):

@@ -49,8 +49,14 @@ def job(study, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(job):
+def trained(job):
     return training.train(job)
+
+
+@pytest.fixture
+def uninterrupted(job, trained):
+    """The trained generator as the file has it, for each test anew."""
+    return generator.load(weights_file(job, 4))
 
 
 def elsewhere(job, folder, **changes):

@@ -1,0 +1,262 @@
+"""What a network is given, against numpy and stock fastMRI."""
+
+import dataclasses
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from fastmri.data import SliceDataset
+from fastmri.data.subsample import create_mask_for_mask_type
+from fastmri.data.transforms import VarNetDataTransform
+
+from synthlib import formats, pairs
+from synthlib.phase import sources
+from synthlib.recon import masks, phases, samples
+
+AXES = (-2, -1)
+
+
+def to_image(kspace):
+    shifted = np.fft.ifftshift(np.asarray(kspace), AXES)
+    return np.fft.fftshift(np.fft.ifft2(shifted, norm="ortho"), AXES)
+
+
+def rss(coil_images):
+    return np.sqrt((np.abs(coil_images) ** 2).sum(-3))
+
+
+def raw_images(volume, index):
+    """Coil images of the file, readout oversampling cropped, by numpy alone."""
+    with h5py.File(volume.raw.source) as file:
+        images = to_image(file["kspace"][index])
+    ny = volume.raw.recon_shape[0]
+    first = images.shape[-2] // 2 - ny // 2
+    return images[..., first : first + ny, :]
+
+
+def close(one, other, rtol=1e-3):
+    size = float(np.abs(np.asarray(other)).max())
+    np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=rtol, atol=rtol * size)
+
+
+@pytest.fixture(scope="module")
+def written(study, tmp_path_factory):
+    """Phases of some sources for two scans: source to TrainingData."""
+    folder, volumes = tmp_path_factory.mktemp("phases"), study["train"][:2]
+    found = {samples.GROUND_TRUTH: samples.TrainingData(samples.GROUND_TRUTH, volumes, folder)}
+    for name in ("measured", "zero", "random"):
+        at = phases.write_phases(name, volumes, sources.Context(), folder, seed=3)
+        found[name] = samples.TrainingData(name, volumes, at)
+    return found
+
+
+def slices(data, acceleration=4, seed=5, epoch=0):
+    return samples.TrainingSamples(data, acceleration, 0.04, seed, epoch)
+
+
+@pytest.mark.parametrize("name", ["ground_truth", "measured", "zero", "random"])
+def test_masked_columns_are_zero_and_the_others_untouched(written, name):
+    data = written[name]
+    dataset = slices(data)
+    assert len(dataset) == 4
+    for item, (volume, index) in enumerate(pairs.slices_of(data.volumes)):
+        sample = dataset[item]
+        full = samples.full_kspace(data, volume, index)
+        measured = sample.mask.columns
+        assert sample.kspace.shape == (8, 48, 40)
+        assert sample.kspace.dtype == torch.complex64
+        assert (sample.kspace[..., ~measured] == 0).all()
+        assert torch.equal(sample.kspace[..., measured], full[..., measured])
+        assert (full.abs().amax((0, 1)) > 0).all()  # it was not empty before
+        assert 5 <= measured.sum() <= 13
+
+
+@pytest.mark.parametrize("name", ["measured", "zero", "random"])
+def test_the_target_is_the_rss_of_the_synthetic_coil_images(written, name):
+    data = written[name]
+    for item, (volume, index) in enumerate(pairs.slices_of(data.volumes)):
+        pair, maps = volume.pair(index), volume.maps(index).numpy()
+        with h5py.File(data.phases / f"{volume.name}.h5") as file:
+            phase = file["phase"][index]
+        expected = rss(pair.magnitude.numpy() * np.exp(1j * phase) * maps)
+        close(slices(data)[item].target, expected)
+        close(to_image(samples.full_kspace(data, volume, index)), pair.magnitude.numpy()
+              * np.exp(1j * phase) * maps)  # fmt: skip
+
+
+def test_the_target_follows_the_synthetic_data_and_not_the_source_files_rss(written, tmp_path):
+    data = written["zero"]
+    volume = data.volumes[0]
+    shutil.copy(volume.path, tmp_path / "other_maps.h5")
+    shade = np.linspace(0.5, 2, 40, dtype=np.float32)
+    with h5py.File(tmp_path / "other_maps.h5", "r+") as file:
+        file["maps"][...] = file["maps"][()] * shade
+    shaded = dataclasses.replace(volume, path=tmp_path / "other_maps.h5")
+    sample = slices(dataclasses.replace(data, volumes=[shaded]))[1]
+    close(sample.target, volume.pair(1).magnitude.numpy() * shade)
+
+
+def test_measured_phase_with_uncropped_maps_reproduces_the_measured_rss(written):
+    data = written["measured"]
+    for item, (volume, index) in enumerate(pairs.slices_of(data.volumes)):
+        sample = slices(data)[item]
+        close(sample.target, rss(raw_images(volume, index)))  # everywhere, air included
+        with h5py.File(volume.raw.source) as file:
+            close(sample.target, file["reconstruction_rss"][index])
+        # and where there is signal, coil by coil and with its phase
+        synthetic = to_image(samples.full_kspace(data, volume, index))
+        measured = raw_images(volume, index)
+        head = volume.pair(index).head.numpy()
+        left = np.linalg.norm((synthetic - measured)[:, head]) / np.linalg.norm(measured[:, head])
+        assert left < 0.25  # the noise that no phase of one image can carry; other phase: above 1
+
+
+def test_other_phase_gives_other_data_with_the_same_target(written):
+    measured, random = (slices(written[name])[1] for name in ("measured", "random"))
+    close(random.target, measured.target)
+    assert torch.equal(random.mask.columns, measured.mask.columns)
+    apart = (random.kspace - measured.kspace).abs().square().sum()
+    assert apart > measured.kspace.abs().square().sum()
+
+
+def test_ground_truth_is_the_measured_kspace_without_its_oversampling(written):
+    data = written["ground_truth"]
+    for item, (volume, index) in enumerate(pairs.slices_of(data.volumes)):
+        close(to_image(samples.full_kspace(data, volume, index)), raw_images(volume, index))
+        close(slices(data)[item].target, rss(raw_images(volume, index)))
+
+
+def stock_samples(volume, folder, acceleration, name=None):
+    """The file as stock fastMRI gives it to VarNet."""
+    path = folder / f"{name or volume.name}.h5"
+    shutil.copy(volume.raw.source, path)
+    mask = create_mask_for_mask_type("equispaced_fraction", [0.04], [acceleration])
+    return list(SliceDataset(folder, "multicoil", transform=VarNetDataTransform(mask)))
+
+
+@pytest.mark.parametrize("acceleration", [4, 8])
+def test_a_ground_truth_sample_is_stock_fastmris_of_the_same_file_and_mask(
+    study, tmp_path, acceleration
+):
+    volume = study["test"][0]
+    stock = stock_samples(volume, tmp_path, acceleration)
+    assert len(stock) == volume.n_slices
+    data = samples.TrainingData(samples.GROUND_TRUTH, [volume], tmp_path)
+    for index, theirs in enumerate(stock):
+        columns = theirs.mask.flatten()
+        full = samples.full_kspace(data, volume, index)
+        ours = samples.undersample(
+            full, volume, masks.Mask(columns, theirs.num_low_frequencies), theirs.max_value
+        )
+        # the mask thins kx and the crop takes y: they do not touch each other
+        images = to_image(torch.view_as_complex(theirs.masked_kspace).numpy())
+        assert images.shape[-2] == 96
+        close(to_image(ours.kspace), images[..., 24:72, :])
+        close(ours.target, theirs.target)
+        assert ours.crop == theirs.crop_size == (48, 40)
+
+
+def test_the_evaluation_mask_is_the_one_stock_fastmri_gives_the_same_file(study, tmp_path):
+    for volume in study["test"] + study["val"]:
+        folder = tmp_path / volume.name
+        folder.mkdir()
+        for ours, theirs in zip(
+            samples.measured_volume(volume, 8, 0.04), stock_samples(volume, folder, 8), strict=True
+        ):
+            assert torch.equal(ours.mask.columns, theirs.mask.flatten())
+            assert ours.mask.n_center == theirs.num_low_frequencies
+
+
+def test_a_measured_volume_has_one_mask_and_its_own_maximum(study):
+    for volume in study["test"]:
+        one, other = samples.measured_volume(volume, 4, 0.04)
+        assert torch.equal(one.mask.columns, other.mask.columns)
+        top = max(float(rss(raw_images(volume, i)).max()) for i in (0, 1))
+        assert one.data_range == other.data_range == pytest.approx(top, rel=1e-4)
+        again, _ = samples.measured_volume(volume, 4, 0.04)
+        assert torch.equal(again.kspace, one.kspace)
+
+
+def test_the_data_range_of_training_is_the_maximum_of_the_whole_volume(written):
+    for data in written.values():
+        dataset = slices(data)
+        for item, (volume, _) in enumerate(pairs.slices_of(data.volumes)):
+            top = max(float(rss(raw_images(volume, i)).max()) for i in range(volume.n_slices))
+            assert dataset[item].data_range == pytest.approx(top, rel=1e-4)
+
+
+def test_training_masks_change_from_epoch_to_epoch_and_follow_from_the_seed(written):
+    data = written["zero"]
+
+    def drawn(seed, epoch):
+        dataset = slices(data, 8, seed, epoch)
+        return [tuple(dataset[item].mask.columns.tolist()) for item in range(len(dataset))]
+
+    assert drawn(1, 0) == drawn(1, 0)
+    epochs = [drawn(1, epoch) for epoch in range(6)]
+    assert len({masks_[0] for masks_ in epochs}) > 1  # one slice, several epochs
+    assert any(len(set(masks_)) > 1 for masks_ in epochs)  # one epoch, several slices
+    assert any(drawn(2, epoch) != epochs[epoch] for epoch in range(3))
+
+
+def test_zero_filling_is_the_rss_of_what_was_measured(study):
+    sample = samples.measured_volume(study["test"][0], 4, 0.04)[0]
+    close(samples.zero_filled(sample), rss(to_image(sample.kspace)), 1e-4)
+    whole = dataclasses.replace(sample, kspace=torch.ones_like(sample.kspace))
+    assert samples.zero_filled(whole)[24, 20] > 0  # the centre pixel holds it all
+    assert samples.zero_filled(whole).sum() == pytest.approx(
+        float(samples.zero_filled(whole)[24, 20]), rel=1e-4
+    )
+
+
+def test_zero_padded_columns_are_not_sampled_in_training_and_tests(study, tmp_path):
+    source = study["test"][0].raw
+    kspace = torch.stack([source.kspace[i] for i in range(source.n_slices)])
+    kspace[..., :5] = 0
+    kspace[..., 36:] = 0
+    formats.write_raw(
+        tmp_path / "padded.h5",
+        kspace,
+        contrast="AXT2",
+        patient_id="p1",
+        recon_shape=source.recon_shape,
+    )
+    with pytest.warns(UserWarning, match="9 of 40 columns of kx are zero-padding"):
+        raw = formats.read_raw(tmp_path / "padded.h5")
+    (volume,) = pairs.prepare([raw], tmp_path / "prepared")
+    data = samples.TrainingData(samples.GROUND_TRUTH, [volume], tmp_path)
+    for sample in [*samples.measured_volume(volume, 4, 0.04), slices(data)[0], slices(data)[1]]:
+        assert not sample.mask.columns[:5].any()
+        assert not sample.mask.columns[36:].any()
+        assert sample.mask.columns[5:36].any()
+
+
+def test_phases_that_are_current_stay_and_others_are_written_again(study, tmp_path):
+    volumes = study["train"][:2]
+
+    def write(seed=3, depends_on=()):
+        at = phases.write_phases(
+            "random", volumes, sources.Context(), tmp_path, seed=seed, depends_on=depends_on
+        )
+        assert sorted(p.name for p in at.iterdir()) == sorted(f"{v.name}.h5" for v in volumes)
+        times = [(at / f"{v.name}.h5").stat().st_mtime_ns for v in volumes]
+        return times, phases.fingerprint(at, volumes)
+
+    first = write()
+    assert write() == first
+    other_seed = write(seed=4)
+    assert other_seed[0] != first[0]
+    assert other_seed[1] != first[1]
+    again = write()
+    assert again[1] == first[1]
+    assert write(depends_on=["weights"])[1] != first[1]
+
+
+def test_a_damaged_phase_file_is_named(written, tmp_path):
+    volume = written["zero"].volumes[0]
+    data = samples.TrainingData("zero", [volume], tmp_path)
+    (tmp_path / f"{volume.name}.h5").write_bytes(b"not HDF5")
+    with pytest.raises(ValueError, match=rf"{volume.name}\.h5: phase cannot be read back"):
+        slices(data)[0]
