@@ -51,6 +51,6 @@ $(READY): pyproject.toml constraints.txt requirements-fastmri.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; install Python 3.11 or name one: make PYTHON=python3"; exit 1; }
 	@echo "Setting up $(VENV): some minutes, about 2 GB on the disk, once."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-fastmri.txt
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements-fastmri.txt
 	@touch $(READY)

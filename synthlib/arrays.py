@@ -78,7 +78,10 @@ def rss(coil_images: Tensor) -> Tensor:
 def wrap(phase: Tensor) -> Tensor:
     """Phase in radians, brought into (-pi, pi]."""
     turn = 2 * torch.pi
-    return phase - turn * torch.ceil((phase - torch.pi) / turn)
+    wrapped = phase - turn * torch.ceil((phase - torch.pi) / turn)
+    # far from zero, rounding can leave a value just beyond either end
+    pi = torch.as_tensor(torch.pi, dtype=wrapped.dtype, device=wrapped.device)
+    return torch.where(wrapped <= -pi, pi, wrapped.clamp(max=pi))
 
 
 def require_same_grid(**named: Tensor) -> None:
@@ -94,7 +97,7 @@ def require_same_grid(**named: Tensor) -> None:
 
 def require_finite(name: str, array: Tensor) -> None:
     """Raise ValueError when an array holds NaN or Inf."""
-    bad = int((~torch.isfinite(torch.view_as_real(array) if array.is_complex() else array)).sum())
+    bad = int((~torch.isfinite(array)).sum())
     if bad:
         raise ValueError(
             f"{name} holds {bad} NaN or Inf of {array.numel()} values; expected finite numbers. "

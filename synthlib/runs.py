@@ -117,9 +117,13 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_bytes(path: str | Path, data: bytes) -> None:
     with atomic_path(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+        scratch.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, value: object) -> None:

@@ -12,6 +12,11 @@ import numpy as np
 
 from synthlib import metrics
 
+TEX_SIGNS = str.maketrans(
+    {sign: f"\\{sign}" for sign in "&%#_${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"±": r"$\pm$"}
+)
 DIGITS = {"PSNR": 2, "NMSE": 4, "SSIM": 4}
 
 
@@ -31,7 +36,8 @@ def render(
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     marked = {(r, c): cell for r, row in enumerate(rows) for c, cell in enumerate(row)}
-    md = {at: f"**{cell}**" if at in set(bold) else cell for at, cell in marked.items()}
+    plain = {at: cell.replace("|", "\\|") for at, cell in marked.items()}
+    md = {at: f"**{cell}**" if at in set(bold) else cell for at, cell in plain.items()}
     tex = {
         at: f"\\textbf{{{_tex(cell)}}}" if at in set(bold) else _tex(cell)
         for at, cell in marked.items()
@@ -59,9 +65,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _tex(text: str) -> str:
-    for sign in "&%#_":
-        text = text.replace(sign, f"\\{sign}")
-    return text.replace("±", "$\\pm$")
+    return text.translate(TEX_SIGNS)
 
 
 def from_dicts(rows: Sequence[Mapping[str, object]]) -> dict[str, str]:

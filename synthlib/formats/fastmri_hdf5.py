@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthlib import arrays, runs
+from synthlib import arrays
+from synthlib.formats import hdf5
 from synthlib.records import RawVolume, Slices
 
 MAGNITUDES = ("reconstruction_rss", "reconstruction_esc")  # multi-coil, single-coil
@@ -132,7 +133,8 @@ def find_raw(
             counts that differ where none was chosen.
     """
     folder = Path(folder)
-    paths = sorted(folder.rglob("*.h5")) if folder.is_dir() else []
+    paths = sorted(folder.rglob("*.h5"), key=lambda path: (path.stem, path))
+    paths = [path for path in paths if not path.name.startswith(".")]  # a file under way
     if not paths:
         what = "has no .h5 file" if folder.is_dir() else "is not a folder"
         raise FileNotFoundError(
@@ -232,7 +234,7 @@ def write_raw(
     rss = arrays.rss(arrays.crop_or_pad(images, recon_shape))
     if not bool(rss.max() > 0):
         raise ValueError("k-space to write is all zero; expected signal")
-    with runs.atomic_path(path) as scratch, h5py.File(scratch, "w") as file:
+    with hdf5.atomic_file(path) as file:
         file["kspace"] = kspace.to(torch.complex64).numpy(force=True)
         file["reconstruction_rss"] = rss.to(torch.float32).numpy(force=True)
         file["ismrmrd_header"] = _header(

@@ -11,12 +11,12 @@ import h5py
 import torch
 from torch import Tensor
 
-from synthlib import runs
+from synthlib.formats import hdf5
 
 
 def write(path: str | Path, arrays: Mapping[str, Tensor], attributes: Mapping[str, object]) -> None:
     """Write named arrays and a JSON of attributes in one atomic step."""
-    with runs.atomic_path(path) as scratch, h5py.File(scratch, "w") as file:
+    with hdf5.atomic_file(path) as file:
         for name, array in arrays.items():
             file[name] = array.numpy(force=True)
         file.attrs["json"] = json.dumps(attributes, sort_keys=True, default=str)

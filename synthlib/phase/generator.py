@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from synthlib import arrays, pairs, runs
@@ -74,8 +74,7 @@ def save(
         "record": json.dumps(record, sort_keys=True, default=str),
     }
     weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    with runs.atomic_path(path) as scratch:
-        save_file(weights, scratch, metadata=metadata)
+    runs.write_bytes(path, safetensors.torch.save(weights, metadata))
 
 
 def load(path: str | Path, device: str = "cpu") -> PhaseGenerator:

@@ -249,8 +249,9 @@ def _resume(checkpoint: Path, parts: dict[str, Any]) -> list[list[float]]:
 
 def _save_epoch(folder: Path, parts: dict[str, Any], rows: list[list[float]]) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
-    with runs.atomic_path(folder / "checkpoint.pt") as scratch:
-        torch.save({**state, "rows": rows}, scratch)
+    packed = io.BytesIO()
+    torch.save({**state, "rows": rows}, packed)
+    runs.write_bytes(folder / "checkpoint.pt", packed.getvalue())
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["epoch", "d_loss", "g_gan_loss", "g_l1_loss", "sample_phase_error_rad"])

@@ -6,6 +6,7 @@ The network is fastmri.models.VarNet. Source: Sriram et al., MICCAI 2020.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import torch
 from fastmri.losses import SSIMLoss
 from fastmri.models import VarNet
 from lightning_fabric import Fabric
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from synthlib import arrays, metrics, pairs, runs, tasks
@@ -202,8 +203,9 @@ def _train(cell: Cell) -> tuple[torch.nn.Module, torch.device, list[float]]:
             val_ssim.append(_validate(cell, network, fabric.device))
         if number + 1 == n_slices or (step + 1) % CHECKPOINT_EVERY == 0:
             state = {"network": plain.state_dict(), "adam": adam.state_dict()}
-            with runs.atomic_path(checkpoint) as scratch:
-                torch.save({**state, "done": step + 1, "val_ssim": val_ssim}, scratch)
+            packed = io.BytesIO()
+            torch.save({**state, "done": step + 1, "val_ssim": val_ssim}, packed)
+            runs.write_bytes(checkpoint, packed.getvalue())
     _save_weights(cell, plain)
     return network, fabric.device, val_ssim
 
@@ -280,5 +282,4 @@ def _save_weights(cell: Cell, network: torch.nn.Module) -> None:
     record = runs.make_record({"varnet": dataclasses.asdict(cell.settings), "cell": cell.label})
     metadata = {"record": json.dumps(record, sort_keys=True, default=str)}
     weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
-    with runs.atomic_path(cell.path / "varnet.safetensors") as scratch:
-        save_file(weights, scratch, metadata=metadata)
+    runs.write_bytes(cell.path / "varnet.safetensors", save(weights, metadata))
