@@ -52,10 +52,12 @@ def simulated_volumes(settings: scanner.ScanSettings, *, workers: int = 1) -> li
 
     Files lie under data/simulated-<key>/, the key being that of the settings
     (but for the number of subjects, so that more subjects only add files) and
-    of the scanner's source.
+    of the source of scanner and file format.
     """
     shared = {k: v for k, v in dataclasses.asdict(settings).items() if k != "n_subjects"}
-    key = runs.fingerprint(shared, runs.code_fingerprint("scanner"))
+    key = runs.fingerprint(
+        shared, runs.code_fingerprint("scanner", "arrays", "formats.fastmri_hdf5")
+    )
     folder = runs.resolve("data") / f"simulated-{key}"
     people = scanner.subjects(settings)
     missing = [

@@ -163,6 +163,9 @@ def code_fingerprint(*rooms: str) -> str:
         for name, file in sorted(names.items())
         if not rooms or any(name == room or name.startswith(f"{room}.") for room in rooms)
     ]
+    for room in rooms:
+        if not any(name == room or name.startswith(f"{room}.") for name in names):
+            raise ValueError(f"synthlib has no room {room!r} whose code could be hashed")
     return fingerprint(*chosen)
 
 

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from synthlib import pairs, runs, scanner
 
+# Small arrays: on a busy machine two threads wait for each other most of the time.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def real() -> Path:

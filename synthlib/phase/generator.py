@@ -105,9 +105,10 @@ def load(path: str | Path, device: str = "cpu") -> PhaseGenerator:
             "written by notebook 02_gan_training."
         )
     architecture = Architecture(**json.loads(metadata["architecture"]))
-    network = architecture.build()
+    with torch.device("meta"):  # no weights are drawn that the file's would replace
+        network = architecture.build()
     require_fit(path.name, network, weights)
-    network.load_state_dict(weights)
+    network.load_state_dict(weights, assign=True)
     record = json.loads(metadata.get("record", "{}"))
     return PhaseGenerator(network.to(device), architecture, record)
 

@@ -28,7 +28,8 @@ class UNetGenerator(nn.Module):
     Args:
         out_channels: 1 for phase / pi, 2 for (cos, sin).
         ngf: channels of the first layer; 64 in the paper.
-        depth: layers down, as many up; 8 in the paper.
+        depth: layers down, as many up; 8 in the paper. Below 6 there is no layer
+            with dropout, as in the original, and every draw is the same.
     """
 
     def __init__(self, out_channels: int = 1, ngf: int = 64, depth: int = 8) -> None:
@@ -44,7 +45,7 @@ class UNetGenerator(nn.Module):
             down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2)]
             down.append(nn.Conv2d(above, width, 4, 2, 1, bias=False))
             if not (outermost or innermost):
-                down.append(nn.BatchNorm2d(width))
+                down.append(_norm(width))
             self.down.append(nn.Sequential(*down))
 
             # the way up gets the skip connection beside what comes from below
@@ -57,7 +58,7 @@ class UNetGenerator(nn.Module):
             if outermost:
                 up.append(nn.Tanh())
             else:
-                up.append(nn.BatchNorm2d(target))
+                up.append(_norm(target))
                 # the paper's three 512 -> 512 layers above the innermost
                 if not innermost and width == above:
                     up.append(nn.Dropout(0.5))
@@ -87,6 +88,11 @@ class UNetGenerator(nn.Module):
                 f"image of {ny}x{nx} for a U-Net of depth {depth}; expected an edge above "
                 f"{2 ** (depth - 1)}. Choose a depth of at most {(max(ny, nx) - 1).bit_length()}."
             )
+
+
+def _norm(channels: int) -> nn.Module:
+    """Batch norm by the image's own statistics, always: running ones would never be used."""
+    return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
 def _make_even(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import csv
 import dataclasses
 import io
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def train(job: Job) -> generator.PhaseGenerator:
             precision=settings.precision,  # type: ignore[arg-type]
             strategy=_strategy(settings),
         )
-        fabric.launch(_train_loop, job, folder)  # type: ignore[arg-type]
+        fabric.launch(partial(_train_loop, job=job, folder=folder))
     return generator.load(weights)
 
 
@@ -159,6 +160,8 @@ def _train_loop(fabric: Fabric, job: Job, folder: Path) -> None:
     d, d_adam = fabric.setup(judge, _adam(judge, settings))
     parts = {"generator": network, "discriminator": judge, "g_adam": g_adam, "d_adam": d_adam}
     rows = _resume(folder / "checkpoint.pt", parts)
+    if rows and fabric.is_global_zero:
+        _write_losses(folder, rows)  # the last run may have been killed just before it did
 
     gpus = [fabric.device] if fabric.device.type == "cuda" else []
     progress = tasks.Progress(f"{job.label}: epoch", settings.epochs, done=len(rows))
@@ -252,6 +255,10 @@ def _save_epoch(folder: Path, parts: dict[str, Any], rows: list[list[float]]) ->
     packed = io.BytesIO()
     torch.save({**state, "rows": rows}, packed)
     runs.write_bytes(folder / "checkpoint.pt", packed.getvalue())
+    _write_losses(folder, rows)
+
+
+def _write_losses(folder: Path, rows: list[list[float]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["epoch", "d_loss", "g_gan_loss", "g_l1_loss", "sample_phase_error_rad"])
@@ -325,7 +332,7 @@ def find_or_train(
     if which == "trained":
         path = weights_path(out_dir, n_coils)
     elif which == "tiny":
-        settings = GanSettings(ngf=8, ndf=8, depth=5, epochs=2, seed=seed, accelerator="cpu")
+        settings = GanSettings(ngf=8, ndf=8, depth=6, epochs=2, seed=seed, accelerator="cpu")
         folder = runs.resolve(out_dir) / "models" / f"tiny_{n_coils}coil"
         return publish(train(Job(parts["gan"], [], folder, settings)), folder, n_coils)
     else:

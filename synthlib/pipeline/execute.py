@@ -14,6 +14,7 @@ from typing import Any
 
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -90,6 +91,13 @@ def run_notebook(stage: Stage, folder: Path, position: str) -> tuple[Path, Path]
         raise StageError(
             f"{stage.name} stopped in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
             f"The executed copy with the whole traceback is {short(failed)}."
+        ) from error
+    except DeadKernelError as error:
+        running.replace(failed)
+        raise StageError(
+            f"{stage.name}: its process was killed in cell {_Engine.cell}, often for lack of "
+            f"memory. Free some, or run with fewer workers, and start again: what is finished is "
+            f"kept. The executed copy is {short(failed)}."
         ) from error
     finally:
         running.unlink(missing_ok=True)

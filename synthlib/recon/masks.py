@@ -78,12 +78,19 @@ def equispaced(
     return Mask(columns, int(n_center))
 
 
+def seed_of(volume_name: str) -> str:
+    """The seed of a volume's mask, which is the name of its file, as in fastMRI's loaders."""
+    return f"{volume_name}.h5"
+
+
 def mean_acceleration(
     n_columns: int, acceleration: int, names: Sequence[str], *, center_fraction: float
 ) -> float:
     """The achieved R over the masks of some volumes."""
     reached = [
-        equispaced(n_columns, acceleration, seed=name, center_fraction=center_fraction).acceleration
+        equispaced(
+            n_columns, acceleration, seed=seed_of(name), center_fraction=center_fraction
+        ).acceleration
         for name in names
     ]
     return sum(reached) / len(reached)

@@ -116,7 +116,7 @@ def measured_volume(
         kspaces[0].shape[-1],
         acceleration,
         center_fraction=center_fraction,
-        seed=volume.name,
+        seed=masks.seed_of(volume.name),
         acquired=volume.raw.acquired,
     )
     samples = [undersample(kspace, volume, mask, 0.0) for kspace in kspaces]

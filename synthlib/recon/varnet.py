@@ -214,7 +214,13 @@ def _resume(checkpoint: Path, network: torch.nn.Module, adam: Any) -> tuple[int,
     """Load the latest state; how many steps it has done, and its validation scores."""
     if not checkpoint.is_file():
         return 0, []
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{checkpoint.name} in {checkpoint.parent.name} cannot be read ({error}). Delete it to "
+            "train this network from the beginning."
+        ) from error
     network.load_state_dict(state["network"])
     adam.load_state_dict(state["adam"])
     return int(state["done"]), list(state["val_ssim"])
