@@ -6,6 +6,7 @@ import ast
 import errno
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -132,6 +133,31 @@ def write_json(path: str | Path, value: object) -> None:
 
 def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_checkpoint(path: str | Path, state: Mapping[str, object]) -> None:
+    """Keep the state of a training: tensors, numbers, and lists and dicts of them."""
+    packed = io.BytesIO()
+    torch.save(dict(state), packed)
+    write_bytes(path, packed.getvalue())
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any] | None:
+    """What :func:`write_checkpoint` kept, on the CPU; None if there is no such file.
+
+    Raises:
+        ValueError: the file is damaged, or holds more than tensors and numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path.name} in {path.parent.name} cannot be read ({error}). Delete it to train from "
+            "the beginning."
+        ) from error
 
 
 def sha256(path: str | Path) -> str:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from synthlib import pairs, runs, scanner
 
-# Small arrays: on a busy machine two threads wait for each other most of the time.
+# Small arrays: two threads wait for each other most of the time. And the last bits of sums depend
+# on the number of threads.
 torch.set_num_threads(1)
 
 

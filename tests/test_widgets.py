@@ -5,21 +5,11 @@ import io
 import ipywidgets as ipw
 import matplotlib.image
 import pytest
-import torch
 
 from synthlib import widgets
 from synthlib.phase import sources
 
 NAMES = ["measured", "zero", "random", "sinusoidal", "other_patient", "polynomial"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small tensors are faster on one core than on two that are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def inside(widget):

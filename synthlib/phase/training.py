@@ -235,15 +235,9 @@ def _loader(
 
 def _resume(checkpoint: Path, parts: dict[str, Any]) -> list[list[float]]:
     """Load the last epoch's state into the parts; the rows of losses so far."""
-    if not checkpoint.is_file():
+    state = runs.read_checkpoint(checkpoint)
+    if state is None:
         return []
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f"{checkpoint.name} in {checkpoint.parent.name} cannot be read ({error}). Delete it to "
-            "train from the beginning."
-        ) from error
     generator.require_fit(checkpoint.name, parts["generator"], state["generator"])
     for name, part in parts.items():
         part.load_state_dict(state[name])
@@ -252,9 +246,7 @@ def _resume(checkpoint: Path, parts: dict[str, Any]) -> list[list[float]]:
 
 def _save_epoch(folder: Path, parts: dict[str, Any], rows: list[list[float]]) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
-    packed = io.BytesIO()
-    torch.save({**state, "rows": rows}, packed)
-    runs.write_bytes(folder / "checkpoint.pt", packed.getvalue())
+    runs.write_checkpoint(folder / "checkpoint.pt", {**state, "rows": rows})
     _write_losses(folder, rows)
 
 

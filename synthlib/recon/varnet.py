@@ -6,7 +6,6 @@ The network is fastmri.models.VarNet. Source: Sriram et al., MICCAI 2020.
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -203,24 +202,17 @@ def _train(cell: Cell) -> tuple[torch.nn.Module, torch.device, list[float]]:
             val_ssim.append(_validate(cell, network, fabric.device))
         if number + 1 == n_slices or (step + 1) % CHECKPOINT_EVERY == 0:
             state = {"network": plain.state_dict(), "adam": adam.state_dict()}
-            packed = io.BytesIO()
-            torch.save({**state, "done": step + 1, "val_ssim": val_ssim}, packed)
-            runs.write_bytes(checkpoint, packed.getvalue())
+            progress_made = {"done": step + 1, "val_ssim": val_ssim}
+            runs.write_checkpoint(checkpoint, {**state, **progress_made})
     _save_weights(cell, plain)
     return network, fabric.device, val_ssim
 
 
 def _resume(checkpoint: Path, network: torch.nn.Module, adam: Any) -> tuple[int, list[float]]:
     """Load the latest state; how many steps it has done, and its validation scores."""
-    if not checkpoint.is_file():
+    state = runs.read_checkpoint(checkpoint)
+    if state is None:
         return 0, []
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f"{checkpoint.name} in {checkpoint.parent.name} cannot be read ({error}). Delete it to "
-            "train this network from the beginning."
-        ) from error
     network.load_state_dict(state["network"])
     adam.load_state_dict(state["adam"])
     return int(state["done"]), list(state["val_ssim"])

@@ -14,15 +14,6 @@ SHAPE = (45, 38)
 N_TERMS = 14  # x^i y^j of total degree 1 to 4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small tensors are faster on one core than on two that are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def smooth_phase(shape):
     """A polynomial of total degree 4 in monomials, several turns across the field of view."""
     y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")

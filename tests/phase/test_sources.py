@@ -14,15 +14,6 @@ from synthlib.phase import generator, pix2pix, sources
 SEVEN = {"measured", "gan", "sinusoidal", "random", "zero", "other_patient", "polynomial"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small tensors are faster on one core than on two that are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def context(study):
     """All that sources draw on, with an untrained generator that has dropout."""

@@ -28,15 +28,6 @@ from synthlib.phase import generator, pix2pix, training
 TINY = training.GanSettings(ngf=4, ndf=4, depth=6, epochs=4, seed=3, accelerator="cpu")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums depend on the number of threads, and so do last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def job(study, tmp_path_factory):
     """Four slices of two scans, watched on a slice of another patient."""

@@ -23,15 +23,6 @@ TINY = varnet.VarNetSettings(
 NAMES = ["ground_truth", "zero", "other_patient", "polynomial"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums depend on the number of threads, and so do last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def parts(study):
     """The study with one scan to learn from, so that a network takes a moment."""

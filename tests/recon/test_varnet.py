@@ -31,15 +31,6 @@ TINY = varnet.VarNetSettings(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums depend on the number of threads, and so do last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def base(study, tmp_path_factory):
     """A cell on zero phase of two scans, with one scan each to watch and test it."""
