@@ -247,7 +247,7 @@ def comparison_table(
                 f"{labels[first]} less": labels[name],
                 "mean (dB)": f"{result.mean:+.2f}",
                 "95 % interval": f"{result.low:+.2f} to {result.high:+.2f}",
-                "Wilcoxon p": f"{result.p_value:.3f}",
+                "Wilcoxon p": f"{result.p_value:.3f}" if result.p_value >= 0.001 else "< 0.001",
                 "pairs": str(result.n),
             }
         )
