@@ -69,7 +69,9 @@ def _tex(text: str) -> str:
 
 
 def from_dicts(rows: Sequence[Mapping[str, object]]) -> dict[str, str]:
-    """A table of dicts with the same keys, as they are."""
+    """A table of dicts with the same keys, as they are; without rows it says so."""
+    if not rows:
+        return render(["nothing to compare"], [])
     columns = list(rows[0])
     return render(columns, [[str(row[name]) for name in columns] for row in rows])
 

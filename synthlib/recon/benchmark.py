@@ -152,9 +152,17 @@ def examples(
 ) -> dict[int, dict[str, dict[str, Tensor]]]:
     """One test slice by the networks of some sources, first seed.
 
+    Args:
+        run_cells: cells that have run.
+        n_coils: which coil count.
+        names: sources to show; where none of them was trained, the first two that were.
+
     Returns:
         R to label to {"target", "zero_filled", "image"} of (y, x).
     """
+    trained = list(dict.fromkeys(cell.data.source for cell in run_cells))
+    trained = [name for name in trained if name != varnet.ZERO_FILLED]
+    names = [name for name in names if name in trained] or trained[:2]
     found: dict[int, dict[str, dict[str, Tensor]]] = {}
     for cell in run_cells:
         by_label = found.setdefault(cell.acceleration, {}) if cell.n_coils == n_coils else {}
@@ -255,7 +263,7 @@ def comparison_table(
 
 
 def seed_spread(rows: Sequence[dict[str, Any]], metric: str) -> list[dict[str, str]]:
-    """Rows: the spread between seeds beside the spread between sources, where there are seeds.
+    """Rows: the spread between seeds (where there are several) beside that between sources.
 
     Both are ranges (largest less smallest) of means over the test volumes; the
     sources are those that are trained, by their first seed.
@@ -269,15 +277,14 @@ def seed_spread(rows: Sequence[dict[str, Any]], metric: str) -> list[dict[str, s
         }
         spreads = [max(values) - min(values) for values in means.values() if len(values) > 1]
         firsts = [values[0] for values in means.values() if values]
-        if spreads:
-            found.append(
-                {
-                    "coils": str(n_coils),
-                    "R": str(acceleration),
-                    f"between seeds ({metric})": f"{max(spreads):.2f}",
-                    f"between sources ({metric})": f"{max(firsts) - min(firsts):.2f}",
-                }
-            )
+        found.append(
+            {
+                "coils": str(n_coils),
+                "R": str(acceleration),
+                f"between seeds ({metric})": f"{max(spreads):.2f}" if spreads else "-",
+                f"between sources ({metric})": f"{max(firsts) - min(firsts):.2f}",
+            }
+        )
     return found
 
 
@@ -295,4 +302,4 @@ def share_better(rows: Sequence[dict[str, Any]], first: str, second: str, metric
         > sign * (sum(means[second][at]) / len(means[second][at]))
         for at in places
     ]
-    return sum(wins) / len(wins)
+    return sum(wins) / len(wins) if wins else float("nan")

@@ -1,12 +1,13 @@
 """The grid: what is run, what is kept, and the tables that come of it."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 import torch
 
-from synthlib import arrays
+from synthlib import arrays, tables
 from synthlib.formats import prepared_hdf5
 from synthlib.recon import benchmark, samples, varnet
 
@@ -287,3 +288,17 @@ def test_a_cell_is_filed_under_its_place_in_the_grid(done):
     assert cells[1].path.parts[-2] == "08coil_R4_ground_truth_seed1"
     moved = dataclasses.replace(cells[1], acceleration=10)
     assert moved.path.parts[-2] == "08coil_R10_ground_truth_seed1"
+
+
+def test_a_grid_without_repeats_or_gan_still_makes_all_tables(parts, folder):
+    cells = all_cells(parts, folder, sources=["zero"])
+    rows = benchmark.run(cells)
+    labels = {name: benchmark.label(name) for name in ["zero_filled", "zero"]}
+    (spread,) = benchmark.seed_spread(rows, "PSNR")
+    assert spread["between seeds (PSNR)"] == "-"
+    assert (
+        "nothing to compare"
+        in tables.from_dicts(benchmark.comparison_table(rows, "gan", labels))["md"]
+    )
+    assert math.isnan(benchmark.share_better(rows, "measured", "zero_filled", "PSNR"))
+    assert list(benchmark.examples(cells, 8, ["ground_truth", "gan"])[4]) == ["Zero"]
