@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"synthlib: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        # the notebook's own task ends after us; asyncio would print its traceback
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         print(
             "\nsynthlib: stopped. What is finished is kept; the same command goes on from there.",
             file=sys.stderr,
