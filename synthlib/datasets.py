@@ -81,7 +81,7 @@ def _scan_to_files(
     """Scan one subject; ground truth goes into a group of its own that no loader reads."""
     record = runs.make_record({"simulated": dataclasses.asdict(settings)})
     paths = _files(folder, person, settings)
-    for scan, path in zip(scanner.scan_subject(settings, person), paths, strict=True):
+    for scan, path in zip(scanner.scans(settings, person), paths, strict=True):
         volume = scan.volume
         formats.write_raw(
             path,
@@ -92,6 +92,7 @@ def _scan_to_files(
             spacing_mm=volume.spacing_mm,
             field_t=settings.field_t,
             thickness_mm=settings.thickness_mm,
+            acquired=volume.acquired,
             record=record,
             attributes={"simulated": True, **volume.attributes},
             extra={f"truth/{name}": array for name, array in scan.truth.items()},

@@ -203,6 +203,7 @@ def write_raw(
     spacing_mm: tuple[float, float] = UNKNOWN_MM,
     field_t: float = 3.0,
     thickness_mm: float = 5.0,
+    acquired: tuple[int, int] | None = None,
     record: Mapping[str, object] | None = None,
     attributes: Mapping[str, object] | None = None,
     extra: Mapping[str, Tensor] | None = None,
@@ -211,12 +212,13 @@ def write_raw(
 
     Args:
         path: file to make, ending in .h5.
-        kspace: complex64 (slice, coil, ky, kx), fully sampled.
+        kspace: complex64 (slice, coil, ky, kx).
         contrast: acquisition label, for example "AXT2".
         patient_id: pseudonym of who was scanned; splits go by it.
         recon_shape: (ny, nx) of reconstruction_rss; ky beyond it is readout oversampling.
         spacing_mm: (y, x) pixel size of the reconstruction.
         field_t, thickness_mm: for the header.
+        acquired: first and one-past-last measured column of kx, for the header; None: all.
         record: what the file was made from, kept as attribute "record" (JSON).
         attributes: further file attributes.
         extra: further data sets, for example {"truth/phase": tensor}; loaders pass them by.
@@ -230,18 +232,22 @@ def write_raw(
             "expected complex [slice, coil, ky, kx]"
         )
     arrays.require_finite("k-space to write", kspace)
-    images = arrays.ifft2c(kspace)
-    rss = arrays.rss(arrays.crop_or_pad(images, recon_shape))
+    # slice by slice: the images of a whole volume would need several times its memory
+    rss = torch.stack(
+        [arrays.rss(arrays.crop_or_pad(arrays.ifft2c(k), recon_shape)) for k in kspace]
+    )
     if not bool(rss.max() > 0):
         raise ValueError("k-space to write is all zero; expected signal")
     with hdf5.atomic_file(path) as file:
         file["kspace"] = kspace.to(torch.complex64).numpy(force=True)
         file["reconstruction_rss"] = rss.to(torch.float32).numpy(force=True)
         file["ismrmrd_header"] = _header(
-            tuple(kspace.shape), recon_shape, spacing_mm, thickness_mm, field_t
+            tuple(kspace.shape), recon_shape, spacing_mm, thickness_mm, field_t, acquired
         ).encode()
         for name, array in (extra or {}).items():
-            file.create_dataset(name, data=array.numpy(force=True), compression="gzip")
+            # labels shrink, noise and phases do not and would only take time
+            packing = None if array.is_floating_point() or array.is_complex() else "gzip"
+            file.create_dataset(name, data=array.numpy(force=True), compression=packing)
         file.attrs["acquisition"] = contrast
         file.attrs["patient_id"] = patient_id
         file.attrs["max"] = float(rss.max())
@@ -333,8 +339,10 @@ def _header(
     spacing_mm: tuple[float, float],
     thickness_mm: float,
     field_t: float,
+    acquired: tuple[int, int] | None,
 ) -> str:
     _, n_coils, rows, columns = shape
+    first, end = acquired or (0, columns)
     spacing = [mm if mm == mm else 1.0 for mm in spacing_mm]  # unknown (nan): 1 mm
     oversampled = rows / recon_shape[0]
     recon_fov = [n * mm for n, mm in zip(recon_shape, spacing, strict=True)]
@@ -356,7 +364,7 @@ def _header(
         f"<encoding>{space('encodedSpace', (rows, columns), encoded_fov)}"
         f"{space('reconSpace', recon_shape, recon_fov)}"
         "<encodingLimits><kspace_encoding_step_1><minimum>0</minimum>"
-        f"<maximum>{columns - 1}</maximum><center>{columns // 2}</center>"
+        f"<maximum>{end - first - 1}</maximum><center>{columns // 2 - first}</center>"
         "</kspace_encoding_step_1></encodingLimits><trajectory>cartesian</trajectory>"
         "</encoding></ismrmrdHeader>"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +12,17 @@ from torch import Tensor
 from synthlib import arrays, runs
 from synthlib.records import RawVolume
 from synthlib.scanner import anatomy, contrast, fields, receivers
+from synthlib.scanner.contrast import Protocol
 from synthlib.scanner.settings import ScanSettings, Subject
+from synthlib.scanner.volume import Volume, grid_points
+
+FIELD_GRID_MM = 3.0  # of susceptibility and conductivity
+FIELD_LOW_MM, FIELD_HIGH_MM = (-108.0, -132.0, -144.0), (108.0, 126.0, 111.0)  # the head in it
+PLACES = 4  # every so many grid points along an axis tell the noise of the receivers
+FINE_MM = 1.2  # largest step at which a slice is sampled in its plane
+THROUGH = 3  # samples through a slice
+FAT = anatomy.TISSUES.index("fat")
+OBJECT_PHASES = ("susceptibility", "conductivity", "timing", "chemical_shift", "mixture")
 
 
 @dataclass(frozen=True)
@@ -23,99 +35,297 @@ class Scan:
         truth: what no scanner tells, on the reconstruction matrix:
             "magnitude" float32 (slice, y, x), of the object, without coils;
             "phase" float32 (slice, y, x), of the object, without receive, in
-            (-pi, pi]; "phase_conductivity", "phase_background", "phase_timing",
-            its parts, not wrapped, zero when left out;
+            (-pi, pi]; "phase_susceptibility", "phase_conductivity",
+            "phase_timing", "phase_chemical_shift", its parts, not wrapped, zero
+            when left out, and "phase_mixture", what signs of tissue signals,
+            mixed pixels and the truncation of k-space add: together they are
+            "phase" up to whole turns;
             "maps" complex64 (slice, coil, y, x), which hold the receive phase;
+            "noise_covariance" complex64 (coil, coil), E[n n^H] of noise samples;
             "labels" uint8 (slice, y, x), index into anatomy.TISSUES.
-            Noise-free coil images are magnitude * exp(i phase) * maps.
+            Noise-free coil images are magnitude * exp(i phase) * maps, wherever
+            all of k-space is measured.
     """
 
     volume: RawVolume
     truth: dict[str, Tensor]
 
 
-def scan_subject(settings: ScanSettings, subject: Subject) -> list[Scan]:
-    """Scan one subject with every contrast of the settings.
+@dataclass(frozen=True)
+class RootSumOfSquares:
+    """Magnitudes of k-space (slice, coil, ky, kx) on a matrix, made when a slice is asked for."""
 
-    Head, tissue values, conductivity, B0 field, coils and the transmit field's
-    shading are the subject's; echo timing, eddy currents and noise are the
-    scan's own.
+    kspace: Tensor
+    matrix: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.kspace), *self.matrix)
+
+    def __getitem__(self, index: int) -> Tensor:
+        coil_images = arrays.crop_or_pad(arrays.ifft2c(self.kspace[index]), self.matrix)
+        return arrays.rss(coil_images)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What is the subject's own, in all contrasts.
+
+    Attributes:
+        head: the anatomy; table: (4, tissue) of contrast.tissue_table.
+        fields: channel 0 the error of B0 in Hz, channel 1 the phase of conductivity in rad.
+        shading: of the transmit field; array: the receivers.
     """
 
-    def rng(*names: object) -> torch.Generator:
-        return runs.rng(settings.seed, subject.patient_id, *names)
+    head: anatomy.Head
+    table: Tensor
+    fields: Volume
+    shading: contrast.Shading
+    array: receivers.Array
 
-    z_mm = settings.slice_positions_mm
-    points = anatomy.positions(settings.matrix, settings.fov_mm, z_mm)  # (slice, y, x, 3)
-    fractions = anatomy.tissue_fractions(
-        anatomy.draw_head(rng("head")),
-        settings.matrix,
-        settings.fov_mm,
-        z_mm,
-        settings.thickness_mm,
-    )
-    brain = anatomy.brain_fraction(fractions)
-    table = contrast.tissue_table(settings.field_t, rng("tissue"))
-    shading = contrast.transmit_shading(points, settings.field_t, rng("shading"))
-    loops = receivers.draw_loops(subject.n_coils, rng("loops"))
-    maps = receivers.sensitivities(loops, points, brain, rng("channels"))
+
+def scan_subject(settings: ScanSettings, subject: Subject, device: str = "auto") -> list[Scan]:
+    """Scan one subject with every contrast of the settings: :func:`scans`, gathered."""
+    return list(scans(settings, subject, device))
+
+
+def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Iterator[Scan]:
+    """Scan one subject with one contrast after the other.
+
+    Head, tissue values, fields, coils and the transmit field are the subject's;
+    timing and noise are the scan's own.
+
+    Args:
+        device: "cpu", "cuda", or "auto": a GPU where there is one. Draws are
+            the same on both; results come on the CPU.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    patient = admit(settings, subject, torch.device(device))
+    centres = settings.slice_positions_mm.to(device)
+    points = anatomy.positions(
+        settings.matrix, settings.fov_mm, centres, settings.orientation
+    )  # (slice, y, x, 3)
+    timings = {
+        name: fields.draw_timing(settings.fov_mm, _rng(settings, subject, name, "timing"))
+        for name in settings.contrasts
+    }
+    slices = [_objects(settings, patient, timings, centre) for centre in centres]
+    shares = torch.stack([share for share, _ in slices], dim=1)  # (tissue, slice, y, x)
+    brain = anatomy.brain_fraction(shares)
+    maps = patient.array.sensitivities(points)  # (slice, coil, y, x)
     if "receive" not in settings.mechanisms:
         maps = maps.abs().to(maps.dtype)
-    sigma = fields.conductivity(fractions, settings.field_t, rng("conductivity"))
-    tissue_phase = fields.transceive_phase(sigma, settings.spacing_mm, settings.field_t)
-    field_hz = fields.residual_field_hz(points, settings.field_t, rng("field"))
-
-    scans = []
+    field_hz, conductive = patient.fields.at(points)
     for name in settings.contrasts:
         protocol = contrast.PROTOCOLS[name]
-        magnitude = contrast.magnitude_image(fractions, table, protocol) * shading
+        on_resonance, image = (
+            torch.stack([found[name][which] for _, found in slices]) for which in (0, 1)
+        )  # (slice, y, x)
         parts = {
-            "conductivity": tissue_phase,
-            "background": fields.background_phase(points, field_hz, rng(name, "background")),
-            "timing": fields.timing_phase(points, settings.fov_mm, rng(name, "timing")),
+            "susceptibility": 2 * math.pi * field_hz * protocol.dephasing_ms / 1000,
+            "conductivity": conductive,
+            "timing": timings[name].at(points),
         }
-        for left_out in parts.keys() - set(settings.mechanisms):
-            parts[left_out] = torch.zeros_like(magnitude)
-        phase = arrays.wrap(torch.stack(list(parts.values())).sum(0))
-        coil_images = torch.polar(magnitude, phase)[:, None] * maps  # (slice, coil, y, x)
-        noise_sd = float((arrays.rss(coil_images) * brain).sum() / brain.sum()) / settings.snr
-        kspace = acquire(coil_images, settings.oversampling, noise_sd, rng(name, "noise"))
+        parts = {
+            part: value if part in settings.mechanisms else torch.zeros_like(value)
+            for part, value in parts.items()
+        }
+        smooth = sum(parts.values(), torch.zeros_like(field_hz))
+        parts["chemical_shift"] = (image * on_resonance.conj()).angle()
+        parts["mixture"] = (on_resonance * torch.polar(torch.ones_like(smooth), -smooth)).angle()
+        coil_images = image[:, None] * maps
+        signal = float((arrays.rss(coil_images) * brain).sum() / brain.sum().clamp(min=1e-6))
+        noise_sd = signal / settings.snr if "noise" in settings.mechanisms else 0.0
+        kspace = acquire(
+            coil_images,
+            settings,
+            noise_sd,
+            patient.array.covariance,
+            _rng(settings, subject, name, "noise"),
+        ).cpu()
         volume = RawVolume(
             name=f"{subject.patient_id}_{name}",
             patient_id=subject.patient_id,
             contrast=name,
             kspace=kspace,
             recon_shape=settings.matrix,
-            acquired=(0, settings.matrix[1]),
+            acquired=settings.acquired,
             spacing_mm=settings.spacing_mm,
-            rss=arrays.rss(arrays.crop_or_pad(arrays.ifft2c(kspace), settings.matrix)),
+            rss=RootSumOfSquares(kspace, settings.matrix),
             attributes={
                 "field_t": settings.field_t,
                 "te_ms": protocol.te_ms,
                 "tr_ms": protocol.tr_ms,
             },
         )
-        truth = {"magnitude": magnitude, "phase": phase, "maps": maps}
+        truth = {
+            "magnitude": image.abs(),
+            "phase": arrays.wrap(image.angle()),
+            "maps": maps,
+            "noise_covariance": 2 * noise_sd**2 * patient.array.covariance,
+            "labels": anatomy.label_map(shares),
+        }
         truth |= {f"phase_{part}": value for part, value in parts.items()}
-        scans.append(Scan(volume, truth | {"labels": anatomy.label_map(fractions)}))
-    return scans
+        yield Scan(volume, {key: value.cpu() for key, value in truth.items()})
+
+
+def admit(settings: ScanSettings, subject: Subject, device: torch.device) -> Patient:
+    """Draw who is in the scanner, and solve the fields of this head."""
+    head = anatomy.draw_head(_rng(settings, subject, "head"), settings.n_lesions).to(device)
+    points = grid_points(FIELD_LOW_MM, FIELD_HIGH_MM, FIELD_GRID_MM, device)  # (z, y, x, 3)
+    shares = anatomy.fractions_at(head, points, FIELD_GRID_MM)
+    brain = anatomy.brain_fraction(shares)
+    chi = fields.susceptibility(shares, _rng(settings, subject, "susceptibility"))
+    field_hz = fields.dipole_field(chi) * fields.LARMOR_HZ_PER_T * settings.field_t
+    sigma = fields.conductivity(shares, settings.field_t, _rng(settings, subject, "conductivity"))
+    conductive = fields.transceive_phase(sigma, FIELD_GRID_MM, settings.field_t)
+    few = (slice(None, None, PLACES),) * 3
+    return Patient(
+        head=head,
+        table=contrast.tissue_table(settings.field_t, _rng(settings, subject, "tissue")),
+        fields=Volume(
+            torch.stack([fields.shimmed(field_hz, points, brain), conductive]),
+            FIELD_LOW_MM,
+            FIELD_GRID_MM,
+        ),
+        shading=contrast.draw_shading(settings.field_t, _rng(settings, subject, "shading")),
+        array=receivers.build(
+            subject.n_coils,
+            points[few].reshape(-1, 3),
+            sigma[few].flatten(),
+            brain[few].flatten(),
+            _rng(settings, subject, "array"),
+        ),
+    )
+
+
+def _objects(
+    settings: ScanSettings,
+    patient: Patient,
+    timings: dict[str, fields.Timing],
+    centre: Tensor,
+) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+    """One slice, in all contrasts, before any coil.
+
+    The slice is sampled finer than its pixels and through its thickness; what
+    is within a pixel adds up with its phase, and k-space ends where the
+    scanner's ends, so that edges ring as in measured images.
+
+    Returns:
+        tissue fractions (tissue, y, x), and of every contrast the complex image
+        (y, x) with fat on resonance and as it is.
+    """
+    finer = max(2, math.ceil(max(settings.spacing_mm) / FINE_MM))
+    fine = (finer * settings.matrix[0], finer * settings.matrix[1])
+    depths = ((torch.arange(THROUGH) + 0.5) / THROUGH - 0.5) * settings.thickness_mm
+    points = anatomy.positions(
+        fine, settings.fov_mm, centre + depths.to(centre.device), settings.orientation
+    )  # (through, y, x, 3)
+    step_mm = max(settings.spacing_mm) / finer
+    shares = anatomy.fractions_at(patient.head, points, step_mm)  # (tissue, through, y, x)
+    field_hz, conductive = patient.fields.at(points)  # (through, y, x) each
+    shading = patient.shading.at(points)
+    fat_hz = fields.fat_shift_hz(settings.field_t)
+    on = settings.mechanisms
+    found = {}
+    for name, timing in timings.items():
+        protocol = contrast.PROTOCOLS[name]
+        signal = contrast.signals(patient.table, protocol).to(points.device)
+        fat = signal[FAT] * shares[FAT] * shading
+        water = torch.tensordot(signal, shares, dims=1) * shading - fat
+        late_s = protocol.dephasing_ms / 1000
+        phase = torch.zeros_like(shading)
+        if "susceptibility" in on:
+            phase = phase + 2 * math.pi * late_s * field_hz
+        if "conductivity" in on:
+            phase = phase + conductive
+        if "timing" in on:
+            phase = phase + timing.at(points)
+        turned = torch.polar(torch.ones_like(phase), phase)
+        of_water, of_fat = (
+            arrays.resample((part * turned).mean(0), settings.matrix) for part in (water, fat)
+        )  # (y, x)
+        shifted = of_fat
+        if "chemical_shift" in on:
+            shifted = _shift_fat(of_fat, fat_hz, late_s, protocol)
+        found[name] = (of_water + of_fat, of_water + shifted)
+    return _to_pixels(shares.mean(1), finer, settings.matrix), found
+
+
+def _shift_fat(image: Tensor, fat_hz: float, late_s: float, protocol: Protocol) -> Tensor:
+    """Fat (y, x) off resonance: turned by its shift times the delay, displaced along the readout."""
+    ny = image.shape[-2]
+    pixels = fat_hz / protocol.bandwidth_hz
+    k = (torch.arange(ny, device=image.device) - ny // 2) / ny
+    ramp = torch.polar(torch.ones_like(k), -2 * math.pi * (k * pixels - fat_hz * late_s))
+    return arrays.ifft2c(arrays.fft2c(image) * ramp[:, None])
+
+
+def _to_pixels(fine: Tensor, finer: int, matrix: tuple[int, int]) -> Tensor:
+    """Means over pixels of what is sampled `finer` times per pixel, (..., y, x)."""
+    ny, nx = matrix
+    # the fine sample at index finer * (i - n // 2) + fine_n // 2 is the centre of pixel i
+    for axis, n in ((-2, ny), (-1, nx)):
+        start = (finer * n) // 2 - finer * (n // 2) - finer // 2
+        ends = finer % 2 == 0  # an even window takes half of either end
+        index = start + finer * torch.arange(n)[:, None] + torch.arange(finer + ends)
+        weight = torch.ones(finer + ends)
+        if ends:
+            weight[[0, -1]] = 0.5
+        index = index.clamp(0, finer * n - 1).to(fine.device)
+        picked = fine.movedim(axis, -1)[..., index]  # (..., n, window)
+        fine = (picked @ (weight / finer).to(fine.device)).movedim(-1, axis)
+    return fine
 
 
 def acquire(
-    coil_images: Tensor, oversampling: int, noise_sd: float, generator: torch.Generator
+    coil_images: Tensor,
+    settings: ScanSettings,
+    noise_sd: float,
+    covariance: Tensor,
+    rng: torch.Generator,
 ) -> Tensor:
-    """K-space of coil images on an oversampled readout, with white receiver noise.
+    """K-space of coil images on an oversampled readout, with correlated receiver noise.
 
     Args:
-        coil_images: complex64 (..., coil, y, x); air beyond the field of view.
-        oversampling: how many times longer the readout axis y becomes.
-        noise_sd: s.d. of the real and of the imaginary part of the noise, the
-            same in k-space and in the image.
+        coil_images: complex64 (slice, coil, y, x); air beyond the field of view.
+        settings: oversampling, and which part of k-space is measured; the rest is zero.
+        noise_sd: s.d. of the real and of the imaginary part of the noise, its
+            variance averaged over the coils, the same in k-space and in the image.
+        covariance: complex64 (coil, coil), Hermitian, mean of its diagonal 1.
+        rng: CPU generator.
 
     Returns:
-        complex64 (..., coil, oversampling * y, x), centred orthonormal FFT.
+        complex64 (slice, coil, oversampling * y, x), centred orthonormal FFT.
     """
-    ny, nx = coil_images.shape[-2:]
-    kspace = arrays.fft2c(arrays.crop_or_pad(coil_images, (oversampling * ny, nx)))
-    noise = torch.randn((*kspace.shape, 2), generator=generator)
-    return kspace + noise_sd * torch.view_as_complex(noise)
+    n_slices, n_coils, ny, nx = coil_images.shape
+    shape = (settings.oversampling * ny, nx)
+    device = coil_images.device
+    mixing = torch.linalg.cholesky(covariance.to(torch.complex128)).to(torch.complex64)
+    measured = sampled(shape, settings).to(device)
+    whole = bool(measured.all())
+    kspace = torch.empty((n_slices, n_coils, *shape), dtype=torch.complex64, device=device)
+    for index in range(n_slices):  # one at a time: large matrices stay small in memory
+        kspace[index] = arrays.fft2c(arrays.crop_or_pad(coil_images[index], shape))
+        white = torch.randn((n_coils, *shape, 2), generator=rng)
+        if noise_sd > 0:
+            noise = torch.view_as_complex(white).to(device).flatten(1)
+            kspace[index] += noise_sd * (mixing @ noise).unflatten(1, shape)
+        if not whole:
+            kspace[index] *= measured
+    return kspace
+
+
+def sampled(shape: tuple[int, int], settings: ScanSettings) -> Tensor:
+    """Bool (ky, kx): which samples the settings' scan measures."""
+    ky, kx = ((torch.arange(n) - n // 2) / (n / 2) for n in shape)
+    measured = torch.ones(shape, dtype=torch.bool)
+    measured[:, : settings.acquired[0]] = False
+    if settings.elliptical:
+        measured &= ky[:, None] ** 2 + kx**2 <= 1
+    return measured
+
+
+def _rng(settings: ScanSettings, subject: Subject, *names: object) -> torch.Generator:
+    return runs.rng(settings.seed, subject.patient_id, *names)

@@ -1,53 +1,97 @@
-"""Signal of fast-spin-echo sequences from proton density, T1 and T2."""
+"""Signal of spin-echo and gradient-echo sequences from proton density, T1, T2 and T2*."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from synthlib.scanner.anatomy import TISSUES
+from synthlib.scanner.volume import normal, uniform
 
 FIELDS_T = (1.5, 3.0)
-# tissue: proton density, T1 in ms at each of FIELDS_T, T2 in ms.
-# White and grey matter: Stanisz et al., MRM 54:507 (2005). Fat and muscle: Gold et al.,
-# AJR 183:343 (2004). CSF: Rooney et al., MRM 57:308 (2007) for T1. Cortical bone has T2 below
-# 1 ms (Du & Bydder, NMR Biomed 26:489, 2013) and stays dark.
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Proton density (water's is 1) and T1, T2, T2* in ms at each of FIELDS_T.
+
+    The times hold at body temperature; `flow` is the share of the signal that
+    is left of moving blood in a spin echo (the rest leaves the slice between
+    the pulses).
+    """
+
+    density: float
+    t1_ms: tuple[float, float]
+    t2_ms: tuple[float, float]
+    t2star_ms: tuple[float, float]
+    flow: float = 1.0
+
+
+# T1, T2 of white and grey matter: Stanisz et al., MRM 54:507 (2005), in vitro; T1 of muscle, T1
+# and T2 of fat: Gold et al., AJR 183:343 (2004). CSF: Rooney et al., MRM 57:308 (2007);
+# Spijkerman et al., MAGMA 31:415 (2018). Blood is venous (haematocrit 0.42, oxygenation about
+# 0.65): Lu et al., MRM 52:679 (2004); T2* Zhao et al., MRM 58:592 (2007). T2* of grey and white
+# matter: Peters et al., Magn Reson Imaging 25:748 (2007). Water content: Oros-Peusquens et al.,
+# Front Neurol 10:1333 (2019). Bone is its bound water (Du & Bydder, NMR Biomed 26:489, 2013).
+# Vitreous humour and lesions (as in demyelination) are rough: published values scatter widely.
 TISSUE_TIMES = {
-    "air": (0.0, (1000.0, 1000.0), (1.0, 1.0)),
-    "csf": (1.00, (4300.0, 4300.0), (2000.0, 2000.0)),
-    "grey": (0.82, (1124.0, 1820.0), (95.0, 99.0)),
-    "white": (0.70, (884.0, 1084.0), (72.0, 69.0)),
-    "bone": (0.15, (200.0, 220.0), (0.5, 0.4)),
-    "fat": (0.90, (288.0, 371.0), (165.0, 133.0)),
-    "muscle": (0.80, (1130.0, 1420.0), (35.0, 32.0)),
+    "air": Tissue(0.0, (1000.0, 1000.0), (1.0, 1.0), (1.0, 1.0)),
+    "csf": Tissue(1.00, (4300.0, 4300.0), (2000.0, 2000.0), (1500.0, 1000.0)),
+    "grey": Tissue(0.83, (1124.0, 1820.0), (95.0, 99.0), (84.0, 66.0)),
+    "white": Tissue(0.70, (884.0, 1084.0), (72.0, 69.0), (66.2, 53.2)),
+    "blood": Tissue(0.85, (1441.0, 1584.0), (150.0, 80.0), (65.0, 22.0), flow=0.15),
+    "bone": Tissue(0.20, (200.0, 220.0), (0.4, 0.4), (0.4, 0.4)),
+    "fat": Tissue(0.90, (288.0, 371.0), (165.0, 133.0), (58.0, 40.0)),
+    "muscle": Tissue(0.80, (1130.0, 1420.0), (35.0, 32.0), (30.0, 25.0)),
+    "eye": Tissue(0.98, (4000.0, 4000.0), (600.0, 600.0), (400.0, 300.0)),
+    "lesion": Tissue(0.86, (1300.0, 1700.0), (160.0, 150.0), (120.0, 100.0)),
 }
-SPREAD = {"density": 0.02, "t1": 0.05, "t2": 0.05}  # relative s.d. between subjects
+SPREAD = {"density": 0.02, "t1": 0.05, "t2": 0.05, "t2star": 0.05}  # relative s.d. of subjects
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Timing of one sequence in ms.
+    """One sequence; times in ms.
 
     Attributes:
-        tr_ms, te_ms: repetition time and effective echo time.
+        tr_ms, te_ms: repetition time and (effective) echo time.
         ti_ms: time after the inversion pulse, None without one.
+        flip_deg: of a spoiled gradient echo; None is a spin echo.
         fat: signal of fat that fat saturation leaves, 1 without.
+        late_ms: how late the centre of the readout misses the spin echo: for so
+            long field and chemical shift turn the phase of a spin echo. A
+            property of sequence and scanner, the same in all subjects.
+        bandwidth_hz: of one pixel along the readout; sets the chemical shift in pixels.
     """
 
     tr_ms: float
     te_ms: float
     ti_ms: float | None = None
+    flip_deg: float | None = None
     fat: float = 1.0
+    late_ms: float = 0.0
+    bandwidth_hz: float = 220.0
+
+    @property
+    def is_spin_echo(self) -> bool:
+        return self.flip_deg is None
+
+    @property
+    def dephasing_ms(self) -> float:
+        """How long a frequency offset turns the phase: TE of a gradient echo, late_ms of others."""
+        return self.late_ms if self.is_spin_echo else self.te_ms
 
 
-# AXT1POST is timed like AXT1: contrast agent stays in vessels, which this head does not have.
+# AXT1POST is timed like AXT1: contrast agent stays in vessels, which this head has few of.
 PROTOCOLS = {
-    "AXT1": Protocol(tr_ms=600.0, te_ms=10.0),
-    "AXT1POST": Protocol(tr_ms=600.0, te_ms=10.0),
-    "AXT2": Protocol(tr_ms=5500.0, te_ms=100.0),
-    "AXFLAIR": Protocol(tr_ms=9000.0, te_ms=90.0, ti_ms=2500.0, fat=0.3),
+    "AXT1": Protocol(tr_ms=600.0, te_ms=10.0, late_ms=0.25),
+    "AXT1POST": Protocol(tr_ms=600.0, te_ms=10.0, late_ms=0.25),
+    "AXT2": Protocol(tr_ms=5500.0, te_ms=100.0, late_ms=-0.15),
+    "AXFLAIR": Protocol(tr_ms=9000.0, te_ms=90.0, ti_ms=2500.0, fat=0.3, late_ms=0.2),
+    "AXGRE": Protocol(tr_ms=600.0, te_ms=20.0, flip_deg=20.0, bandwidth_hz=180.0),
 }
 
 
@@ -74,51 +118,84 @@ def spin_echo(density: Tensor, t1_ms: Tensor, t2_ms: Tensor, protocol: Protocol)
     return density * longitudinal * torch.exp(-protocol.te_ms / t2_ms)
 
 
-def tissue_table(field_t: float, generator: torch.Generator | None = None) -> Tensor:
-    """Proton density, T1 and T2 of every tissue, spread between subjects.
+def gradient_echo(density: Tensor, t1_ms: Tensor, t2star_ms: Tensor, protocol: Protocol) -> Tensor:
+    """Steady-state signal of a spoiled gradient echo.
+
+    PD sin(a) (1 - E1) / (1 - cos(a) E1) exp(-TE/T2*), E1 = exp(-TR/T1), a the flip angle.
+
+    Args:
+        density: proton density, any shape and unit; t1_ms, t2star_ms: of the same shape.
+
+    Raises:
+        ValueError: the protocol has no flip angle.
+
+    Source: Bernstein, King, Zhou, Handbook of MRI Pulse Sequences (2004), 14.1.
+    """
+    if protocol.flip_deg is None:
+        raise ValueError("the protocol has no flip_deg; expected one for a gradient echo")
+    flip = math.radians(protocol.flip_deg)
+    after_tr = torch.exp(-protocol.tr_ms / t1_ms)
+    longitudinal = math.sin(flip) * (1 - after_tr) / (1 - math.cos(flip) * after_tr)
+    return density * longitudinal * torch.exp(-protocol.te_ms / t2star_ms)
+
+
+def tissue_table(field_t: float, rng: torch.Generator | None = None) -> Tensor:
+    """Proton density, T1, T2 and T2* of every tissue, spread between subjects.
 
     Args:
         field_t: 1.5 or 3.0.
-        generator: draws the subject's own values; None gives the literature's.
+        rng: draws the subject's own values; None gives the literature's.
 
     Returns:
-        float32 (3, tissue): density in units of water's, T1 in ms, T2 in ms.
+        float32 (4, tissue): density in units of water's, then T1, T2, T2* in ms.
     """
     column = FIELDS_T.index(field_t)
-    entries = [TISSUE_TIMES[tissue] for tissue in TISSUES]
-    table = torch.tensor([(pd, t1[column], t2[column]) for pd, t1, t2 in entries]).T
-    if generator is None:
+    rows = [
+        (t.density, t.t1_ms[column], t.t2_ms[column], t.t2star_ms[column])
+        for t in (TISSUE_TIMES[name] for name in TISSUES)
+    ]
+    table = torch.tensor(rows).T
+    if rng is None:
         return table
     spread = torch.tensor(list(SPREAD.values()))[:, None]
-    return table * (1 + spread * torch.randn(table.shape, generator=generator).clamp(-2, 2))
+    return table * (1 + spread * normal(rng, *table.shape))
 
 
-def transmit_shading(points_mm: Tensor, field_t: float, generator: torch.Generator) -> Tensor:
-    """Smooth signal factor of an uneven transmit field, near 1.
-
-    At 3 T the field is strongest in the middle of the head; about 15 % from
-    middle to rim (Sled & Pike, IEEE TMI 17:653, 1998, scaled with field), with
-    a subject's own tilt.
+def signals(table: Tensor, protocol: Protocol) -> Tensor:
+    """Signal (tissue,) of every tissue in units of water's proton density; it may be negative.
 
     Args:
-        points_mm: scanner positions (..., 3).
-
-    Returns:
-        float32 (...).
+        table: (4, tissue) as of :func:`tissue_table`.
     """
-    along = points_mm / 100.0
-    middle = torch.exp(-along.square().sum(-1))  # 1 at the isocentre
-    height = 0.08 * field_t * (0.7 + 0.6 * torch.rand(1, generator=generator))
-    tilt = 0.04 * torch.randn(3, generator=generator).clamp(-2, 2)
-    return 1 + height * (middle - 0.5) + along @ tilt
+    density, t1, t2, t2star = table
+    if protocol.is_spin_echo:
+        flow = torch.tensor([TISSUE_TIMES[name].flow for name in TISSUES])
+        found = flow * spin_echo(density, t1, t2, protocol)
+    else:
+        found = gradient_echo(density, t1, t2star, protocol)
+    found[TISSUES.index("fat")] *= protocol.fat
+    return found
 
 
-def magnitude_image(fractions: Tensor, table: Tensor, protocol: Protocol) -> Tensor:
-    """Magnitude (slice, y, x) of mixed pixels, in units of water's proton density.
+@dataclass(frozen=True)
+class Shading:
+    """A subject's uneven transmit field: how high its middle stands out, its tilt per 10 cm."""
 
-    Args:
-        fractions: (tissue, slice, y, x); table: (3, tissue) as of :func:`tissue_table`.
+    height: float
+    tilt: Tensor
+
+    def at(self, points_mm: Tensor) -> Tensor:
+        """Signal factor near 1 at scanner positions (..., 3): float32 (...)."""
+        along = points_mm / 100.0
+        middle = torch.exp(-along.square().sum(-1))  # 1 at the isocentre
+        return 1 + self.height * (middle - 0.5) + along @ self.tilt.to(points_mm.device)
+
+
+def draw_shading(field_t: float, rng: torch.Generator) -> Shading:
+    """A transmit field that is strongest in the middle of the head, growing with B0.
+
+    About 25 % from middle to rim of the head at 3 T.
+    Source: Sled & Pike, IEEE TMI 17:653 (1998), scaled with field.
     """
-    signals = spin_echo(table[0], table[1], table[2], protocol)  # (tissue,)
-    signals[TISSUES.index("fat")] *= protocol.fat
-    return torch.tensordot(signals, fractions, dims=1).abs()
+    height = 0.08 * field_t * float(uniform(rng, 0.7, 1.3))
+    return Shading(height, 0.04 * normal(rng, 3))

@@ -1,4 +1,4 @@
-"""Phase of a spin echo: tissue conductivity, residual field, timing.
+"""What turns the phase: susceptibility, conductivity, chemical shift, timing.
 
 All phases are radians, not wrapped, and enter the image as exp(+i phase).
 """
@@ -6,146 +6,208 @@ All phases are radians, not wrapped, and enter the image as exp(+i phase).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from synthlib.scanner.anatomy import TISSUES
 from synthlib.scanner.contrast import FIELDS_T
+from synthlib.scanner.volume import normal, uniform
 
 MU_0 = 4e-7 * math.pi  # V s / (A m)
 LARMOR_HZ_PER_T = 42.577e6
-# S/m at 64 and 128 MHz: Gabriel et al., Phys Med Biol 41:2271 (1996); muscle includes skin.
+FAT_PPM = -3.4  # chemical shift of fat from water
+# S/m at 64 and 128 MHz: Gabriel, Lau & Gabriel, Phys Med Biol 41:2271 (1996), from its Cole-Cole
+# terms; muscle includes skin, a lesion is taken between grey matter and fluid.
 CONDUCTIVITY = {
     "air": (0.0, 0.0),
     "csf": (2.07, 2.14),
     "grey": (0.51, 0.59),
     "white": (0.29, 0.34),
-    "bone": (0.06, 0.06),
-    "fat": (0.07, 0.07),
+    "blood": (1.21, 1.25),
+    "bone": (0.06, 0.067),
+    "fat": (0.066, 0.070),
     "muscle": (0.69, 0.72),
+    "eye": (1.50, 1.51),
+    "lesion": (0.90, 1.00),
 }
-REFERENCE_MM = 120.0  # radius where a round object's transmit phase is zero: the coil
-SINUS_MM = (0.0, 70.0, -40.0)
-SINUS_RADIUS_MM = 14.0
-AIR_MINUS_TISSUE = 9.4e-6  # susceptibility
+# Volume susceptibility in ppm (SI). Air, water, tissue: Schenck, Med Phys 23:815 (1996). Bone:
+# Hopkins & Wehrli, MRM 37:494 (1997). Fat: Szczepaniak et al., MRM 47:607 (2002). Grey and white
+# matter apart: Marques et al., MRM 86:526 (2021). Venous blood: 4 pi 0.27 Hct (1 - Y) above
+# water's, Spees et al., MRM 45:533 (2001).
+SUSCEPTIBILITY_PPM = {
+    "air": 0.36,
+    "csf": -9.05,
+    "grey": -9.03,
+    "white": -9.07,
+    "blood": -8.55,
+    "bone": -11.3,
+    "fat": -8.4,
+    "muscle": -9.03,
+    "eye": -9.05,
+    "lesion": -9.04,
+}
+SPREAD = 0.05  # relative s.d. between subjects of conductivity, and of susceptibility from water
 
 
-def conductivity(fractions: Tensor, field_t: float, generator: torch.Generator) -> Tensor:
-    """Conductivity in S/m (slice, y, x) of fractions (tissue, slice, y, x).
-
-    Tissues spread by 5 % between subjects; mixed pixels take the mean of theirs.
-    """
+def conductivity(fractions: Tensor, field_t: float, rng: torch.Generator) -> Tensor:
+    """Conductivity in S/m (...) of fractions (tissue, ...), the mean of mixed places."""
     column = FIELDS_T.index(field_t)
     values = torch.tensor([CONDUCTIVITY[tissue][column] for tissue in TISSUES])
-    values = values * (1 + 0.05 * torch.randn(len(TISSUES), generator=generator).clamp(-2, 2))
-    return torch.tensordot(values, fractions, dims=1)
+    values = values * (1 + SPREAD * normal(rng, len(TISSUES)))
+    return torch.tensordot(values.to(fractions.device), fractions, dims=1)
 
 
-def transmit_phase(sigma: Tensor, spacing_mm: tuple[float, float], field_t: float) -> Tensor:
-    """Phase that conducting tissue gives a rotating field, from its Poisson equation.
+def susceptibility(fractions: Tensor, rng: torch.Generator) -> Tensor:
+    """Susceptibility (...), SI and relative to air, of fractions (tissue, ...)."""
+    values = torch.tensor([SUSCEPTIBILITY_PPM[tissue] for tissue in TISSUES])
+    water = SUSCEPTIBILITY_PPM["csf"]
+    air = TISSUES.index("air")
+    spread = SPREAD * normal(rng, len(TISSUES))
+    spread[air] = 0  # air is the same for everybody
+    values = water + (values - water) * (1 + spread)
+    values = (values - values[air]) * 1e-6
+    return torch.tensordot(values.to(fractions.device), fractions, dims=1)
 
-    Solves laplacian(phase) = mu0 omega sigma in the slice (the field is taken
-    as constant along z and its magnitude as flat), by convolution with the
-    Green's function ln(r / R) / (2 pi) of the open plane, R the radius of the
-    transmit coil; zero-padding keeps neighbouring copies out. Inside a
-    homogeneous cylinder of radius a the phase is
-    mu0 omega sigma (r^2 - a^2 + 2 a^2 ln(a / R)) / 4.
+
+def dipole_field(chi: Tensor) -> Tensor:
+    """Relative change of B0 by susceptibility, at the nuclei (Lorentz sphere taken off).
+
+    Every voxel adds the field of a dipole along z,
+    chi V (3 cos^2(theta) - 1) / (4 pi r^3), and nothing at its own centre. A
+    sphere of chi then gives chi / 3 (a / r)^3 (3 cos^2(theta) - 1) outside and
+    0 inside.
 
     Args:
-        sigma: S/m, (..., y, x), zero at the grid's border.
-        spacing_mm: (y, x) pixel size.
+        chi: (z, y, x) on an isotropic grid, SI, 0 beyond it.
 
     Returns:
-        float32 (..., y, x), radians.
+        float32 (z, y, x), times B0 the field in tesla.
+
+    Source: Salomir et al., Concepts Magn Reson B 19B:26 (2003); Marques & Bowtell, 25B:65 (2005).
+    """
+    return _convolve(chi, "dipole")
+
+
+def transmit_phase(sigma: Tensor, spacing_mm: float, field_t: float) -> Tensor:
+    """Phase that conducting tissue gives a rotating field, from its Poisson equation.
+
+    Solves laplacian(phase) = mu0 omega sigma in free space, the magnitude of
+    the field being taken as flat, by convolution with -1 / (4 pi r). Inside a
+    homogeneous sphere of radius a the phase is mu0 omega sigma (r^2 - 3 a^2) / 6,
+    in a long cylinder mu0 omega sigma r^2 / 4 and a constant.
+
+    Args:
+        sigma: S/m, (z, y, x), 0 beyond the grid.
+        spacing_mm: edge of a voxel.
+
+    Returns:
+        float32 (z, y, x), radians.
 
     Source: Katscher et al., IEEE TMI 28:1365 (2009); van Lier et al., MRM 67:552 (2012).
     """
-    ny, nx = sigma.shape[-2:]
-    dy, dx = (spacing / 1000 for spacing in spacing_mm)
-    y = torch.fft.fftfreq(2 * ny, 1 / (2 * ny)) * dy  # 0, 1, ..., -1 pixels, in m
-    x = torch.fft.fftfreq(2 * nx, 1 / (2 * nx)) * dx
-    squared = y[:, None].square() + x.square()
-    squared[0, 0] = 1.0
-    logarithm = 0.5 * squared.log()
-    # its own pixel: the mean of ln(r) over its dy x dx rectangle
-    ratio = dy / dx
-    logarithm[0, 0] = 0.5 * (
-        math.log((dy**2 + dx**2) / 4) - 3 + ratio * math.atan(1 / ratio) + math.atan(ratio) / ratio
-    )
-    green = (logarithm - math.log(REFERENCE_MM / 1000)) * dy * dx / (2 * math.pi)
     omega = 2 * math.pi * LARMOR_HZ_PER_T * field_t
-    spectrum = torch.fft.rfft2(sigma, s=(2 * ny, 2 * nx)) * torch.fft.rfft2(green)
-    return MU_0 * omega * torch.fft.irfft2(spectrum, s=(2 * ny, 2 * nx))[..., :ny, :nx]
+    return MU_0 * omega * (spacing_mm / 1000) ** 2 * _convolve(sigma, "poisson")
 
 
-def transceive_phase(sigma: Tensor, spacing_mm: tuple[float, float], field_t: float) -> Tensor:
+def transceive_phase(sigma: Tensor, spacing_mm: float, field_t: float) -> Tensor:
     """Spin-echo phase of tissue conductivity: the transmit phase, twice.
 
-    A spin echo carries the phase of transmission and, by reciprocity, the same
-    again from reception through the tissue (the transceive phase assumption),
-    so that its Laplacian is 2 mu0 omega sigma. The phase of the receive loops
-    themselves is in receivers.
+    An echo carries the phase of transmission and, by reciprocity, the same
+    again from reception through the tissue (the transceive phase assumption).
+    The phase of the receive loops themselves is in receivers.
     """
     return 2 * transmit_phase(sigma, spacing_mm, field_t)
 
 
-def residual_field_hz(points_mm: Tensor, field_t: float, generator: torch.Generator) -> Tensor:
-    """A subject's shimmed B0 error in Hz at positions (..., 3).
-
-    Harmonics of second and third order that the shims leave, about 15 Hz each
-    at 10 cm and 3 T, and the dipole of an air-filled sphere behind the nose.
-    """
-    x, y, z = (points_mm / 100.0).unbind(-1)
-    harmonics = torch.stack(
-        [
-            x * y,
-            y * z,
-            x * z,
-            x * x - y * y,
-            z * z - (x * x + y * y) / 2,
-            y * (3 * x * x - y * y),
-            z * (x * x - y * y),
-            y * (4 * z * z - x * x - y * y),
-        ],
-        dim=-1,
-    )
-    strength = 5.0 * field_t * torch.randn(harmonics.shape[-1], generator=generator)
-    away = points_mm - torch.tensor(SINUS_MM)
-    distance = away.norm(dim=-1).clamp(min=SINUS_RADIUS_MM)
-    dipole = (3 * (away[..., 2] / distance).square() - 1) * (SINUS_RADIUS_MM / distance) ** 3
-    peak = LARMOR_HZ_PER_T * field_t * AIR_MINUS_TISSUE / 3
-    size = 0.7 + 0.6 * torch.rand(1, generator=generator)
-    return harmonics @ strength + peak * size * dipole
+def _convolve(source: Tensor, kernel: str) -> Tensor:
+    """Open-boundary convolution (z, y, x): doubled grid, so that no copy of the head acts."""
+    shape = source.shape
+    size = tuple(_fast_length(2 * n - 1) for n in shape)
+    spectrum = torch.fft.rfftn(source, s=size) * _spectrum(kernel, size, str(source.device))
+    return torch.fft.irfftn(spectrum, s=size)[: shape[0], : shape[1], : shape[2]].contiguous()
 
 
-def background_phase(points_mm: Tensor, field_hz: Tensor, generator: torch.Generator) -> Tensor:
-    """Smooth phase of one scan that the refocusing pulse leaves.
+@lru_cache(maxsize=4)
+def _spectrum(kernel: str, size: tuple[int, int, int], device: str) -> Tensor:
+    """FFT of a kernel in units of voxels, its centre at [0, 0, 0]."""
+    z, y, x = (torch.fft.fftfreq(n, 1 / n, device=device) for n in size)
+    squared = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2
+    squared[0, 0, 0] = 1.0
+    if kernel == "dipole":
+        values = (3 * z[:, None, None] ** 2 / squared - 1) / (4 * math.pi * squared**1.5)
+        values[0, 0, 0] = 0.0
+    else:
+        values = -1 / (4 * math.pi * squared.sqrt())
+        # its own voxel: the mean of 1/r over a unit cube seen from the cube's centre
+        values[0, 0, 0] = -CUBE_MEAN_INVERSE / (4 * math.pi)
+    return torch.fft.rfftn(values)
 
-    The subject's field over the time by which this scan's readout misses the
-    spin echo (0.5 ms s.d.), and the eddy currents of its gradients,
-    of second order in the slice and of first order from slice to slice.
+
+CUBE_MEAN_INVERSE = 6 * math.asinh(1 / math.sqrt(2)) - math.pi / 2  # 2.38008
+
+
+def _fast_length(n: int) -> int:
+    """The next length whose FFT is fast: only factors 2, 3 and 5."""
+    while True:
+        rest = n
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return n
+        n += 1
+
+
+def shimmed(field: Tensor, points_mm: Tensor, weight: Tensor) -> Tensor:
+    """Take off the solid harmonics up to second order that fit a field best, as shim coils do.
 
     Args:
-        points_mm: (slice, y, x, 3); field_hz: (slice, y, x).
+        field: (z, y, x), any unit.
+        points_mm: (z, y, x, 3).
+        weight: (z, y, x), >= 0: where the field is to be even, the brain.
+
+    Returns:
+        (z, y, x), in the unit of field.
     """
-    late_s = 0.5e-3 * torch.randn(1, generator=generator).clamp(-2, 2)
-    x, y, z = (points_mm / 100.0).unbind(-1)
-    orders = torch.stack([x * x, y * y, x * y, x * z, y * z, z], dim=-1)
-    eddy = orders @ (0.35 * torch.randn(orders.shape[-1], generator=generator).clamp(-2, 2))
-    return 2 * math.pi * field_hz * late_s + eddy
+    x, y, z = (points_mm.double() / 100).unbind(-1)
+    harmonics = torch.stack(
+        [
+            torch.ones_like(x), x, y, z, x * y, y * z, x * z, x * x - y * y,
+            2 * z * z - x * x - y * y,
+        ],
+        dim=-1,
+    )  # fmt: skip
+    here = weight > 0.5
+    solution = torch.linalg.lstsq(harmonics[here], field[here].double()[:, None]).solution[:, 0]
+    return field - (harmonics @ solution).to(field.dtype)
 
 
-def timing_phase(
-    points_mm: Tensor, fov_mm: tuple[float, float], generator: torch.Generator
-) -> Tensor:
-    """Constant and linear phase (slice, y, x) of one scan.
+@dataclass(frozen=True)
+class Timing:
+    """Constant (rad) and slope (2,) along x and y (rad per mm) that one scan's timing leaves."""
 
-    The receiver's phase is arbitrary; an echo off the centre of the readout
-    window by s samples gives s turns over the field of view (s.d. 0.4 along
-    the readout y, 0.15 along x).
+    constant: float
+    slope: Tensor
+
+    def at(self, points_mm: Tensor) -> Tensor:
+        """Phase at scanner positions (..., 3): float32 (...)."""
+        return self.constant + points_mm[..., :2] @ self.slope.to(points_mm.device)
+
+
+def draw_timing(fov_mm: tuple[float, float], rng: torch.Generator) -> Timing:
+    """The receiver's arbitrary phase, and an echo off the centre of the readout window.
+
+    Off by s samples it gives s turns over the field of view: s.d. 0.4 along the
+    readout, 0.15 along the phase encoding.
     """
-    constant = math.pi * (2 * torch.rand(1, generator=generator) - 1)
-    samples = torch.tensor([0.15, 0.4]) * torch.randn(2, generator=generator).clamp(-2, 2)
-    turns = samples / torch.tensor([fov_mm[1], fov_mm[0]])  # per mm, along x and y
-    return constant + 2 * math.pi * (points_mm[..., :2] @ turns)
+    constant = math.pi * float(uniform(rng, -1, 1))
+    samples = torch.tensor([0.15, 0.4]) * normal(rng, 2)
+    return Timing(constant, 2 * math.pi * samples / torch.tensor([fov_mm[1], fov_mm[0]]))
+
+
+def fat_shift_hz(field_t: float) -> float:
+    """How far fat precesses from water."""
+    return FAT_PPM * 1e-6 * LARMOR_HZ_PER_T * field_t

@@ -1,19 +1,31 @@
-"""Receive arrays: loops around the head and their sensitivities by Biot-Savart."""
+"""Receive arrays: loops around the head, what they see by Biot-Savart, and their noise."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.interpolate import make_interp_spline
 from torch import Tensor
+
+from synthlib.scanner.volume import normal, uniform
 
 MU_0_OVER_4_PI = 1e-7  # V s / (A m)
 FORMER_MM = (116.0, 136.0)  # semi-axes x, y of the elliptical former
-ROW_MM = 42.0  # height of each of two rows above and below the isocentre
+ROW_MM = 42.0  # half the distance between two rows around the isocentre
 SEGMENTS = 24  # of a loop's wire
 NEAREST_MM = 15.0  # field strength is levelled off closer to a wire: no head is there
-TWO_ROWS_FROM = 12  # coils
+WIRE_MM = 2.0  # radius of the conductor
+ROWS = ((24, 3), (12, 2), (1, 1))  # from so many coils on, so many rows
+VOLUME_COIL_LOOPS = 8
+COARSE_MM = 8.0  # fields of the loops vary on the scale of their distance, which is larger
+
+COIL_TO_SAMPLE_NOISE = 0.2  # mean noise power of a loop itself, by that of the head it sees
+# Share of the current that preamplifier decoupling lets flow in a neighbour's field, by
+# inductances; Roemer et al., MRM 16:192 (1990).
+COUPLING = 0.25
 
 
 @dataclass(frozen=True)
@@ -24,37 +36,52 @@ class Loops:
     normals: Tensor
     radii_mm: Tensor
 
+    def to(self, device: torch.device | str) -> Loops:
+        return Loops(*(part.to(device) for part in vars(self).values()))
 
-def draw_loops(n_coils: int, generator: torch.Generator) -> Loops:
+    def wires(self) -> tuple[Tensor, Tensor]:
+        """Points on the wires and their elements dl, in metres: (coil, segment, 3) each."""
+        theta = torch.arange(SEGMENTS, device=self.normals.device) * (2 * math.pi / SEGMENTS)
+        axis = torch.eye(3, device=self.normals.device)[self.normals.abs().argmin(dim=1)]
+        across = torch.nn.functional.normalize(torch.linalg.cross(self.normals, axis), dim=1)
+        upright = torch.linalg.cross(self.normals, across)
+        cos, sin = theta.cos()[:, None], theta.sin()[:, None]
+        outward = across[:, None] * cos + upright[:, None] * sin
+        along = upright[:, None] * cos - across[:, None] * sin
+        radii = self.radii_mm[:, None, None] / 1000
+        wire = self.centres_mm[:, None] / 1000 + radii * outward
+        return wire, along * radii * (2 * math.pi / SEGMENTS)
+
+
+def draw_loops(n_coils: int, rng: torch.Generator) -> Loops:
     """Loops evenly spread over a head-shaped former, jittered by a few millimetres.
 
-    One row around the head, two rows in brick order from 12 coils on.
+    One row around the head, two rows in brick order from 12 coils on, three
+    from 24 on. One "coil" is a volume coil: see :class:`Array`.
 
     Raises:
         ValueError: fewer than one coil.
     """
     if n_coils < 1:
         raise ValueError(f"{n_coils} coils were asked for; expected at least 1. Set coil_counts.")
-    rows = 2 if n_coils >= TWO_ROWS_FROM else 1
-    sizes = [n_coils - n_coils // 2, n_coils // 2] if rows == 2 else [n_coils]
+    if n_coils == 1:
+        n_coils = VOLUME_COIL_LOOPS
+    rows = next(rows for least, rows in ROWS if n_coils >= least)
+    sizes = [n_coils // rows + (row < n_coils % rows) for row in range(rows)]
     angles = torch.cat([2 * math.pi * (torch.arange(n) + 0.5 * r) / n for r, n in enumerate(sizes)])
-    heights = torch.cat([torch.full((n,), (2.0 * r - rows + 1)) for r, n in enumerate(sizes)])
-
-    def jitter(spread: float) -> Tensor:
-        return spread * torch.randn(n_coils, generator=generator).clamp(-2, 2)
-
-    angles = angles + jitter(0.03) + 0.1 * torch.randn(1, generator=generator)
-    out = 1 + jitter(0.02)
+    heights = torch.cat([torch.full((n,), 2.0 * r - rows + 1) for r, n in enumerate(sizes)])
+    angles = angles + 0.03 * normal(rng, n_coils) + 0.1 * normal(rng, 1)
+    out = 1 + 0.02 * normal(rng, n_coils)
     a, b = FORMER_MM
     x, y = a * out * angles.sin(), b * out * angles.cos()
-    z = heights * ROW_MM + jitter(3.0)
-    normals = torch.stack([x / a**2, y / b**2, jitter(0.05) / a], dim=-1)
+    z = heights * ROW_MM + 3.0 * normal(rng, n_coils)
+    normals = torch.stack([x / a**2, y / b**2, 0.05 * normal(rng, n_coils) / a], dim=-1)
     around = math.pi * (a + b)  # the former's circumference, nearly
     radius = min(0.58 * around / max(sizes), 70.0)
     return Loops(
         centres_mm=torch.stack([x, y, z], dim=-1),
         normals=normals / normals.norm(dim=-1, keepdim=True),
-        radii_mm=radius * (1 + jitter(0.03)),
+        radii_mm=radius * (1 + 0.03 * normal(rng, n_coils)),
     )
 
 
@@ -73,49 +100,153 @@ def loop_field(loops: Loops, points_mm: Tensor) -> Tensor:
     Source: Biot-Savart, B = mu0 I / 4 pi sum dl x r / |r|^3.
     """
     points = points_mm.reshape(-1, 3) / 1000  # m
-    theta = 2 * math.pi * torch.arange(SEGMENTS) / SEGMENTS
     fields = []
-    for centre, normal, radius in zip(
-        loops.centres_mm / 1000, loops.normals, loops.radii_mm / 1000, strict=True
-    ):
-        across = torch.linalg.cross(normal, torch.eye(3)[normal.abs().argmin()])
-        across = across / across.norm()
-        upright = torch.linalg.cross(normal, across)
-        outward = theta.cos()[:, None] * across + theta.sin()[:, None] * upright
-        wire = centre + radius * outward  # (segment, 3)
-        step = torch.linalg.cross(normal.expand_as(outward), outward)
-        step = step * (2 * math.pi * radius / SEGMENTS)
+    for wire, step in zip(*loops.wires(), strict=True):
         # dl x (p - w) = dl x p - dl x w, so that the sum over the wire is a matrix product
-        distance = torch.cdist(points, wire, compute_mode="donot_use_mm_for_euclid_dist")
-        weight = distance.clamp(min=NEAREST_MM / 1000).pow(-3)  # (point, segment)
+        weight = _distances(points, wire).pow(-3)  # (point, segment)
         own = torch.linalg.cross(step, wire)
         fields.append(torch.linalg.cross(weight @ step, points) - weight @ own)
     return MU_0_OVER_4_PI * torch.stack(fields).reshape(len(fields), *points_mm.shape)
 
 
-def sensitivities(
-    loops: Loops, points_mm: Tensor, brain: Tensor, generator: torch.Generator
-) -> Tensor:
-    """Complex receive sensitivities, by reciprocity B1- = (Bx - i By) / 2 of each loop.
+def loop_potential(loops: Loops, points_mm: Tensor) -> Tensor:
+    """Magnetic vector potential in V s / m of one ampere in each loop: (coil, ..., 3).
 
-    Every channel has a gain (5 % s.d.) and a constant phase of its own, as
-    cables and amplifiers give them. The scale is set so that the root sum of
-    squares over the coils averages 1 over the brain; its shading stays.
+    Its rate of change is the electric field that drives currents in the head.
+    """
+    points = points_mm.reshape(-1, 3) / 1000
+    fields = [_distances(points, w).reciprocal() @ dl for w, dl in zip(*loops.wires(), strict=True)]
+    return MU_0_OVER_4_PI * torch.stack(fields).reshape(len(fields), *points_mm.shape)
+
+
+def _distances(points: Tensor, wire: Tensor) -> Tensor:
+    """(point, segment) in metres, at least NEAREST_MM."""
+    found = torch.cdist(points, wire, compute_mode="donot_use_mm_for_euclid_dist")
+    return found.clamp(min=NEAREST_MM / 1000)
+
+
+@dataclass(frozen=True)
+class Array:
+    """A receive array around one head.
+
+    Attributes:
+        loops: the wires.
+        channels: complex64 (coil, loop): coupling, gains and cable phases, from
+            the loops' own signals to the channels', scaled so that the root sum
+            of squares averages 1 over the brain. A volume coil has one channel:
+            all loops added in phase at the isocentre.
+        covariance: complex64 (coil, coil) of the channels' noise, Hermitian,
+            the mean of its diagonal 1.
+    """
+
+    loops: Loops
+    channels: Tensor
+    covariance: Tensor
+
+    def sensitivities(self, points_mm: Tensor) -> Tensor:
+        """Complex receive sensitivities, by reciprocity.
+
+        Args:
+            points_mm: (slice, y, x, 3), a regular grid in y and x.
+
+        Returns:
+            complex64 (slice, coil, y, x).
+
+        Source: Hoult, Concepts Magn Reson 12:173 (2000).
+        """
+        coarse, rows, columns = _thinned(points_mm)
+        seen = _seen(loop_field(self.loops, coarse))  # (loop, slice, y, x)
+        mixed = torch.einsum("cl,lsyx->scyx", self.channels, seen)
+        return rows @ mixed @ columns.mT
+
+
+def build(
+    n_coils: int, places_mm: Tensor, sigma: Tensor, brain: Tensor, rng: torch.Generator
+) -> Array:
+    """An array on a head: where its loops are, how they couple, their noise and gains.
+
+    Noise of the head: R_ij = integral of sigma A_i A_j over the head (A the
+    vector potential; charges at interfaces are left out), to which each loop
+    adds its own. Mutual inductances couple the loops, C = (1 + i k M / L)^-1;
+    signals become C s and the noise covariance C R C^H, which is complex.
+    Every channel then has a gain (5 % s.d.) and a constant phase of its own, as
+    cables and amplifiers give them.
 
     Args:
-        points_mm: (slice, y, x, 3).
-        brain: (slice, y, x) weights of the average, >= 0.
+        n_coils: channels; 1 is a volume coil.
+        places_mm: (place, 3) evenly spread over the head and around it.
+        sigma: (place,) conductivity in S/m.
+        brain: (place,) weights of the mean that sets the scale, >= 0.
+        rng: of everything drawn.
 
-    Returns:
-        complex64 (slice, coil, y, x).
+    Raises:
+        ValueError: fewer than one coil.
 
-    Source: Hoult, Concepts Magn Reson 12:173 (2000).
+    Source: Roemer et al., MRM 16:192 (1990).
     """
-    field = loop_field(loops, points_mm)  # (coil, slice, y, x, 3)
-    maps = torch.complex(field[..., 0], -field[..., 1]).transpose(0, 1)
-    n_coils = maps.shape[1]
-    gain = 1 + 0.05 * torch.randn(n_coils, generator=generator).clamp(-2, 2)
-    turn = 2 * math.pi * torch.rand(n_coils, generator=generator)
-    maps = maps * torch.polar(gain, turn)[:, None, None]
-    combined = maps.abs().square().sum(1).sqrt()
-    return maps * (brain.sum() / (combined * brain).sum())
+    loops = draw_loops(n_coils, rng).to(places_mm.device)
+    n_loops = len(loops.radii_mm)
+    loaded, weight = places_mm[sigma > 0], sigma[sigma > 0]
+    potential = loop_potential(loops, loaded)  # (loop, place, 3)
+    noise = torch.einsum("lpk,p,mpk->lm", potential, weight, potential)
+    eye = torch.eye(n_loops, device=places_mm.device)
+    noise = noise + COIL_TO_SAMPLE_NOISE * noise.diagonal().mean() * eye
+    inductance = mutual_inductance(loops)
+    relative = inductance / inductance.diagonal().mean()
+    coupling = torch.linalg.inv(torch.complex(eye, COUPLING * relative * (1 - eye)))
+    if n_coils == 1:
+        centre = _seen(loop_field(loops, torch.zeros(1, 3, device=places_mm.device)))[:, 0]
+        channels = (coupling @ centre).conj().sgn()[None] @ coupling
+    else:
+        gain = (1 + 0.05 * normal(rng, n_loops)).to(places_mm.device)
+        turn = (2 * math.pi * uniform(rng, 0, 1, n_loops)).to(places_mm.device)
+        channels = torch.polar(gain, turn)[:, None] * coupling
+    covariance = channels @ noise.to(channels.dtype) @ channels.mH
+    covariance = covariance / covariance.diagonal().real.mean()
+    inside, share = places_mm[brain > 0], brain[brain > 0]
+    seen = channels @ _seen(loop_field(loops, inside))  # (coil, place)
+    combined = seen.abs().square().sum(0).sqrt()
+    channels = channels * (share.sum() / (combined * share).sum())
+    return Array(loops, channels, covariance)
+
+
+def _seen(field: Tensor) -> Tensor:
+    """What a loop receives where it would make this field (..., 3): B1- = Bx - i By."""
+    return torch.complex(field[..., 0], -field[..., 1])
+
+
+def mutual_inductance(loops: Loops) -> Tensor:
+    """Inductances in henry (loop, loop), by Neumann's double sum; the diagonal is a loop's own.
+
+    A circular loop of radius a and wire radius w has mu0 a (ln(8 a / w) - 2).
+
+    Source: Grover, Inductance Calculations (1946).
+    """
+    wire, step = loops.wires()
+    apart = (wire[:, None, :, None] - wire[None, :, None]).norm(dim=-1)  # (i, j, s, t)
+    facing = torch.einsum("isk,jtk->ijst", step, step)
+    found = MU_0_OVER_4_PI * (facing / apart.clamp(min=NEAREST_MM / 1000)).sum((-2, -1))
+    radii = loops.radii_mm / 1000
+    own = 4 * math.pi * MU_0_OVER_4_PI * radii * ((8000 * radii / WIRE_MM).log() - 2)
+    return found - torch.diag(found.diagonal()) + torch.diag(own)
+
+
+def _thinned(points_mm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Every few rows and columns of a regular grid, and the cubic splines that lead back."""
+    ny, nx = points_mm.shape[1:3]
+    chosen, back = [], []
+    for axis, n in ((1, ny), (2, nx)):
+        first = points_mm.select(axis, 0)[0, 0]
+        step = float((points_mm.select(axis, 1)[0, 0] - first).norm())
+        stride = max(1, int(COARSE_MM / step))
+        n_coarse = max(4, -(-(n - 1) // stride) + 1)
+        knots = np.linspace(0, n - 1, n_coarse)
+        chosen.append(torch.from_numpy(knots))
+        spline = make_interp_spline(knots, np.eye(n_coarse), k=3)(np.arange(n))
+        back.append(torch.from_numpy(spline).to(points_mm.device, torch.complex64))
+    rows, columns = (index.to(points_mm.device, points_mm.dtype) for index in chosen)
+    origin = points_mm[:, :1, :1]
+    down = points_mm[:, 1:2, :1] - origin
+    right = points_mm[:, :1, 1:2] - origin
+    coarse = origin + rows[:, None, None] * down + columns[:, None] * right
+    return coarse, back[0], back[1]

@@ -9,47 +9,63 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-VOXEL_MM = 2
-CLOSING_VOXELS = 5  # bridges the sulci: the skull does not follow them
+from synthlib.scanner.volume import Volume
+
+CLOSING_MM = 10  # bridges the sulci: the skull does not follow them
+MARGIN_MM = 50  # of the distances around the packaged box
+DEPTH_MM = 2  # voxel of the distances
 
 
-@lru_cache(maxsize=1)
-def _template() -> tuple[Tensor, Tensor]:
-    """(3, z, y, x) of grey, white and mm outside the brain, and where its first voxel lies."""
+@lru_cache(maxsize=2)
+def tissue_maps(device: str = "cpu") -> Volume:
+    """Grey and white matter fractions (2, z, y, x) of the population, 1 mm, in MNI space."""
     from nilearn import datasets  # slow to import, needed once
 
-    grey, white, mask = (
-        load(resolution=VOXEL_MM)
-        for load in (
-            datasets.load_mni152_gm_template,
-            datasets.load_mni152_wm_template,
-            datasets.load_mni152_brain_mask,
-        )
-    )
-    margin = CLOSING_VOXELS + 1
-    brain = np.pad(mask.get_fdata() > 0.5, margin, mode="edge")
+    maps = [
+        load(resolution=1)
+        for load in (datasets.load_mni152_gm_template, datasets.load_mni152_wm_template)
+    ]
+    values = np.stack([image.get_fdata(dtype=np.float32) for image in maps])
+    return _volume(values, maps[0].affine[:3, 3], 1.0).to(device)
+
+
+@lru_cache(maxsize=2)
+def depth_map(device: str = "cpu") -> Volume:
+    """Signed distance (1, z, y, x) in mm outside the brain's hull, negative inside, 2 mm voxels.
+
+    Below the packaged box the brain stem goes on as the spinal cord.
+    """
+    from nilearn import datasets
+
+    mask = datasets.load_mni152_brain_mask(resolution=DEPTH_MM)
+    margin = MARGIN_MM // DEPTH_MM
+    brain = np.pad(mask.get_fdata() > 0.5, margin)
+    brain[:, :, :margin] = brain[:, :, margin : margin + 1]
+    closing = CLOSING_MM // DEPTH_MM
     brain = ndimage.binary_closing(
-        brain, ndimage.generate_binary_structure(3, 1), iterations=CLOSING_VOXELS
+        brain, ndimage.generate_binary_structure(3, 1), iterations=closing
     )
-    brain = ndimage.binary_fill_holes(brain)[(slice(margin, -margin),) * 3]
+    brain = ndimage.binary_fill_holes(brain)
     outside = ndimage.distance_transform_edt(~brain) - ndimage.distance_transform_edt(brain)
-    depth = ndimage.gaussian_filter(outside * VOXEL_MM, 1.5)
-    stack = np.stack([grey.get_fdata(), white.get_fdata(), depth]).transpose(0, 3, 2, 1)
-    first = torch.tensor(mask.affine[:3, 3], dtype=torch.float32)
-    return torch.from_numpy(np.ascontiguousarray(stack, dtype=np.float32)), first
+    depth = ndimage.gaussian_filter(outside.astype(np.float32) * DEPTH_MM, 1.0)
+    first = mask.affine[:3, 3] - margin * DEPTH_MM
+    return _volume(depth[None], first, float(DEPTH_MM)).to(device)
 
 
-def sample(where_mm: Tensor) -> Tensor:
-    """Read the template at positions (..., 3) in MNI mm, linearly interpolated.
+def _volume(values: np.ndarray, first_mm: np.ndarray, spacing_mm: float) -> Volume:
+    """From nilearn's (channel, x, y, z) to (channel, z, y, x)."""
+    ordered = np.ascontiguousarray(values.transpose(0, 3, 2, 1), dtype=np.float32)
+    x, y, z = (float(v) for v in first_mm)
+    return Volume(torch.from_numpy(ordered), (x, y, z), spacing_mm)
+
+
+def sample(where_mm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Read the template at positions (..., 3) in MNI mm.
 
     Returns:
-        float32 (3, ...): fraction of grey and of white matter, and depth: mm
-        outside the surface of the brain, negative inside.
+        fraction of grey and of white matter, and depth: mm outside the surface
+        of the brain, negative inside; float32 (...) each.
     """
-    template, first = _template()
-    size = torch.tensor(template.shape[:0:-1])  # (x, y, z)
-    grid = 2 * (where_mm - first) / VOXEL_MM / (size - 1) - 1
-    values = torch.nn.functional.grid_sample(
-        template[None], grid.reshape(1, 1, 1, -1, 3), padding_mode="border", align_corners=True
-    )
-    return values.reshape(3, *where_mm.shape[:-1])
+    device = str(where_mm.device)
+    grey, white = tissue_maps(device).at(where_mm)
+    return grey, white, depth_map(device).at(where_mm)[0]

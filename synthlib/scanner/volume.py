@@ -1,0 +1,68 @@
+"""Numbers on a grid in space, read at any position; draws that are the same on every device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Values on an isotropic grid.
+
+    Attributes:
+        values: float32 (channel, z, y, x).
+        first_mm: (x, y, z) of voxel [0, 0, 0].
+        spacing_mm: edge of a voxel.
+    """
+
+    values: Tensor
+    first_mm: tuple[float, float, float]
+    spacing_mm: float
+
+    def at(self, points_mm: Tensor) -> Tensor:
+        """Linear interpolation at positions (..., 3); beyond the grid its border goes on.
+
+        Returns:
+            float32 (channel, ...).
+        """
+        size = torch.tensor(self.values.shape[:0:-1], device=points_mm.device)  # (x, y, z)
+        first = torch.tensor(self.first_mm, device=points_mm.device)
+        grid = (points_mm - first) * (2 / self.spacing_mm / (size - 1)) - 1
+        found = torch.nn.functional.grid_sample(
+            self.values[None],
+            grid.reshape(1, 1, 1, -1, 3),
+            padding_mode="border",
+            align_corners=True,
+        )
+        return found.reshape(len(self.values), *points_mm.shape[:-1])
+
+    def to(self, device: torch.device | str) -> Volume:
+        return Volume(self.values.to(device), self.first_mm, self.spacing_mm)
+
+
+def grid_points(
+    low_mm: tuple[float, float, float],
+    high_mm: tuple[float, float, float],
+    spacing_mm: float,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Positions (z, y, x, 3) of an isotropic grid from low to at least high, both (x, y, z)."""
+    axes = []
+    for low, high in zip(low_mm, high_mm, strict=True):
+        n = int((high - low) / spacing_mm + 0.999) + 1
+        axes.append(low + spacing_mm * torch.arange(n, device=device, dtype=torch.float32))
+    z, y, x = torch.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
+    return torch.stack([x, y, z], dim=-1)
+
+
+def uniform(rng: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
+    """Uniform draws, on the CPU so that every device gets the same."""
+    return low + (high - low) * torch.rand(shape, generator=rng)
+
+
+def normal(rng: torch.Generator, *shape: int) -> Tensor:
+    """Standard normal draws cut at two s.d.: no subject is a monster. On the CPU."""
+    return torch.randn(shape, generator=rng).clamp(-2, 2)
