@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from synthlib import arrays, metrics
+from synthlib.likeness import Portrait, measures
 from synthlib.records import PhasePair
 
 PHASE: dict[str, Any] = {"cmap": "twilight", "vmin": -np.pi, "vmax": np.pi}
@@ -237,6 +238,50 @@ def phase_statistics(steps: metrics.PhaseSteps) -> Figure:
     panel.legend()
     panel.grid(alpha=0.3)
     return figure
+
+
+def likeness(measured: Sequence[Portrait], simulated: Sequence[Portrait]) -> Figure:
+    """A column a head, measured beside its simulated twin; rows: brightness, spectrum, phase.
+
+    Args:
+        measured, simulated: in the same order.
+    """
+    curves = [
+        ("brightness", measures.BRIGHTNESS_EDGES, (0, 4), "x median", "density of\nbrightness"),
+        ("spectrum_db", measures.FREQUENCY_EDGES, (0, 0.5), "cycles/pixel", "power\n(dB)"),
+        ("steps", measures.STEP_EDGES, (0, 0.6), "rad/pixel", "density of\nsteps of phase"),
+    ]
+    figure = Figure(figsize=(max(5.0, 1.1 * len(measured) + 0.7), 5.4), layout="constrained")
+    panels = figure.subplots(len(curves), len(measured), squeeze=False, sharey="row")
+    for row, (name, edges, span, x_label, y_label) in enumerate(curves):
+        for panel, one, twin in zip(panels[row], measured, simulated, strict=True):
+            _two_curves(panel, edges, getattr(one, name), getattr(twin, name))
+            panel.set_xlim(*span)
+            panel.set_xlabel(x_label, fontsize=8)
+        panels[row, 0].set_ylabel(y_label, fontsize=8)
+    panels[1, 0].set_ylim(-60, 5)  # dB; scans differ in where their noise begins
+    for panel, one in zip(panels[0], measured, strict=True):
+        kind = f"{one.n_coils} coil{'s' * (one.n_coils > 1)}" if one.n_coils else "magnitude"
+        panel.set_title(f"{one.what}\n{kind}\n{one.matrix[0]} x {one.matrix[1]}", fontsize=8)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+    return figure
+
+
+def _two_curves(panel: Axes, edges: Tensor, measured: Any, simulated: Any) -> None:
+    """A measured curve filled grey, a simulated one as a line; None in a curve is a gap."""
+    panel.tick_params(labelsize=7)
+    panel.grid(alpha=0.3)
+    if measured is None or simulated is None:
+        panel.text(0.5, 0.5, "magnitudes\nonly", ha="center", transform=panel.transAxes, fontsize=8)
+        panel.axis("off")
+        return
+    middles = ((edges[1:] + edges[:-1]) / 2).numpy()
+    first, second = np.array(measured, float), np.array(simulated, float)
+    floor = -60 if np.nanmin(first) < 0 else 0  # dB go down, densities start at 0
+    panel.fill_between(middles, floor, first, color="0.75", label="measured")
+    panel.plot(middles, first, color="black", linewidth=0.8)
+    panel.plot(middles, second, color="C3", linewidth=1.3, label="simulated twin")
 
 
 def losses(rows_by_name: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:

@@ -132,7 +132,8 @@ def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Ite
             for part, value in parts.items()
         }
         smooth = sum(parts.values(), torch.zeros_like(field_hz))
-        parts["chemical_shift"] = (image * on_resonance.conj()).angle()
+        shifted = "chemical_shift" in settings.mechanisms
+        parts["chemical_shift"] = (image * on_resonance.conj()).angle() * shifted
         parts["mixture"] = (on_resonance * torch.polar(torch.ones_like(smooth), -smooth)).angle()
         coil_images = image[:, None] * maps
         signal = float((arrays.rss(coil_images) * brain).sum() / brain.sum().clamp(min=1e-6))
@@ -254,7 +255,7 @@ def _objects(
 
 
 def _shift_fat(image: Tensor, fat_hz: float, late_s: float, protocol: Protocol) -> Tensor:
-    """Fat (y, x) off resonance: turned by its shift times the delay, displaced along the readout."""
+    """Fat (y, x) off resonance: turned by frequency times delay, displaced along the readout."""
     ny = image.shape[-2]
     pixels = fat_hz / protocol.bandwidth_hz
     k = (torch.arange(ny, device=image.device) - ny // 2) / ny

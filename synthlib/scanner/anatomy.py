@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from synthlib.scanner import template
-from synthlib.scanner.volume import Volume, grid_points, normal, uniform
+from synthlib.scanner.volume import Volume, grid_points, uniform
 
 Ellipsoid = tuple[tuple[float, float, float], tuple[float, float, float]]
 
@@ -36,7 +36,8 @@ FOLDS_MM = 26.0  # from one sulcus to the next but one
 FOLDS_GRID_MM = 4.0
 FOLDS_LOW_MM, FOLDS_HIGH_MM = (-100.0, -136.0, -76.0), (100.0, 104.0, 120.0)
 CORTEX_MM = 22.0  # how deep below the hull folds reach
-CERTAINTY = 4.0  # exponent on the population's fractions: one head, not the mean of 152
+# Exponents on the population's fractions, deep in the brain and at its surface, where heads differ.
+CERTAINTY_DEEP, CERTAINTY_CORTEX = 4.0, 2.0
 
 # In MNI mm. Ellipsoids are (centre, semi-axes), those beside the midline on both sides;
 # their extent is that of adults in anatomy atlases, to a few millimetres.
@@ -265,8 +266,8 @@ def _brain(head: Head, where: Tensor, grey: Tensor, white: Tensor, depth: Tensor
     around them and on the hull.
     """
     often = torch.stack([(1 - grey - white).clamp(min=0), grey, white]).clamp(min=0.01).log()
-    often *= CERTAINTY
     outer = (1 + depth / CORTEX_MM).clamp(0, 1)  # 1 at the hull, 0 deep in the brain
+    often *= CERTAINTY_DEEP + outer * (CERTAINTY_CORTEX - CERTAINTY_DEEP)
     sulcus_mm = head.folds.at(where)[0].abs() * (FOLDS_MM / (2 * math.pi))  # distance, nearly
     often[0] += 9.0 * outer * torch.exp(-(sulcus_mm / 0.8).square())
     ribbon = torch.maximum(
@@ -290,7 +291,7 @@ def _draw_folds(rng: torch.Generator) -> Volume:
 
 @lru_cache(maxsize=1)
 def _white_voxels() -> Tensor:
-    """Positions (voxel, 3) in MNI mm that are white matter in nearly every head, near the ventricles."""
+    """Positions (voxel, 3) in MNI mm, around the ventricles, that are white in nearly every head."""
     maps = template.tissue_maps()
     z, y, x = torch.nonzero(maps.values[1, ::3, ::3, ::3] > 0.9, as_tuple=True)
     points = 3 * maps.spacing_mm * torch.stack([x, y, z], -1) + torch.tensor(maps.first_mm)
@@ -307,7 +308,7 @@ def _draw_lesions(rng: torch.Generator, n: int) -> Tensor:
 
 
 def _lesions(head: Head, where: Tensor) -> Tensor:
-    """Distance in mm to the nearest lesion's surface; the folds' field makes their outlines uneven."""
+    """Distance in mm to the nearest lesion's surface, made uneven by the folds' field."""
     uneven = 1 + 0.25 * head.folds.at(1.7 * where)[0].clamp(-2, 2)
     found = torch.full_like(uneven, torch.inf)
     for x, y, z, radius in head.lesions.tolist():
@@ -333,7 +334,7 @@ def _veins(where: Tensor, skull_mm: Tensor) -> Tensor:
 
 
 def _overlaps(box: tuple[Tensor, Tensor], shape: Ellipsoid) -> bool:
-    """Whether an ellipsoid, its mirror image or their neighbourhood reaches into a box of places."""
+    """Whether an ellipsoid, its mirror image or their neighbourhood reaches into a box."""
     centre, axes = (torch.tensor(numbers, device=box[0].device) for numbers in shape)
     mirror = centre * torch.tensor([-1.0, 1.0, 1.0], device=centre.device)
     reach = axes + BLUR_MM

@@ -30,8 +30,8 @@ class Tissue:
     flow: float = 1.0
 
 
-# T1, T2 of white and grey matter: Stanisz et al., MRM 54:507 (2005), in vitro; T1 of muscle, T1
-# and T2 of fat: Gold et al., AJR 183:343 (2004). CSF: Rooney et al., MRM 57:308 (2007);
+# T1 of white and grey matter in vivo: Wright et al., MAGMA 21:121 (2008), their T2: Stanisz et al.,
+# MRM 54:507 (2005). Muscle and fat: Gold et al., AJR 183:343 (2004). CSF: Rooney et al., MRM 57:308 (2007);
 # Spijkerman et al., MAGMA 31:415 (2018). Blood is venous (haematocrit 0.42, oxygenation about
 # 0.65): Lu et al., MRM 52:679 (2004); T2* Zhao et al., MRM 58:592 (2007). T2* of grey and white
 # matter: Peters et al., Magn Reson Imaging 25:748 (2007). Water content: Oros-Peusquens et al.,
@@ -40,8 +40,8 @@ class Tissue:
 TISSUE_TIMES = {
     "air": Tissue(0.0, (1000.0, 1000.0), (1.0, 1.0), (1.0, 1.0)),
     "csf": Tissue(1.00, (4300.0, 4300.0), (2000.0, 2000.0), (1500.0, 1000.0)),
-    "grey": Tissue(0.83, (1124.0, 1820.0), (95.0, 99.0), (84.0, 66.0)),
-    "white": Tissue(0.70, (884.0, 1084.0), (72.0, 69.0), (66.2, 53.2)),
+    "grey": Tissue(0.83, (1197.0, 1607.0), (95.0, 99.0), (84.0, 66.0)),
+    "white": Tissue(0.70, (646.0, 838.0), (72.0, 69.0), (66.2, 53.2)),
     "blood": Tissue(0.85, (1441.0, 1584.0), (150.0, 80.0), (65.0, 22.0), flow=0.15),
     "bone": Tissue(0.20, (200.0, 220.0), (0.4, 0.4), (0.4, 0.4)),
     "fat": Tissue(0.90, (288.0, 371.0), (165.0, 133.0), (58.0, 40.0)),

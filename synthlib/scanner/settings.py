@@ -133,7 +133,7 @@ class ScanSettings:
 
 @dataclass(frozen=True)
 class Subject:
-    """Who is scanned: patient_id such as "sim-08coil-003", number from 1, n_coils (1: volume coil)."""
+    """Who is scanned: patient_id such as "sim-08coil-003", number from 1, n_coils of the array."""
 
     patient_id: str
     number: int

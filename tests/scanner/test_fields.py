@@ -5,70 +5,162 @@ import math
 import pytest
 import torch
 
-from synthlib.scanner import anatomy, fields
+from synthlib.scanner import fields
+from synthlib.scanner.anatomy import TISSUES
+from synthlib.scanner.volume import Volume, grid_points
 
 OMEGA = 2 * math.pi * 42.577e6 * 3.0
+MU_OMEGA = 4e-7 * math.pi * OMEGA
+STEP = 2.0  # mm
 
 
-def cylinder(ny: int, nx: int, spacing: tuple[float, float], radius: float) -> torch.Tensor:
-    """Fraction of each pixel inside a centred circle, from 8 x 8 sub-positions."""
-    points = anatomy.positions((ny, nx), (ny * spacing[0], nx * spacing[1]), torch.zeros(1), 8)
-    inside = (points[..., :2].norm(dim=-1) < radius).float()
-    return torch.nn.functional.avg_pool2d(inside, 8)[0]
+def shape_and_points(inside, size=(70, 76, 66), finer=4):
+    """Share of every voxel (z, y, x) inside a shape, and voxel centres (z, y, x, 3) in mm."""
+    half = [(n - 1) / 2 * STEP for n in size]
+    points = grid_points((-half[0], -half[1], -half[2]), (half[0], half[1], half[2]), STEP)
+    offsets = ((torch.arange(finer) + 0.5) / finer - 0.5) * STEP
+    share = torch.zeros(points.shape[:-1])
+    for dz in offsets:
+        for dy in offsets:
+            for dx in offsets:
+                share += inside(points + torch.stack([dx, dy, dz])).float() / finer**3
+    return share, points
 
 
-@pytest.mark.parametrize("spacing", [(2.0, 2.0), (1.5, 2.5)])
-def test_phase_of_a_conducting_cylinder_is_the_closed_form(spacing):
-    sigma, radius, reach = 0.6, 60.0, fields.REFERENCE_MM
-    fraction = cylinder(121, 90, spacing, radius)
-    phase = fields.transmit_phase(sigma * fraction, spacing, 3.0)
-    fov = (121 * spacing[0], 90 * spacing[1])
-    r = anatomy.positions((121, 90), fov, torch.zeros(1))[0, ..., :2].norm(dim=-1)  # mm
-    inside = r**2 - radius**2 + 2 * radius**2 * math.log(radius / reach)
-    outside = 2 * radius**2 * (r / reach).clamp(min=1e-3).log()
-    expected = 4e-7 * math.pi * OMEGA * sigma / 4 * 1e-6 * torch.where(r < radius, inside, outside)
-    assert expected.max() - expected.min() > 1
+def sphere(radius):
+    return lambda points: points.norm(dim=-1) < radius
+
+
+# --- susceptibility ------------------------------------------------------------------
+
+
+def test_field_outside_a_sphere_is_a_dipole_and_inside_it_is_none():
+    chi, radius = 9.4e-6, 22.0
+    share, points = shape_and_points(sphere(radius))
+    field = fields.dipole_field(chi * share)
+    r = points.norm(dim=-1)
+    cosine = points[..., 2] / r
+    expected = chi / 3 * (radius / r) ** 3 * (3 * cosine**2 - 1)
+    outside, inside = r > radius + 2 * STEP, r < radius - 2 * STEP
+    assert (field - expected)[outside].abs().max() < 0.02 * chi
+    assert (field - expected)[outside].square().mean().sqrt() < 0.001 * chi
+    assert field[inside].abs().max() < 0.01 * chi
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])  # x, y across B0; z along it
+def test_field_of_a_long_cylinder_is_the_closed_form(axis):
+    chi, radius = 1e-6, 14.0
+    across = [i for i in range(3) if i != axis]
+    size = [60, 60, 60]
+    size[axis] = 200
+    share, points = shape_and_points(
+        lambda p: p[..., across].norm(dim=-1) < radius, size=tuple(size), finer=3
+    )
+    field = fields.dipole_field(chi * share)
+    middle = points[..., axis].abs() < 6  # far from the cylinder's ends
+    r = points[..., across].norm(dim=-1)
+    if axis == 2:
+        inside, outside = chi / 3, torch.zeros_like(r)
+    else:
+        inside = -chi / 6
+        cosine = points[..., 2] / r.clamp(min=1e-3)  # of the angle from B0 round the axis
+        outside = chi / 2 * (radius / r.clamp(min=1e-3)) ** 2 * (2 * cosine**2 - 1)
+    deep, far = middle & (r < radius - 2 * STEP), middle & (r > radius + 2 * STEP)
+    # 200 voxels are not infinite: 1 % of chi is what the ends still make
+    assert (field[deep] - inside).abs().max() < 0.02 * chi
+    assert (field[far] - outside[far]).abs().max() < 0.03 * chi
+
+
+def test_no_copy_of_the_head_acts_across_the_border():
+    chi = torch.zeros(20, 17, 23)
+    chi[10, 8, 20] = 1.0
+    field = fields.dipole_field(chi)
+    # one voxel's dipole on both sides, 3 and 20 voxels away
+    assert field[10, 8, 17] == pytest.approx(-1 / (4 * math.pi * 3**3), rel=1e-3)
+    assert field[10, 8, 0] == pytest.approx(-1 / (4 * math.pi * 20**3), rel=1e-2)
+    assert field[13, 8, 20] == pytest.approx(2 / (4 * math.pi * 3**3), rel=1e-3)
+
+
+def test_shims_take_off_harmonics_of_second_order_and_leave_the_third():
+    points = grid_points((-70, -80, -60), (70, 80, 60), 5.0)
+    x, y, z = (points / 100).unbind(-1)
+    low = 3 + 40 * x - 25 * z + 60 * x * y - 30 * (2 * z * z - x * x - y * y)
+    third = 20 * y * (3 * x * x - y * y)
+    weight = (points.norm(dim=-1) < 55).float()
+    inside = weight > 0
+    assert fields.shimmed(low, points, weight).abs().max() < 1e-3
+    left = fields.shimmed(low + third, points, weight)
+    assert 0.3 * third[inside].std() < left[inside].std() < third[inside].std()
+
+
+def test_air_and_tissue_differ_by_the_nine_ppm_of_water():
+    shares = torch.eye(len(TISSUES))
+    chi = fields.susceptibility(shares, torch.Generator().manual_seed(1))
+    by_name = dict(zip(TISSUES, chi.tolist(), strict=True))
+    assert by_name["air"] == 0
+    assert by_name["csf"] == pytest.approx(-9.41e-6, rel=1e-3)
+    assert by_name["bone"] < by_name["white"] < by_name["grey"] < by_name["fat"]
+
+
+# --- conductivity --------------------------------------------------------------------
+
+
+def test_phase_of_a_conducting_sphere_is_the_closed_form():
+    sigma, radius = 0.6, 44.0
+    share, points = shape_and_points(sphere(radius))
+    phase = fields.transmit_phase(sigma * share, STEP, 3.0)
+    r = points.norm(dim=-1).clamp(min=1e-3)
+    inside, outside = (r**2 - 3 * radius**2) / 6, -(radius**3) / (3 * r)
+    expected = MU_OMEGA * sigma * 1e-6 * torch.where(r < radius, inside, outside)
+    assert expected.max() - expected.min() > 0.3
     assert (phase - expected).abs().max() < 2e-3
 
 
+def test_phase_of_a_long_conducting_cylinder_is_a_parabola_across_it():
+    sigma, radius = 0.5, 16.0
+    share, points = shape_and_points(
+        lambda p: p[..., :2].norm(dim=-1) < radius, size=(24, 24, 240), finer=3
+    )
+    phase = fields.transmit_phase(sigma * share, STEP, 3.0)
+    r = points[..., :2].norm(dim=-1)
+    here = (points[..., 2].abs() < 2) & (r < radius - STEP)
+    rise = MU_OMEGA * sigma / 4 * 1e-6 * r**2
+    difference = (phase - rise)[here]
+    assert rise[here].max() > 20 * (difference.max() - difference.min())
+
+
 def test_spin_echo_carries_the_transmit_phase_twice():
-    sigma = 0.5 * cylinder(40, 33, (4.0, 4.0), 50.0)
-    once = fields.transmit_phase(sigma, (4.0, 4.0), 3.0)
-    torch.testing.assert_close(fields.transceive_phase(sigma, (4.0, 4.0), 3.0), 2 * once)
+    sigma = torch.rand(9, 12, 7, generator=torch.Generator().manual_seed(1))
+    once = fields.transmit_phase(sigma, 4.0, 1.5)
+    torch.testing.assert_close(fields.transceive_phase(sigma, 4.0, 1.5), 2 * once)
+
+
+def test_phase_of_conductivity_grows_with_the_field():
+    sigma = torch.rand(9, 12, 7, generator=torch.Generator().manual_seed(1))
+    low, high = (fields.transmit_phase(sigma, 4.0, field_t) for field_t in (1.5, 3.0))
+    torch.testing.assert_close(high, 2 * low)
+
+
+# --- the others ----------------------------------------------------------------------
 
 
 def test_timing_phase_is_a_plane():
-    points = anatomy.positions((31, 24), (200.0, 180.0), torch.tensor([-5.0, 5.0]))
-    phase = fields.timing_phase(points, (200.0, 180.0), torch.Generator().manual_seed(1))
+    timing = fields.draw_timing((200.0, 180.0), torch.Generator().manual_seed(1))
+    points = grid_points((-90, -100, -5), (90, 100, 5), 10.0)
+    phase = timing.at(points)
     assert phase.diff(n=2, dim=1).abs().max() < 1e-5
     assert phase.diff(n=2, dim=2).abs().max() < 1e-5
     assert phase.diff(dim=1).abs().max() > 1e-4
 
 
-def test_residual_field_without_air_obeys_laplace(monkeypatch):
-    monkeypatch.setattr(fields, "AIR_MINUS_TISSUE", 0.0)
-    axis = torch.linspace(-1, 1, 9).double() * 60
-    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
-    field = fields.residual_field_hz(
-        torch.stack([x, y, z], -1).float(), 3.0, torch.Generator().manual_seed(1)
-    )
-    middle = slice(1, -1)
-    laplacian = (
-        field[:, middle, middle].diff(n=2, dim=0)
-        + field[middle, :, middle].diff(n=2, dim=1)
-        + field[middle, middle, :].diff(n=2, dim=2)
-    )
-    assert field.abs().max() > 1
-    assert laplacian.abs().max() < 1e-4 * field.abs().max()
+def test_fat_lags_behind_water_by_434_hertz_at_three_tesla():
+    assert fields.fat_shift_hz(3.0) == pytest.approx(-434.3, abs=0.1)
+    assert fields.fat_shift_hz(1.5) == pytest.approx(-217.1, abs=0.1)
 
 
-def test_field_of_the_air_filled_sinus_is_a_dipole(monkeypatch):
-    steps = torch.tensor([[0.0, 0.0, 40.0], [40.0, 0.0, 0.0]])  # along B0, across B0
-    points = torch.tensor(fields.SINUS_MM) + steps
-    with_air = fields.residual_field_hz(points, 3.0, torch.Generator().manual_seed(1))
-    monkeypatch.setattr(fields, "AIR_MINUS_TISSUE", 0.0)
-    along, across = with_air - fields.residual_field_hz(
-        points, 3.0, torch.Generator().manual_seed(1)
-    )
-    torch.testing.assert_close(along, -2 * across, rtol=1e-3, atol=0)
-    assert along > 1
+def test_a_volume_is_read_linearly_between_its_voxels():
+    points = grid_points((-4, -6, -10), (8, 9, 5), 3.0)
+    x, y, z = points.unbind(-1)
+    volume = Volume((2 * x - y + 0.5 * z)[None], (-4.0, -6.0, -10.0), 3.0)
+    where = torch.tensor([[0.3, 1.7, -8.2], [7.9, -5.5, 4.4]])
+    torch.testing.assert_close(volume.at(where)[0], where @ torch.tensor([2.0, -1.0, 0.5]))

@@ -1,0 +1,185 @@
+"""Simulated scans made after measured ones, and how the two compare."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from synthlib import arrays, runs, scanner
+from synthlib.likeness.portraits import (
+    SIMULATED,
+    Portrait,
+    portrait,
+    portrait_of_images,
+    portrait_of_phase_difference,
+)
+from synthlib.records import ImageVolume
+
+FIELD_T = 3.0
+NOISE_FREE_SNR = 1000.0
+CONTRASTS = {  # the first whose key is in the measured label
+    "T1POST": "AXT1POST",
+    "T2": "AXT2",
+    "FLAIR": "AXFLAIR",
+    "PHASE DIFFERENCE": "AXGRE",
+}
+
+
+class Statistic(NamedTuple):
+    """A number of a portrait, as tables show it."""
+
+    attribute: str
+    label: str
+    digits: int
+
+
+STATISTICS = (
+    Statistic("snr", "SNR", 0),
+    Statistic("bright_tail", "bright tail", 2),
+    Statistic("dark_share", "dark share", 2),
+    Statistic("spectrum_slope", "slope of power", 1),
+    Statistic("step_median", "step (rad/pixel)", 2),
+    Statistic("step_high", "95 % step (rad/pixel)", 2),
+    Statistic("step_median_per_cm", "step (rad/cm)", 2),
+    Statistic("residues", "residues per 1000", 1),
+    Statistic("phase_left", "phase left (rad)", 2),
+    Statistic("rank_share", "rank share", 2),
+    Statistic("map_roughness", "map slope (1/cm)", 2),
+    Statistic("b0_sd_hz", "B0 s.d. (Hz)", 0),
+    Statistic("b0_gradient_median", "B0 slope (Hz/cm)", 0),
+    Statistic("b0_gradient_high", "95 % B0 slope (Hz/cm)", 0),
+)
+
+
+def twin_settings(one: Portrait, seed: int) -> scanner.ScanSettings:
+    """One simulated slice of the same matrix, pixel size, coils, noise and nearest contrast.
+
+    Args:
+        one: the measured head; magnitudes are taken for those of a volume coil.
+        seed: every head draws its own subject from it.
+
+    Raises:
+        ValueError: the pixel size is unknown.
+    """
+    if not all(mm > 0 for mm in one.pixel_mm):
+        raise ValueError(
+            f"{one.name}: the pixel size is unknown; expected one in its header, for a simulated "
+            "head of the same size. Leave this head out."
+        )
+    label = one.what.upper()
+    names = [name for key, name in CONTRASTS.items() if key in label]
+    sagittal = {"orientation": "sagittal"} if label.startswith("SAG") else {}
+    return scanner.ScanSettings(
+        n_subjects=1,
+        coil_counts=(max(1, one.n_coils),),
+        contrasts=(names[0] if names else "AXT1",),
+        n_slices=1,
+        matrix=one.matrix,
+        fov_mm=(one.matrix[0] * one.pixel_mm[0], one.matrix[1] * one.pixel_mm[1]),
+        field_t=FIELD_T,
+        snr=one.snr or NOISE_FREE_SNR,
+        seed=runs.seed_for(seed, "twin", one.name),
+        **sagittal,  # type: ignore[arg-type]
+    )
+
+
+def twins(portraits: Sequence[Portrait], seed: int) -> list[Portrait]:
+    """Portraits of a simulated scan for each measured head, in their order and under their names.
+
+    Raises:
+        ValueError: as :func:`twin_settings`.
+    """
+    return [_twin(one, twin_settings(one, seed)) for one in portraits]
+
+
+def _twin(one: Portrait, settings: scanner.ScanSettings) -> Portrait:
+    scan = scanner.scan_subject(settings, scanner.subjects(settings)[0])[0]
+    if one.n_coils:
+        return dataclasses.replace(portrait(scan.volume, 0, SIMULATED), name=one.name)
+    magnitude = arrays.rss(scan.volume.coil_images(0))[None]
+    images = ImageVolume(
+        one.name, scan.volume.patient_id, scan.volume.contrast, magnitude, one.pixel_mm
+    )
+    if one.delta_te_ms is None:
+        return portrait_of_images(images, 0, SIMULATED)
+    difference = _second_echo(scan, magnitude, one.delta_te_ms, settings)
+    return portrait_of_phase_difference(difference, images, 0, one.delta_te_ms, SIMULATED)
+
+
+def _second_echo(
+    scan: scanner.Scan, magnitude: torch.Tensor, delta_te_ms: float, settings: scanner.ScanSettings
+) -> torch.Tensor:
+    """Phase (1, y, x) that a second echo would show beside the first, with the noise of both.
+
+    A gradient echo's phase of susceptibility and chemical shift grows with
+    time from the excitation; the rest of its phase is the same in both echoes.
+    """
+    te_ms = float(str(scan.volume.attributes["te_ms"]))
+    turned = scan.truth["phase_susceptibility"] + scan.truth["phase_chemical_shift"]
+    noise_sd = float(magnitude[scan.truth["labels"] > 0].median()) / settings.snr
+    draw = torch.randn(magnitude.shape, generator=runs.rng(settings.seed, "second echo"))
+    noise = math.sqrt(2) * draw * noise_sd / magnitude.clamp(min=noise_sd)
+    return arrays.wrap(turned * (delta_te_ms / te_ms) + noise)
+
+
+def rows(measured: Sequence[Portrait], simulated: Sequence[Portrait]) -> list[dict[str, str]]:
+    """A row a head: its numbers, measured / simulated; "-" where there is none.
+
+    Args:
+        measured, simulated: in the same order.
+    """
+    return [
+        {
+            "head": one.name,
+            "contrast": one.what,
+            "coils": str(one.n_coils or "-"),
+            **{what.label: _both(one, other, what) for what in STATISTICS},
+        }
+        for one, other in zip(measured, simulated, strict=True)
+    ]
+
+
+def spread(measured: Sequence[Portrait], simulated: Sequence[Portrait]) -> list[dict[str, str]]:
+    """A row a statistic: its range in measured and simulated heads, and how many lie outside.
+
+    Args:
+        measured, simulated: any heads; those without the number are passed by.
+    """
+    found = []
+    for what in STATISTICS:
+        real, made = (
+            [value for one in heads if (value := _value(one, what)) is not None]
+            for heads in (measured, simulated)
+        )
+        outside = sum(not min(real) <= value <= max(real) for value in made) if real else 0
+        found.append(
+            {
+                "statistic": what.label,
+                "measured heads": str(len(real)),
+                "measured": _range(real, what.digits),
+                "simulated": _range(made, what.digits),
+                # one measured head has no spread
+                "simulated outside": f"{outside} of {len(made)}" if len(real) > 1 else "-",
+            }
+        )
+    return found
+
+
+def _value(one: Portrait, what: Statistic) -> float | None:
+    return getattr(one, what.attribute)
+
+
+def _both(one: Portrait, other: Portrait, what: Statistic) -> str:
+    values = _value(one, what), _value(other, what)
+    if values == (None, None):
+        return "-"
+    return " / ".join("-" if v is None else f"{v:.{what.digits}f}" for v in values)
+
+
+def _range(values: Sequence[float], digits: int) -> str:
+    ends = [f"{end:.{digits}f}" for end in (min(values), max(values))] if values else ["-"]
+    return " to ".join(dict.fromkeys(ends))

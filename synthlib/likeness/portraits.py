@@ -1,0 +1,246 @@
+"""A scan's portrait: the numbers and curves by which scans are compared, without a pixel of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synthlib import arrays, coils
+from synthlib.likeness import measures
+from synthlib.records import ImageVolume, RawVolume
+
+MEASURED, SIMULATED = "measured", "simulated"
+CLEAR = 5.0  # of noise: this many times its s.d.
+Curve = tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One slice of one scan in numbers; None where a number does not apply.
+
+    The head is the outline with skull and ventricles in it. Phase is that of
+    the coil-combined image (of the coil image where there is one coil), in the
+    gauge of its maps, and counts where its magnitude is clear of noise.
+
+    Attributes:
+        name: of the scan; kind: "measured" or "simulated"; what: its contrast.
+        n_coils: 0 where the file holds magnitudes only.
+        matrix: (y, x); pixel_mm: (y, x), nan if unknown.
+        source, licence: of measured data.
+        brightness: density over measures.BRIGHTNESS_EDGES of the root sum of
+            squares in the head divided by its median there.
+        bright_tail: 98th percentile / median of the same.
+        dark_share: share of the head below 0.3 of the median.
+        snr: that median / s.d. of the real part of one coil's noise.
+        spectrum_db: radial power over measures.FREQUENCY_EDGES of the combined
+            complex image less its noise, or of the magnitude as it is, in dB of
+            its low frequencies; None within the noise.
+        spectrum_slope: exponent of the power from 0.05 to 0.25 cycles/pixel.
+        steps: density over measures.STEP_EDGES of |phase gradient|, rad/pixel.
+        step_median, step_high: its median and 95th percentile, rad/pixel.
+        step_median_per_cm: its median in rad/cm.
+        residues: points that the phase winds round, per 1000 pixels.
+        phase_left: rms of what a polynomial of degree 4 leaves of the phase, rad.
+        rank: singular values above 2 % of the 24 x 24 calibration matrix with
+            6 x 6 kernels; rank_share: rank / (coils * 36).
+        map_roughness: rms |gradient| of the coil maps in their support, 1/cm.
+        b0_sd_hz, b0_gradient_median, b0_gradient_high: s.d. of the field in Hz;
+            median and 95th percentile of its |gradient| in Hz/cm.
+        delta_te_ms: between the two echoes that told the field.
+    """
+
+    name: str
+    kind: str
+    what: str
+    n_coils: int
+    matrix: tuple[int, int]
+    pixel_mm: tuple[float, float]
+    brightness: Curve
+    bright_tail: float
+    dark_share: float
+    snr: float | None
+    spectrum_db: Curve
+    spectrum_slope: float | None
+    steps: Curve | None = None
+    step_median: float | None = None
+    step_high: float | None = None
+    step_median_per_cm: float | None = None
+    residues: float | None = None
+    phase_left: float | None = None
+    rank: int | None = None
+    rank_share: float | None = None
+    map_roughness: float | None = None
+    b0_sd_hz: float | None = None
+    b0_gradient_median: float | None = None
+    b0_gradient_high: float | None = None
+    delta_te_ms: float | None = None
+    source: str = ""
+    licence: str = ""
+
+
+def portrait(volume: RawVolume, index: int, kind: str = MEASURED) -> Portrait:
+    """Portrait of one slice of raw data.
+
+    Columns of kx that were not measured are left out, with their mirror images:
+    the zeros there would pass for smoothness.
+
+    Raises:
+        ValueError: the slice has no signal, no head, or NaN.
+    """
+    images, pixel_mm = _measured_images(volume, index)
+    n_coils = volume.n_coils
+    rss = arrays.rss(images)
+    head = measures.outline(rss)
+    noise = measures.noise_sd(images, head)
+    image = images[0]
+    of_maps: dict[str, Any] = {}
+    if n_coils > 1:
+        kspace = arrays.fft2c(images)
+        found = coils.espirit_maps(kspace)
+        image = coils.combine(images, found.maps)  # unit maps: noise stays as it is in one coil
+        rank = measures.calibration_rank(kspace)
+        of_maps = {
+            "rank": rank,
+            "rank_share": rank / (n_coils * 36),
+            "map_roughness": _number(measures.map_roughness(found.maps, found.support, pixel_mm)),
+        }
+    spectrum = measures.spectrum_db(measures.radial_power(image), 2 * noise**2)
+    clear = head & (image.abs() > max(CLEAR * noise, 0.1 * float(rss[head].median())))
+    return replace(
+        _of_magnitude(volume.name, volume.contrast, rss, head, noise, pixel_mm),
+        kind=kind,
+        n_coils=n_coils,
+        spectrum_db=_curve(spectrum),
+        spectrum_slope=_number(measures.spectrum_slope(spectrum)),
+        **_of_phase(image, clear, pixel_mm),
+        **of_maps,
+    )
+
+
+def portrait_of_images(images: ImageVolume, index: int, kind: str = MEASURED) -> Portrait:
+    """Portrait of one slice of magnitudes: brightness, spectrum and noise, nothing of phase.
+
+    Raises:
+        ValueError: the slice has no head.
+    """
+    magnitude = images.magnitude[index]
+    head = measures.outline(magnitude)
+    # where the object is bright, a magnitude's noise is that of the real part
+    noise = measures.noise_sd(magnitude[None], head)
+    found = _of_magnitude(images.name, images.contrast, magnitude, head, noise, images.spacing_mm)
+    return replace(found, kind=kind)
+
+
+def portrait_of_phase_difference(
+    difference: Tensor,
+    images: ImageVolume,
+    index: int,
+    delta_te_ms: float,
+    kind: str = MEASURED,
+) -> Portrait:
+    """Portrait of one slice's field, from the phase between two echoes.
+
+    Args:
+        difference: radians (slice, y, x), wrapped or not.
+        images: the magnitude of one of the echoes.
+        index: which slice.
+        delta_te_ms: time between the echoes.
+
+    Raises:
+        ValueError: grids differ, or the slice has no head.
+    """
+    arrays.require_same_grid(phase=difference, magnitude=images.magnitude)
+    found = portrait_of_images(images, index, kind)
+    magnitude = images.magnitude[index]
+    head = measures.outline(magnitude)
+    clear = head & (magnitude > 0.3 * magnitude[head].median())
+    field = _of_field(difference[index], clear, images.spacing_mm, delta_te_ms)
+    return replace(found, delta_te_ms=delta_te_ms, **field)
+
+
+def _measured_images(volume: RawVolume, index: int) -> tuple[Tensor, tuple[float, float]]:
+    """Coil images (coil, y, x) on the columns that were measured on both sides, and their pixel."""
+    images = volume.coil_images(index)
+    ny, nx = images.shape[-2:]
+    below, above = nx // 2 - volume.acquired[0], volume.acquired[1] - nx // 2
+    half = min(below, above)
+    width = min(nx, 2 * half + (1 if below > half or above > half else 0))
+    if width < nx:
+        images = arrays.resample(images, (ny, width))
+    return images, (volume.spacing_mm[0], volume.spacing_mm[1] * nx / width)
+
+
+def _of_magnitude(
+    name: str,
+    what: str,
+    magnitude: Tensor,
+    head: Tensor,
+    noise: float,
+    pixel_mm: tuple[float, float],
+) -> Portrait:
+    inside = magnitude[head]
+    median = inside.median()
+    spectrum = measures.spectrum_db(measures.radial_power(magnitude))
+    return Portrait(
+        name=name,
+        kind=MEASURED,
+        what=what,
+        n_coils=0,
+        matrix=(magnitude.shape[0], magnitude.shape[1]),
+        pixel_mm=pixel_mm,
+        brightness=_curve(measures.density(inside / median, measures.BRIGHTNESS_EDGES)),
+        bright_tail=float(torch.quantile(inside, 0.98) / median),
+        dark_share=float((inside < 0.3 * median).float().mean()),
+        snr=float(median) / noise if noise > 0 else None,
+        spectrum_db=_curve(spectrum),
+        spectrum_slope=_number(measures.spectrum_slope(spectrum)),
+    )
+
+
+def _of_phase(image: Tensor, clear: Tensor, pixel_mm: tuple[float, float]) -> dict[str, Any]:
+    phase = image.angle()
+    steps = measures.phase_gradient(phase, clear)
+    median = _quantile(steps, 0.5)
+    pixel_cm = math.sqrt(math.prod(pixel_mm)) / 10
+    weight = image.abs() * clear
+    left = arrays.wrap(phase - measures.smooth_phase(phase, weight))
+    return {
+        "steps": _curve(measures.density(steps, measures.STEP_EDGES)),
+        "step_median": median,
+        "step_high": _quantile(steps, 0.95),
+        "step_median_per_cm": None if median is None else _number(median / pixel_cm),
+        "residues": measures.residues_per_1000(phase, clear),
+        "phase_left": _number(float((weight * left.square()).sum() / weight.sum()) ** 0.5),
+    }
+
+
+def _of_field(
+    phase: Tensor, clear: Tensor, pixel_mm: tuple[float, float], te_ms: float
+) -> dict[str, Any]:
+    """Numbers of the field that turned a phase (y, x) in te_ms, in pixels that are clear."""
+    to_hz = 1000 / (2 * math.pi * te_ms)  # Hz per rad
+    steps = measures.phase_gradient(phase, clear) * to_hz / (math.sqrt(math.prod(pixel_mm)) / 10)
+    fit = measures.smooth_phase(phase, clear.double())
+    unwrapped = fit + arrays.wrap(phase.double() - fit)
+    return {
+        "b0_sd_hz": _number(float(unwrapped[clear].std()) * to_hz),
+        "b0_gradient_median": _quantile(steps, 0.5),
+        "b0_gradient_high": _quantile(steps, 0.95),
+    }
+
+
+def _quantile(values: Tensor, q: float) -> float | None:
+    return float(torch.quantile(values, q)) if values.numel() else None
+
+
+def _number(value: float) -> float | None:
+    """None for nan: the pixel size is unknown, or nothing was there to count."""
+    return value if math.isfinite(value) else None
+
+
+def _curve(values: Tensor) -> Curve:
+    return tuple(_number(value) for value in values.tolist())
