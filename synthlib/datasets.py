@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from torch import Tensor
+
 from synthlib import formats, runs, scanner, tasks
 from synthlib.records import RawVolume
 
@@ -69,6 +71,23 @@ def simulated_volumes(settings: scanner.ScanSettings, *, workers: int = 1) -> li
     tasks.run_all(scan, missing, label="simulated subjects", workers=workers)
     paths = [path for person in people for path in _files(folder, person, settings)]
     return [formats.read_raw(path) for path in sorted(paths)]
+
+
+def truth(volume: RawVolume) -> dict[str, Tensor]:
+    """What the simulated scanner alone knows of a scan; see scanner.Scan for its entries.
+
+    For judging results, never for making them.
+
+    Raises:
+        ValueError: the scan was not simulated.
+    """
+    found = formats.read_truth(volume.source)
+    if not found:
+        raise ValueError(
+            f"{volume.name} holds no ground truth; expected a scan of the simulated scanner. "
+            f'Use data = "{SIMULATED}" where truth is needed.'
+        )
+    return found
 
 
 def _files(folder: Path, person: scanner.Subject, settings: scanner.ScanSettings) -> list[Path]:

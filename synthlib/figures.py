@@ -93,6 +93,33 @@ def phase_samples(
     return figure
 
 
+def tissue_phase(
+    slices: Sequence[Mapping[str, Tensor]], names: Sequence[str], limit: float = 0.15
+) -> Figure:
+    """A row a slice: magnitude, true and written phase, then both without their best surfaces.
+
+    Args:
+        slices: each with "magnitude", "true", "written" (rad), and "true_fine",
+            "written_fine" (rad, nan outside the brain), all (y, x).
+        names: of the rows.
+        limit: end of the grey scale of the fine parts, radians.
+    """
+    figure, axes = _grid(len(slices), 5, panel=1.9, aspect=_aspect(slices[0]["magnitude"]))
+    titles = ["Magnitude", "True phase", "Generator's", "True, less surface", "Gen., less surface"]
+    fine: dict[str, Any] = {"cmap": "gray", "vmin": -limit, "vmax": limit}
+    for row, (one, name) in enumerate(zip(slices, names, strict=True)):
+        shown = titles if row == 0 else [""] * 5
+        _show(axes[row, 0], one["magnitude"], shown[0], **_grey(one["magnitude"]))
+        for column, key in ((1, "true"), (2, "written")):
+            image = _show(axes[row, column], one[key], shown[column], **PHASE)
+        for column, key in ((3, "true_fine"), (4, "written_fine")):
+            small = _show(axes[row, column], one[key], shown[column], **fine)
+        _row_label(axes[row, 0], name)
+    _phase_bar(figure, image, axes[:, :3], "phase (rad)")
+    figure.colorbar(small, ax=axes[:, 3:], shrink=0.8, aspect=25, label="fine part (rad)")
+    return figure
+
+
 def phase_view(
     pair: PhasePair, phase: Tensor, name: str, *, limit: float = np.pi, brightness: float = 1.0
 ) -> Figure:

@@ -75,6 +75,12 @@ def mean_abs_phase_error(phase: Tensor, reference: Tensor, weight: Tensor) -> fl
     return float((weight * error).sum() / weight.sum())
 
 
+def rms_phase_error(phase: Tensor, reference: Tensor, weight: Tensor) -> float:
+    """The same as a weighted root mean square."""
+    error = phase_error(align_constant(phase, reference, weight), reference)
+    return float(((weight * error.square()).sum() / weight.sum()).sqrt())
+
+
 def phase_error_row(
     label: str, pairs: Sequence[PhasePair], phases: Sequence[Tensor]
 ) -> dict[str, str]:

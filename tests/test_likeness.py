@@ -378,7 +378,8 @@ def made(small: list[likeness.Portrait]) -> list[likeness.Portrait]:
     ("what", "contrast", "orientation"),
     [
         ("AXT1", "AXT1", "axial"),
-        ("MPRAGE", "AXT1", "axial"),
+        ("MPRAGE", "AXT1GRE", "axial"),
+        ("T1 GRE", "AXT1GRE", "axial"),
         ("AX", "AXT1", "axial"),
         ("SAGT1", "AXT1", "sagittal"),
         ("AXT1POST", "AXT1POST", "axial"),
@@ -455,6 +456,6 @@ def test_the_figure_has_a_column_for_every_head(small, made):
     assert [panel.get_xlabel() for panel in figure.axes[::3]] == [
         "x median", "cycles/pixel", "rad/pixel",
     ]  # fmt: skip
-    assert figure.axes[0].get_title() == "AXT1\n4 coils\n48 x 40"
+    assert figure.axes[0].get_title() == "T1 GRE\n4 coils\n48 x 40"
     assert len(figure.legends) == 1
     figure.savefig(io.BytesIO(), format="png")

@@ -112,6 +112,13 @@ def read_raw(path: str | Path) -> RawVolume:
     )
 
 
+def read_truth(path: str | Path) -> dict[str, Tensor]:
+    """Data sets of the group "truth" that simulated files have beside their k-space; else none."""
+    with h5py.File(path, "r") as file:
+        group = file.get("truth", {})
+        return {name: torch.from_numpy(values[()]) for name, values in group.items()}
+
+
 def find_raw(
     folder: str | Path,
     *,

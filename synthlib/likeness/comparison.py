@@ -23,10 +23,13 @@ FIELD_T = 3.0
 NOISE_FREE_SNR = 1000.0
 CONTRASTS = {  # the first whose key is in the measured label
     "T1POST": "AXT1POST",
+    "PHASE DIFFERENCE": "AXGRE",
+    "GRE": "AXT1GRE",
+    "MPRAGE": "AXT1GRE",
     "T2": "AXT2",
     "FLAIR": "AXFLAIR",
-    "PHASE DIFFERENCE": "AXGRE",
 }
+THIN = {"AXT1GRE": 1.5}  # mm; 3-D scans have thin slices
 
 
 class Statistic(NamedTuple):
@@ -72,18 +75,19 @@ def twin_settings(one: Portrait, seed: int) -> scanner.ScanSettings:
         )
     label = one.what.upper()
     names = [name for key, name in CONTRASTS.items() if key in label]
-    sagittal = {"orientation": "sagittal"} if label.startswith("SAG") else {}
+    contrast = names[0] if names else "AXT1"
     return scanner.ScanSettings(
         n_subjects=1,
         coil_counts=(max(1, one.n_coils),),
-        contrasts=(names[0] if names else "AXT1",),
+        contrasts=(contrast,),
         n_slices=1,
         matrix=one.matrix,
         fov_mm=(one.matrix[0] * one.pixel_mm[0], one.matrix[1] * one.pixel_mm[1]),
         field_t=FIELD_T,
+        thickness_mm=THIN.get(contrast, scanner.ScanSettings.thickness_mm),
         snr=one.snr or NOISE_FREE_SNR,
         seed=runs.seed_for(seed, "twin", one.name),
-        **sagittal,  # type: ignore[arg-type]
+        orientation="sagittal" if label.startswith("SAG") else "axial",
     )
 
 

@@ -37,9 +37,12 @@ class Head(NamedTuple):
 LORAKS = "LORAKS 2.0 (Kim & Haldar, University of Southern California)"
 RESEARCH, UNSTATED = "research and non-profit", "none stated"
 RAW = (
-    Head("multicoil/head_axial_t1_8coil.h5", "AXT1", "mikgroup/espirit-matlab-examples", UNSTATED),
+    # Its phase turns above the sinuses as a gradient echo's does, not a spin echo's.
+    Head(
+        "multicoil/head_axial_t1_8coil.h5", "T1 GRE", "mikgroup/espirit-matlab-examples", UNSTATED
+    ),
     Head("multicoil/head_axial_mprage_4coil.h5", "MPRAGE", LORAKS, RESEARCH),
-    Head("multicoil/head_axial_16coil_lowres.h5", "AX", "mchiew/SENSE-tutorial", UNSTATED),
+    Head("multicoil/head_axial_16coil_lowres.h5", "GRE", "mchiew/SENSE-tutorial", UNSTATED),
     Head("singlecoil/head_axial_t2_1coil.h5", "AXT2", LORAKS, RESEARCH),
     Head(
         "singlecoil/head_sagittal_t1_1coil.h5",
@@ -50,7 +53,7 @@ RAW = (
 )
 DICOM = Head(
     "dicom_t1_axial",
-    "AXT1",
+    "T1 GRE",
     "studyforrest (Hanke et al. 2014), datalad/example-dicom-structural",
     "PDDL (public domain)",
 )

@@ -148,6 +148,33 @@ def adversarial_loss(fake_logits: Tensor) -> Tensor:
     return _bce(fake_logits, 1.0)
 
 
+def l1_loss(synthetic: Tensor, target: Tensor, magnitude: Tensor, weight: str) -> Tensor:
+    """Mean absolute difference of (batch, channel, y, x).
+
+    Args:
+        magnitude: (batch, 1, y, x) in [-1, 1].
+        weight: "uniform", every pixel counts, as in the paper; "signal", pixels
+            count as far as they have signal: phase in air is noise that nobody
+            can predict, and outweighs the head.
+    """
+    if weight == "uniform":
+        return F.l1_loss(synthetic, target)
+    share = signal_weight(magnitude)
+    return ((synthetic - target).abs().mean(1, keepdim=True) * share).sum() / share.sum()
+
+
+def signal_weight(magnitude: Tensor) -> Tensor:
+    """1 where there is signal, down to 0 in air: (batch, 1, y, x) of a magnitude in [-1, 1].
+
+    It grows with the magnitude up to half the median of what is brighter than a
+    tenth of the maximum, which is below most tissue: fat counts no more than brain.
+    """
+    signal = (magnitude + 1) / 2
+    lit = torch.where(signal > 0.1, signal, torch.nan).flatten(1)
+    half = lit.nanmedian(dim=1).values.nan_to_num(1.0)[:, None, None, None] / 2
+    return (signal / half).clamp(max=1)
+
+
 def _bce(logits: Tensor, label: float) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 

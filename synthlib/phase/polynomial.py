@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthlib import arrays
+from synthlib import arrays, metrics
 from synthlib.records import PhasePair
 
 DEGREE = 4
@@ -70,19 +70,41 @@ def fit(phase: Tensor, weight: Tensor) -> Tensor:
     return torch.linalg.lstsq(torch.cat(rows), torch.cat(values)[:, None]).solution[:, 0]
 
 
-def _basis(shape: tuple[int, int]) -> Tensor:
-    """Products of Legendre polynomials (pixel, term) of total degree 1 to DEGREE, on [-1, 1]."""
+def surface_fit(phase: Tensor, weight: Tensor, degree: int = DEGREE) -> Tensor:
+    """Coefficients (term,) of the polynomial closest to a phase, without the constant.
+
+    Weighted least squares of the phase itself, turned by its weighted circular
+    mean first: for phase that does not wrap where there is weight.
+
+    Args:
+        phase: radians (y, x); weight: >= 0 (y, x).
+    """
+    turned = metrics.align_constant(phase, torch.zeros_like(phase), weight)
+    ny, nx = phase.shape
+    root = weight.double().flatten().sqrt()[:, None]
+    terms = torch.cat([torch.ones(ny * nx, 1, dtype=torch.float64), _basis((ny, nx), degree)], 1)
+    solution = torch.linalg.lstsq(terms * root, turned.double().flatten()[:, None] * root).solution
+    return solution[1:, 0]
+
+
+def surface(coefficients: Tensor, shape: tuple[int, int], degree: int = DEGREE) -> Tensor:
+    """Polynomial of :func:`surface_fit`: float32 (y, x), radians, not wrapped."""
+    return (_basis(shape, degree) @ coefficients).reshape(shape).float()
+
+
+def _basis(shape: tuple[int, int], degree: int = DEGREE) -> Tensor:
+    """Products of Legendre polynomials (pixel, term) of total degree 1 to `degree`, on [-1, 1]."""
     axes = [torch.linspace(-1, 1, n, dtype=torch.float64) for n in shape]
     legendre = [
         torch.stack(
-            [torch.special.legendre_polynomial_p(axis, order) for order in range(DEGREE + 1)]
+            [torch.special.legendre_polynomial_p(axis, order) for order in range(degree + 1)]
         )
         for axis in axes
     ]
     terms = [
         legendre[0][i][:, None] * legendre[1][j][None, :]
-        for i in range(DEGREE + 1)
-        for j in range(DEGREE + 1 - i)
+        for i in range(degree + 1)
+        for j in range(degree + 1 - i)
         if i + j > 0
     ]
     return torch.stack(terms, dim=-1).reshape(-1, len(terms))

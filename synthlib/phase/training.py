@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
@@ -24,6 +23,8 @@ from torch.utils.data import DataLoader, Subset
 from synthlib import figures, metrics, pairs, runs, tasks
 from synthlib.phase import generator, pix2pix
 from synthlib.records import PhasePair
+
+L1_WEIGHTS = ("uniform", "signal")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class GanSettings:
         mode, ngf, depth: see generator.Architecture.
         ndf: channels of the discriminator's first layer.
         epochs, batch_size, learning_rate, beta1, beta2, lambda_l1: as in the paper.
+        l1_weight: "uniform" as in the paper, or "signal": see pix2pix.l1_loss.
         seed: initial weights, order of slices and dropout follow from it.
         accelerator, devices, precision: as Lightning Fabric takes them ("auto",
             "cpu", "cuda"; a number; "32-true", "bf16-mixed" ...).
@@ -49,10 +51,17 @@ class GanSettings:
     beta1: float = 0.5
     beta2: float = 0.999
     lambda_l1: float = 100.0
+    l1_weight: str = "uniform"
     seed: int = 0
     accelerator: str = "auto"
     devices: int = 1
     precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        if self.l1_weight not in L1_WEIGHTS:
+            raise ValueError(
+                f"l1_weight {self.l1_weight!r} is unknown; expected one of {', '.join(L1_WEIGHTS)}"
+            )
 
     @property
     def architecture(self) -> generator.Architecture:
@@ -216,7 +225,7 @@ def _step(
 
     d.requires_grad_(False)  # the generator's step needs no gradients of D's weights
     g_gan = pix2pix.adversarial_loss(d(magnitude, synthetic))
-    g_l1 = F.l1_loss(synthetic, target)
+    g_l1 = pix2pix.l1_loss(synthetic, target, magnitude, settings.l1_weight)
     g_adam.zero_grad()
     fabric.backward(g_gan + settings.lambda_l1 * g_l1)
     g_adam.step()

@@ -21,7 +21,7 @@ FIELD_LOW_MM, FIELD_HIGH_MM = (-108.0, -132.0, -144.0), (108.0, 126.0, 111.0)  #
 PLACES = 4  # every so many grid points along an axis tell the noise of the receivers
 FINE_MM = 1.2  # largest step at which a slice is sampled in its plane
 THROUGH = 3  # samples through a slice
-FAT = anatomy.TISSUES.index("fat")
+AIR, FAT = anatomy.TISSUES.index("air"), anatomy.TISSUES.index("fat")
 OBJECT_PHASES = ("susceptibility", "conductivity", "timing", "chemical_shift", "mixture")
 
 
@@ -73,15 +73,33 @@ class Patient:
 
     Attributes:
         head: the anatomy; table: (4, tissue) of contrast.tissue_table.
-        fields: channel 0 the error of B0 in Hz, channel 1 the phase of conductivity in rad.
+        fields: channel 0 the error of B0 in Hz but for the part that jumps with
+            the tissue, channel 1 the phase of conductivity in rad.
+        jump_hz: (tissue,) that part: a third of the susceptibility, times B0.
         shading: of the transmit field; array: the receivers.
     """
 
     head: anatomy.Head
     table: Tensor
     fields: Volume
+    jump_hz: Tensor
     shading: contrast.Shading
     array: receivers.Array
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice on the reconstruction matrix, before any coil.
+
+    Attributes:
+        shares: (tissue, y, x); field_hz: (y, x) error of B0; conductive: (y, x) rad.
+        images: contrast to complex (y, x) with fat on resonance, and as it is.
+    """
+
+    shares: Tensor
+    field_hz: Tensor
+    conductive: Tensor
+    images: dict[str, tuple[Tensor, Tensor]]
 
 
 def scan_subject(settings: ScanSettings, subject: Subject, device: str = "auto") -> list[Scan]:
@@ -110,17 +128,18 @@ def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Ite
         name: fields.draw_timing(settings.fov_mm, _rng(settings, subject, name, "timing"))
         for name in settings.contrasts
     }
-    slices = [_objects(settings, patient, timings, centre) for centre in centres]
-    shares = torch.stack([share for share, _ in slices], dim=1)  # (tissue, slice, y, x)
+    slices = [_slice(settings, patient, timings, centre) for centre in centres]
+    shares = torch.stack([one.shares for one in slices], dim=1)  # (tissue, slice, y, x)
+    field_hz = torch.stack([one.field_hz for one in slices])
+    conductive = torch.stack([one.conductive for one in slices])
     brain = anatomy.brain_fraction(shares)
     maps = patient.array.sensitivities(points)  # (slice, coil, y, x)
     if "receive" not in settings.mechanisms:
         maps = maps.abs().to(maps.dtype)
-    field_hz, conductive = patient.fields.at(points)
     for name in settings.contrasts:
         protocol = contrast.PROTOCOLS[name]
         on_resonance, image = (
-            torch.stack([found[name][which] for _, found in slices]) for which in (0, 1)
+            torch.stack([one.images[name][which] for one in slices]) for which in (0, 1)
         )  # (slice, y, x)
         parts = {
             "susceptibility": 2 * math.pi * field_hz * protocol.dephasing_ms / 1000,
@@ -177,19 +196,21 @@ def admit(settings: ScanSettings, subject: Subject, device: torch.device) -> Pat
     points = grid_points(FIELD_LOW_MM, FIELD_HIGH_MM, FIELD_GRID_MM, device)  # (z, y, x, 3)
     shares = anatomy.fractions_at(head, points, FIELD_GRID_MM)
     brain = anatomy.brain_fraction(shares)
-    chi = fields.susceptibility(shares, _rng(settings, subject, "susceptibility"))
-    field_hz = fields.dipole_field(chi) * fields.LARMOR_HZ_PER_T * settings.field_t
+    # The field at the nuclei is chi / 3 plus a part without jumps where surfaces lie along B0.
+    # The grid is too coarse for the first, so that it is added where a slice is sampled.
+    chi_hz = fields.draw_susceptibility(_rng(settings, subject, "susceptibility")).to(device)
+    chi_hz = chi_hz * fields.LARMOR_HZ_PER_T * settings.field_t
+    on_grid = torch.tensordot(chi_hz, shares, dims=1)
+    field_hz = fields.dipole_field(on_grid)
+    steady = field_hz + fields.shim(field_hz, points, brain) - on_grid / 3
     sigma = fields.conductivity(shares, settings.field_t, _rng(settings, subject, "conductivity"))
     conductive = fields.transceive_phase(sigma, FIELD_GRID_MM, settings.field_t)
     few = (slice(None, None, PLACES),) * 3
     return Patient(
         head=head,
         table=contrast.tissue_table(settings.field_t, _rng(settings, subject, "tissue")),
-        fields=Volume(
-            torch.stack([fields.shimmed(field_hz, points, brain), conductive]),
-            FIELD_LOW_MM,
-            FIELD_GRID_MM,
-        ),
+        fields=Volume(torch.stack([steady, conductive]), FIELD_LOW_MM, FIELD_GRID_MM),
+        jump_hz=chi_hz / 3,
         shading=contrast.draw_shading(settings.field_t, _rng(settings, subject, "shading")),
         array=receivers.build(
             subject.n_coils,
@@ -201,21 +222,17 @@ def admit(settings: ScanSettings, subject: Subject, device: torch.device) -> Pat
     )
 
 
-def _objects(
+def _slice(
     settings: ScanSettings,
     patient: Patient,
     timings: dict[str, fields.Timing],
     centre: Tensor,
-) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+) -> Slice:
     """One slice, in all contrasts, before any coil.
 
     The slice is sampled finer than its pixels and through its thickness; what
     is within a pixel adds up with its phase, and k-space ends where the
     scanner's ends, so that edges ring as in measured images.
-
-    Returns:
-        tissue fractions (tissue, y, x), and of every contrast the complex image
-        (y, x) with fat on resonance and as it is.
     """
     finer = max(2, math.ceil(max(settings.spacing_mm) / FINE_MM))
     fine = (finer * settings.matrix[0], finer * settings.matrix[1])
@@ -225,7 +242,8 @@ def _objects(
     )  # (through, y, x, 3)
     step_mm = max(settings.spacing_mm) / finer
     shares = anatomy.fractions_at(patient.head, points, step_mm)  # (tissue, through, y, x)
-    field_hz, conductive = patient.fields.at(points)  # (through, y, x) each
+    steady, conductive = patient.fields.at(points)  # (through, y, x) each
+    field_hz = steady + torch.tensordot(patient.jump_hz, shares, dims=1)
     shading = patient.shading.at(points)
     fat_hz = fields.fat_shift_hz(settings.field_t)
     on = settings.mechanisms
@@ -251,7 +269,11 @@ def _objects(
         if "chemical_shift" in on:
             shifted = _shift_fat(of_fat, fat_hz, late_s, protocol)
         found[name] = (of_water + of_fat, of_water + shifted)
-    return _to_pixels(shares.mean(1), finer, settings.matrix), found
+    body = 1 - shares[AIR]  # what is air has a field, too, but no signal
+    sums = torch.cat([shares, (body * field_hz)[None], (body * conductive)[None]]).mean(1)
+    *pooled, of_field, of_phase = _to_pixels(sums, finer, settings.matrix)
+    weight = (1 - pooled[AIR]).clamp(min=1e-6)
+    return Slice(torch.stack(pooled), of_field / weight, of_phase / weight, found)
 
 
 def _shift_fat(image: Tensor, fat_hz: float, late_s: float, protocol: Protocol) -> Tensor:

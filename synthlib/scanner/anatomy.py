@@ -24,6 +24,7 @@ TEMPLATE_CENTRE_MM = (0.0, -17.0, 16.0)  # the point of MNI space at the isocent
 VENTRICLES_MM = (0.0, -12.0, 14.0)
 VENTRICLES_WIDTH_MM = 24.0
 SKIN_MM = 1.5
+SCALP_FAT = 0.7  # of the layer below the skin: fibrous septa hold the fat, and count as muscle
 BLUR_MM = 20.0  # beyond an ellipsoid, more than skin, fat and the blur of a surface
 # The direction of an image's rows, of its columns, and from slice to slice, as (x, y, z).
 ORIENTATIONS = {
@@ -213,7 +214,7 @@ def fractions_at(head: Head, points_mm: Tensor, sample_mm: float = 1.0) -> Tenso
     parts = torch.zeros((len(TISSUES), *depth.shape), device=depth.device)
     parts[TISSUES.index("air")] = 1
     _paint(parts, "muscle", inside(surface))  # skin counts as muscle
-    _paint(parts, "fat", inside(surface + SKIN_MM))
+    _paint(parts, "fat", SCALP_FAT * inside(surface + SKIN_MM))
     _paint(parts, "muscle", inside(surface + SKIN_MM + head.scalp_mm))
     for name, shape in (("fat", ORBIT), ("eye", EYE)):
         if near(shape):
@@ -291,7 +292,7 @@ def _draw_folds(rng: torch.Generator) -> Volume:
 
 @lru_cache(maxsize=1)
 def _white_voxels() -> Tensor:
-    """Positions (voxel, 3) in MNI mm, around the ventricles, that are white in nearly every head."""
+    """Positions (voxel, 3) in MNI mm around the ventricles that are white in nearly every head."""
     maps = template.tissue_maps()
     z, y, x = torch.nonzero(maps.values[1, ::3, ::3, ::3] > 0.9, as_tuple=True)
     points = 3 * maps.spacing_mm * torch.stack([x, y, z], -1) + torch.tensor(maps.first_mm)

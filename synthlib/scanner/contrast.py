@@ -30,12 +30,12 @@ class Tissue:
     flow: float = 1.0
 
 
-# T1 of white and grey matter in vivo: Wright et al., MAGMA 21:121 (2008), their T2: Stanisz et al.,
-# MRM 54:507 (2005). Muscle and fat: Gold et al., AJR 183:343 (2004). CSF: Rooney et al., MRM 57:308 (2007);
-# Spijkerman et al., MAGMA 31:415 (2018). Blood is venous (haematocrit 0.42, oxygenation about
-# 0.65): Lu et al., MRM 52:679 (2004); T2* Zhao et al., MRM 58:592 (2007). T2* of grey and white
-# matter: Peters et al., Magn Reson Imaging 25:748 (2007). Water content: Oros-Peusquens et al.,
-# Front Neurol 10:1333 (2019). Bone is its bound water (Du & Bydder, NMR Biomed 26:489, 2013).
+# White and grey matter: T1 in vivo, Wright et al., MAGMA 21:121 (2008); T2, Stanisz et al., MRM
+# 54:507 (2005); T2*, Peters et al., Magn Reson Imaging 25:748 (2007); water content,
+# Oros-Peusquens et al., Front Neurol 10:1333 (2019). Muscle and fat: Gold et al., AJR 183:343
+# (2004). CSF: Rooney et al., MRM 57:308 (2007); Spijkerman et al., MAGMA 31:415 (2018). Venous
+# blood (haematocrit 0.42, oxygenation about 0.65): Lu et al., MRM 52:679 (2004); T2*, Zhao et
+# al., MRM 58:592 (2007). Bone is its bound water (Du & Bydder, NMR Biomed 26:489, 2013).
 # Vitreous humour and lesions (as in demyelination) are rough: published values scatter widely.
 TISSUE_TIMES = {
     "air": Tissue(0.0, (1000.0, 1000.0), (1.0, 1.0), (1.0, 1.0)),
@@ -91,6 +91,8 @@ PROTOCOLS = {
     "AXT1POST": Protocol(tr_ms=600.0, te_ms=10.0, late_ms=0.25),
     "AXT2": Protocol(tr_ms=5500.0, te_ms=100.0, late_ms=-0.15),
     "AXFLAIR": Protocol(tr_ms=9000.0, te_ms=90.0, ti_ms=2500.0, fat=0.3, late_ms=0.2),
+    # short TR as T1-weighted 3-D scans have, and a TE at which fat and water are in phase
+    "AXT1GRE": Protocol(tr_ms=12.0, te_ms=4.6, flip_deg=12.0, bandwidth_hz=200.0),
     "AXGRE": Protocol(tr_ms=600.0, te_ms=20.0, flip_deg=20.0, bandwidth_hz=180.0),
 }
 

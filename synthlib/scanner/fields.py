@@ -60,16 +60,14 @@ def conductivity(fractions: Tensor, field_t: float, rng: torch.Generator) -> Ten
     return torch.tensordot(values.to(fractions.device), fractions, dims=1)
 
 
-def susceptibility(fractions: Tensor, rng: torch.Generator) -> Tensor:
-    """Susceptibility (...), SI and relative to air, of fractions (tissue, ...)."""
+def draw_susceptibility(rng: torch.Generator) -> Tensor:
+    """Susceptibility (tissue,) of one subject's tissues, SI and relative to air."""
     values = torch.tensor([SUSCEPTIBILITY_PPM[tissue] for tissue in TISSUES])
-    water = SUSCEPTIBILITY_PPM["csf"]
-    air = TISSUES.index("air")
+    water, air = SUSCEPTIBILITY_PPM["csf"], TISSUES.index("air")
     spread = SPREAD * normal(rng, len(TISSUES))
     spread[air] = 0  # air is the same for everybody
     values = water + (values - water) * (1 + spread)
-    values = (values - values[air]) * 1e-6
-    return torch.tensordot(values.to(fractions.device), fractions, dims=1)
+    return (values - values[air]) * 1e-6
 
 
 def dipole_field(chi: Tensor) -> Tensor:
@@ -161,16 +159,16 @@ def _fast_length(n: int) -> int:
         n += 1
 
 
-def shimmed(field: Tensor, points_mm: Tensor, weight: Tensor) -> Tensor:
-    """Take off the solid harmonics up to second order that fit a field best, as shim coils do.
+def shim(field: Tensor, points_mm: Tensor, weight: Tensor) -> Tensor:
+    """What shim coils add: the solid harmonics up to second order that flatten a field best.
 
     Args:
         field: (z, y, x), any unit.
         points_mm: (z, y, x, 3).
-        weight: (z, y, x), >= 0: where the field is to be even, the brain.
+        weight: (z, y, x), 0 to 1: where above 0.5, the field is to be flat: the brain.
 
     Returns:
-        (z, y, x), in the unit of field.
+        (z, y, x), in the unit of field, to be added to it.
     """
     x, y, z = (points_mm.double() / 100).unbind(-1)
     harmonics = torch.stack(
@@ -182,7 +180,7 @@ def shimmed(field: Tensor, points_mm: Tensor, weight: Tensor) -> Tensor:
     )  # fmt: skip
     here = weight > 0.5
     solution = torch.linalg.lstsq(harmonics[here], field[here].double()[:, None]).solution[:, 0]
-    return field - (harmonics @ solution).to(field.dtype)
+    return -(harmonics @ solution).to(field.dtype)
 
 
 @dataclass(frozen=True)
@@ -200,11 +198,11 @@ class Timing:
 def draw_timing(fov_mm: tuple[float, float], rng: torch.Generator) -> Timing:
     """The receiver's arbitrary phase, and an echo off the centre of the readout window.
 
-    Off by s samples it gives s turns over the field of view: s.d. 0.4 along the
-    readout, 0.15 along the phase encoding.
+    Off by s samples it gives s turns over the field of view: s.d. 0.8 along the
+    readout, 0.3 along the phase encoding; measured heads show a turn or two.
     """
     constant = math.pi * float(uniform(rng, -1, 1))
-    samples = torch.tensor([0.15, 0.4]) * normal(rng, 2)
+    samples = torch.tensor([0.3, 0.8]) * normal(rng, 2)
     return Timing(constant, 2 * math.pi * samples / torch.tensor([fov_mm[1], fov_mm[0]]))
 
 

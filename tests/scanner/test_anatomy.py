@@ -92,8 +92,8 @@ def test_slices_of_all_orientations_cut_the_same_head():
 
 def test_skin_and_fat_surround_bone_which_surrounds_the_brain():
     for seed in range(3):
-        labels = anatomy.label_map(fractions(head(seed), (96, 80)))
-        row = [TISSUES[i] for i in labels[1, 48].tolist()]  # through mid-ventricle
+        labels = anatomy.label_map(fractions(head(seed), (192, 160)))
+        row = [TISSUES[i] for i in labels[1, 96].tolist()]  # through mid-ventricle
         inward = [tissue for tissue in dict.fromkeys(row) if tissue != "muscle"]
         assert inward[:3] == ["air", "fat", "bone"]
         assert "csf" in row and "white" in row and "grey" in row

