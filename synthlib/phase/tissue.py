@@ -144,6 +144,30 @@ def rendered(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
     ]
 
 
+def verdict(rows: Sequence[dict[str, object]]) -> str:
+    """What the rows of :func:`error_table` say, in words."""
+    found = {str(row["phase"]): row for row in rows}
+    lines = []
+    for region in (name for name in rows[0] if name != "phase"):
+        errors = {name: float(str(row[region])) for name, row in found.items()}
+        rivals = [MEAN_SURFACE, *map(best_name, DEGREES)]
+        beaten = [name for name in rivals if errors[GENERATOR] < errors[name]]
+        lines.append(
+            f"{region}: the generator ({errors[GENERATOR]:.3f} rad) is closer than "
+            f"{len(beaten)} of {len(rivals)} surfaces"
+            + (f", the last of them the {beaten[-1]}" if beaten else "")
+        )
+    return "\n".join(lines)
+
+
+def one_of_each_contrast(slices: Sequence[KnownSlice]) -> list[KnownSlice]:
+    """The slice with the most fluid around the isocentre, of every contrast."""
+    best: dict[str, KnownSlice] = {}
+    for one in sorted(slices, key=lambda one: int(one.ventricles.sum())):
+        best[one.pair.contrast] = one
+    return [best[name] for name in sorted(best)]
+
+
 def draw_many(pair: PhasePair, writer: PhaseGenerator, seed: int) -> Tensor:
     """Several draws of a generator for one slice, as complex numbers of size 1: (draw, y, x)."""
     phases = [writer(pair.magnitude, seed=seed, name=f"{pair.name}/{i}") for i in range(DRAWS)]
