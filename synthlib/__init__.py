@@ -3,12 +3,17 @@
 A thin library behind the notebooks in ``notebooks/``. The rooms, from the
 ground floor up (a room imports only from floors below it):
 
-0  arrays, records, runs, tasks
-1  formats, scanner, coils, metrics
-2  pairs, figures, tables
-3  phase, synthesis
-4  recon, widgets
-5  pipeline, cli
+0   arrays
+1   records, runs
+2   tasks
+3   formats, scanner, coils, metrics
+4   datasets
+5   likeness
+6   pairs, figures, tables
+7   phase, synthesis
+8   recon, widgets
+9   pipeline
+10  cli
 """
 
 __version__ = "0.1.0"

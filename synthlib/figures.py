@@ -311,6 +311,44 @@ def _two_curves(panel: Axes, edges: Tensor, measured: Any, simulated: Any) -> No
     panel.plot(middles, second, color="C3", linewidth=1.3, label="simulated twin")
 
 
+def mechanisms(
+    truths: Mapping[str, Mapping[str, Tensor]], parts: Sequence[str], index: int = 0
+) -> Figure:
+    """A row a contrast: magnitude, phase of the object, then what each mechanism adds to it.
+
+    Parts are shown less their median in the head, each on its own scale, which
+    is told below it.
+
+    Args:
+        truths: contrast to the truth of a simulated scan (scanner.Scan).
+        parts: names after "phase_" in the truth.
+        index: slice.
+    """
+    first = next(iter(truths.values()))["magnitude"]
+    figure, axes = _grid(len(truths), 2 + len(parts), panel=1.55, aspect=_aspect(first))
+    for row, (contrast, truth) in enumerate(truths.items()):
+        magnitude, labels = truth["magnitude"][index], truth["labels"][index]
+        lit = (labels > 0) & (magnitude > 0.1 * magnitude[labels > 0].median())
+        titles = ["Magnitude", "Phase"] if row == 0 else ["", ""]
+        _show(axes[row, 0], magnitude, titles[0], **_grey(magnitude))
+        phase = torch.where(lit, truth["phase"][index], torch.nan)
+        image = _show(axes[row, 1], phase, titles[1], **PHASE)
+        _row_label(axes[row, 0], contrast)
+        for column, part in enumerate(parts, start=2):
+            values = truth[f"phase_{part}"][index]
+            values = values - values[lit].median()
+            top = max(float(values[lit].abs().quantile(0.98)), 0.01)
+            shown = torch.where(lit, values / top, torch.nan)
+            title = part.replace("_", "\n").capitalize() if row == 0 else ""
+            panel = axes[row, column]
+            scaled = _show(panel, shown, title, cmap="RdBu_r", vmin=-1, vmax=1)
+            panel.set_xlabel(f"± {top:.2f} rad", fontsize=8)
+    _phase_bar(figure, image, axes[:, 1], "phase (rad)")
+    bar = figure.colorbar(scaled, ax=axes[:, 2:], shrink=0.8, aspect=25, label="part of the phase")
+    bar.set_ticks([-1, 0, 1], labels=["-", "0", "+"])
+    return figure
+
+
 def losses(rows_by_name: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     """Losses and the samples' phase error over the epochs, a line for every generator."""
     figure = Figure(figsize=(9, 2.6), layout="constrained")

@@ -1,7 +1,16 @@
 """The simulated scanner: heads whose image phase is known exactly, mechanism by mechanism."""
 
-from synthlib.scanner.acquisition import Scan, scan_subject, scans
+from synthlib.scanner.acquisition import OBJECT_PHASES, Scan, scan_subject, scans
 from synthlib.scanner.anatomy import TISSUES
 from synthlib.scanner.settings import ScanSettings, Subject, subjects
 
-__all__ = ["TISSUES", "Scan", "ScanSettings", "Subject", "scan_subject", "scans", "subjects"]
+__all__ = [
+    "OBJECT_PHASES",
+    "TISSUES",
+    "Scan",
+    "ScanSettings",
+    "Subject",
+    "scan_subject",
+    "scans",
+    "subjects",
+]

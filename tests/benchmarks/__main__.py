@@ -22,6 +22,7 @@ from sigpy.mri.app import EspiritCalib
 from synthlib import arrays, coils, formats, pairs, scanner
 from synthlib.recon import masks, samples
 from synthlib.records import RawVolume
+from tests.benchmarks import scanner as scanner_stages
 
 SMALL = scanner.ScanSettings(n_subjects=1, coil_counts=(8,), contrasts=("AXT2",), n_slices=3)
 FULL = scanner.ScanSettings(
@@ -71,6 +72,7 @@ def main() -> None:
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             _loading(size, volume, Path(folder), repeats)
+    scanner_stages.report(best_of)
 
 
 def _loading(size: str, volume: RawVolume, folder: Path, repeats: int) -> None:

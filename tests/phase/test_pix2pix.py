@@ -245,3 +245,29 @@ def test_losses_at_known_logits_are_the_cross_entropies():
     assert pix2pix.discriminator_loss(real, fake).item() == pytest.approx(expected, rel=1e-6)
     fooled = math.log(1 + math.exp(0.7))
     assert pix2pix.adversarial_loss(fake).item() == pytest.approx(fooled, rel=1e-6)
+
+
+def test_uniform_l1_is_the_mean_absolute_difference(draw):
+    synthetic, target, magnitude = (torch.rand(2, c, 9, 7, generator=draw) for c in (2, 2, 1))
+    found = pix2pix.l1_loss(synthetic, target, magnitude, "uniform")
+    torch.testing.assert_close(found, (synthetic - target).abs().mean())
+
+
+def test_signal_weighted_l1_passes_air_by_and_counts_fat_no_more_than_brain():
+    magnitude = torch.full((1, 1, 10, 12), -1.0)  # air
+    magnitude[..., 2:8, 2:8] = -0.4  # brain, 0.3 of the maximum
+    magnitude[..., 8, :] = 1.0  # a bright rim
+    weight = pix2pix.signal_weight(magnitude)
+    assert not weight[magnitude == -1].any()
+    assert (weight[magnitude > -1] == 1).all()
+    target = torch.zeros(1, 1, 10, 12)
+    noise = torch.where(magnitude == -1, 0.9, 0.0)
+    assert pix2pix.l1_loss(target + noise, target, magnitude, "signal") == 0
+    torch.testing.assert_close(
+        pix2pix.l1_loss(target + 0.25, target, magnitude, "signal"), torch.tensor(0.25)
+    )
+
+
+def test_signal_weight_of_an_empty_image_is_finite():
+    weight = pix2pix.signal_weight(torch.full((2, 1, 8, 8), -1.0))
+    assert weight.isfinite().all()

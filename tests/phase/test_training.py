@@ -388,6 +388,11 @@ def test_a_batch_of_unequal_sizes_is_refused(job):
         training.train(mixed)
 
 
+def test_an_unknown_weight_of_l1_is_refused():
+    with pytest.raises(ValueError, match="l1_weight 'heavy' is unknown; expected one of uniform"):
+        training.GanSettings(l1_weight="heavy")
+
+
 def test_no_scans_are_refused(job):
     with pytest.raises(ValueError, match="no scans to train"):
         training.train(dataclasses.replace(job, volumes=[]))
