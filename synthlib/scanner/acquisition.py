@@ -279,7 +279,7 @@ def _slice(
 def _shift_fat(image: Tensor, fat_hz: float, late_s: float, protocol: Protocol) -> Tensor:
     """Fat (y, x) off resonance: turned by frequency times delay, displaced along the readout."""
     ny = image.shape[-2]
-    pixels = fat_hz / protocol.bandwidth_hz
+    pixels = ny * fat_hz / (1000 * protocol.bandwidth_khz)
     k = (torch.arange(ny, device=image.device) - ny // 2) / ny
     ramp = torch.polar(torch.ones_like(k), -2 * math.pi * (k * pixels - fat_hz * late_s))
     return arrays.ifft2c(arrays.fft2c(image) * ramp[:, None])

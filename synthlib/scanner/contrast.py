@@ -64,7 +64,8 @@ class Protocol:
         late_ms: how late the centre of the readout misses the spin echo: for so
             long field and chemical shift turn the phase of a spin echo. A
             property of sequence and scanner, the same in all subjects.
-        bandwidth_hz: of one pixel along the readout; sets the chemical shift in pixels.
+        bandwidth_khz: of the receiver over the field of view along the readout: fat
+            is displaced by its share of it.
     """
 
     tr_ms: float
@@ -73,7 +74,7 @@ class Protocol:
     flip_deg: float | None = None
     fat: float = 1.0
     late_ms: float = 0.0
-    bandwidth_hz: float = 220.0
+    bandwidth_khz: float = 70.0
 
     @property
     def is_spin_echo(self) -> bool:
@@ -92,8 +93,8 @@ PROTOCOLS = {
     "AXT2": Protocol(tr_ms=5500.0, te_ms=100.0, late_ms=-0.15),
     "AXFLAIR": Protocol(tr_ms=9000.0, te_ms=90.0, ti_ms=2500.0, fat=0.3, late_ms=0.2),
     # short TR as T1-weighted 3-D scans have, and a TE at which fat and water are in phase
-    "AXT1GRE": Protocol(tr_ms=12.0, te_ms=4.6, flip_deg=12.0, bandwidth_hz=200.0),
-    "AXGRE": Protocol(tr_ms=600.0, te_ms=20.0, flip_deg=20.0, bandwidth_hz=180.0),
+    "AXT1GRE": Protocol(tr_ms=12.0, te_ms=4.6, flip_deg=12.0, bandwidth_khz=50.0),
+    "AXGRE": Protocol(tr_ms=600.0, te_ms=20.0, flip_deg=20.0, bandwidth_khz=58.0),
 }
 
 

@@ -247,7 +247,7 @@ def test_conductivity_spans_a_radian_over_the_brain_and_dips_in_the_ventricles()
 
 def test_fat_is_displaced_along_the_readout_and_turned():
     fat_hz, late_s = -434.3, 0.4e-3
-    two_pixels = Protocol(tr_ms=500.0, te_ms=10.0, bandwidth_hz=434.3 / 2)
+    two_pixels = Protocol(tr_ms=500.0, te_ms=10.0, bandwidth_khz=21 * 0.4343 / 2)
     image = torch.randn(21, 14, dtype=torch.complex64, generator=torch.Generator())
     found = acquisition._shift_fat(image, fat_hz, late_s, two_pixels)
     turn = torch.polar(torch.tensor(1.0), torch.tensor(2 * math.pi * fat_hz * late_s))
