@@ -118,7 +118,7 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
+def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
     with atomic_path(path) as scratch:
         scratch.write_bytes(data)
 

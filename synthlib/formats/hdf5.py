@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +23,7 @@ def atomic_file(path: str | Path) -> Iterator[h5py.File]:
     Raises:
         OSError: no space is left; nothing half-written stays.
     """
-    with h5py.File("in memory", "w", driver="core", backing_store=False) as file:
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
         yield file
-        file.flush()
-        image = file.id.get_file_image()
-    runs.write_bytes(path, image)
+    runs.write_bytes(path, memory.getbuffer())

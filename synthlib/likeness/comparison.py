@@ -119,15 +119,18 @@ def _second_echo(
 ) -> torch.Tensor:
     """Phase (1, y, x) that a second echo would show beside the first, with the noise of both.
 
-    A gradient echo's phase of susceptibility and chemical shift grows with
-    time from the excitation; the rest of its phase is the same in both echoes.
+    A gradient echo's phase of susceptibility grows with time from the
+    excitation, that of fat by its own frequency; the rest is the same in both.
     """
     te_ms = float(str(scan.volume.attributes["te_ms"]))
-    turned = scan.truth["phase_susceptibility"] + scan.truth["phase_chemical_shift"]
+    fat = scan.truth["labels"] == scanner.TISSUES.index("fat")
+    fat_turns = scanner.fat_shift_hz(settings.field_t) * delta_te_ms / 1000
+    turned = scan.truth["phase_susceptibility"] * (delta_te_ms / te_ms)
+    turned = turned + 2 * math.pi * fat_turns * fat
     noise_sd = float(magnitude[scan.truth["labels"] > 0].median()) / settings.snr
     draw = torch.randn(magnitude.shape, generator=runs.rng(settings.seed, "second echo"))
     noise = math.sqrt(2) * draw * noise_sd / magnitude.clamp(min=noise_sd)
-    return arrays.wrap(turned * (delta_te_ms / te_ms) + noise)
+    return arrays.wrap(turned + noise)
 
 
 def rows(measured: Sequence[Portrait], simulated: Sequence[Portrait]) -> list[dict[str, str]]:

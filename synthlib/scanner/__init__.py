@@ -2,6 +2,7 @@
 
 from synthlib.scanner.acquisition import OBJECT_PHASES, Scan, scan_subject, scans
 from synthlib.scanner.anatomy import TISSUES
+from synthlib.scanner.fields import fat_shift_hz
 from synthlib.scanner.settings import ScanSettings, Subject, subjects
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Scan",
     "ScanSettings",
     "Subject",
+    "fat_shift_hz",
     "scan_subject",
     "scans",
     "subjects",

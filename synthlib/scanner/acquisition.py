@@ -21,6 +21,7 @@ FIELD_LOW_MM, FIELD_HIGH_MM = (-108.0, -132.0, -144.0), (108.0, 126.0, 111.0)  #
 PLACES = 4  # every so many grid points along an axis tell the noise of the receivers
 FINE_MM = 1.2  # largest step at which a slice is sampled in its plane
 THROUGH = 3  # samples through a slice
+FEWEST_PIXELS = 1  # of brain in a scan
 AIR, FAT = anatomy.TISSUES.index("air"), anatomy.TISSUES.index("fat")
 OBJECT_PHASES = ("susceptibility", "conductivity", "timing", "chemical_shift", "mixture")
 
@@ -36,8 +37,8 @@ class Scan:
             "magnitude" float32 (slice, y, x), of the object, without coils;
             "phase" float32 (slice, y, x), of the object, without receive, in
             (-pi, pi]; "phase_susceptibility", "phase_conductivity",
-            "phase_timing", "phase_chemical_shift", its parts, not wrapped, zero
-            when left out, and "phase_mixture", what signs of tissue signals,
+            "phase_timing" and "phase_chemical_shift", its parts, all but the last
+            not wrapped, zero when left out; and "phase_mixture", what signs of tissue signals,
             mixed pixels and the truncation of k-space add: together they are
             "phase" up to whole turns;
             "maps" complex64 (slice, coil, y, x), which hold the receive phase;
@@ -73,16 +74,17 @@ class Patient:
 
     Attributes:
         head: the anatomy; table: (4, tissue) of contrast.tissue_table.
-        fields: channel 0 the error of B0 in Hz but for the part that jumps with
-            the tissue, channel 1 the phase of conductivity in rad.
-        jump_hz: (tissue,) that part: a third of the susceptibility, times B0.
+        fields: channel 0 the error of B0 in Hz but for its jumps at tissue
+            borders, channel 1 fields.jump_share, channel 2 the phase of
+            conductivity in rad.
+        chi_hz: (tissue,) susceptibility times B0.
         shading: of the transmit field; array: the receivers.
     """
 
     head: anatomy.Head
     table: Tensor
     fields: Volume
-    jump_hz: Tensor
+    chi_hz: Tensor
     shading: contrast.Shading
     array: receivers.Array
 
@@ -125,14 +127,22 @@ def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Ite
         settings.matrix, settings.fov_mm, centres, settings.orientation
     )  # (slice, y, x, 3)
     timings = {
-        name: fields.draw_timing(settings.fov_mm, _rng(settings, subject, name, "timing"))
+        name: fields.draw_timing(
+            settings.fov_mm, settings.orientation, _rng(settings, subject, name, "timing")
+        )
         for name in settings.contrasts
     }
-    slices = [_slice(settings, patient, timings, centre) for centre in centres]
+    slices = [image_slice(settings, patient, timings, centre) for centre in centres]
     shares = torch.stack([one.shares for one in slices], dim=1)  # (tissue, slice, y, x)
     field_hz = torch.stack([one.field_hz for one in slices])
     conductive = torch.stack([one.conductive for one in slices])
     brain = anatomy.brain_fraction(shares)
+    if not bool(brain.sum() >= FEWEST_PIXELS):
+        raise ValueError(
+            f"no brain in the slices at {centres.tolist()} mm ({settings.orientation}); the SNR is "
+            "that of the brain, so at least one slice must hold some. Move positions_mm, or widen "
+            "fov_mm."
+        )
     maps = patient.array.sensitivities(points)  # (slice, coil, y, x)
     if "receive" not in settings.mechanisms:
         maps = maps.abs().to(maps.dtype)
@@ -155,7 +165,7 @@ def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Ite
         parts["chemical_shift"] = (image * on_resonance.conj()).angle() * shifted
         parts["mixture"] = (on_resonance * torch.polar(torch.ones_like(smooth), -smooth)).angle()
         coil_images = image[:, None] * maps
-        signal = float((arrays.rss(coil_images) * brain).sum() / brain.sum().clamp(min=1e-6))
+        signal = float((arrays.rss(coil_images) * brain).sum() / brain.sum())
         noise_sd = signal / settings.snr if "noise" in settings.mechanisms else 0.0
         kspace = acquire(
             coil_images,
@@ -196,21 +206,21 @@ def admit(settings: ScanSettings, subject: Subject, device: torch.device) -> Pat
     points = grid_points(FIELD_LOW_MM, FIELD_HIGH_MM, FIELD_GRID_MM, device)  # (z, y, x, 3)
     shares = anatomy.fractions_at(head, points, FIELD_GRID_MM)
     brain = anatomy.brain_fraction(shares)
-    # The field at the nuclei is chi / 3 plus a part without jumps where surfaces lie along B0.
-    # The grid is too coarse for the first, so that it is added where a slice is sampled.
     chi_hz = fields.draw_susceptibility(_rng(settings, subject, "susceptibility")).to(device)
     chi_hz = chi_hz * fields.LARMOR_HZ_PER_T * settings.field_t
     on_grid = torch.tensordot(chi_hz, shares, dims=1)
     field_hz = fields.dipole_field(on_grid)
-    steady = field_hz + fields.shim(field_hz, points, brain) - on_grid / 3
+    # The grid blurs the jumps: they are taken off here and added where a slice is sampled.
+    jump = fields.jump_share(on_grid)
+    steady = field_hz + fields.shim(field_hz, points, brain) - on_grid * jump
     sigma = fields.conductivity(shares, settings.field_t, _rng(settings, subject, "conductivity"))
     conductive = fields.transceive_phase(sigma, FIELD_GRID_MM, settings.field_t)
     few = (slice(None, None, PLACES),) * 3
     return Patient(
         head=head,
         table=contrast.tissue_table(settings.field_t, _rng(settings, subject, "tissue")),
-        fields=Volume(torch.stack([steady, conductive]), FIELD_LOW_MM, FIELD_GRID_MM),
-        jump_hz=chi_hz / 3,
+        fields=Volume(torch.stack([steady, jump, conductive]), FIELD_LOW_MM, FIELD_GRID_MM),
+        chi_hz=chi_hz,
         shading=contrast.draw_shading(settings.field_t, _rng(settings, subject, "shading")),
         array=receivers.build(
             subject.n_coils,
@@ -222,7 +232,7 @@ def admit(settings: ScanSettings, subject: Subject, device: torch.device) -> Pat
     )
 
 
-def _slice(
+def image_slice(
     settings: ScanSettings,
     patient: Patient,
     timings: dict[str, fields.Timing],
@@ -242,8 +252,8 @@ def _slice(
     )  # (through, y, x, 3)
     step_mm = max(settings.spacing_mm) / finer
     shares = anatomy.fractions_at(patient.head, points, step_mm)  # (tissue, through, y, x)
-    steady, conductive = patient.fields.at(points)  # (through, y, x) each
-    field_hz = steady + torch.tensordot(patient.jump_hz, shares, dims=1)
+    steady, jump, conductive = patient.fields.at(points)  # (through, y, x) each
+    field_hz = steady + jump * torch.tensordot(patient.chi_hz, shares, dims=1)
     shading = patient.shading.at(points)
     fat_hz = fields.fat_shift_hz(settings.field_t)
     on = settings.mechanisms
@@ -331,8 +341,8 @@ def acquire(
     kspace = torch.empty((n_slices, n_coils, *shape), dtype=torch.complex64, device=device)
     for index in range(n_slices):  # one at a time: large matrices stay small in memory
         kspace[index] = arrays.fft2c(arrays.crop_or_pad(coil_images[index], shape))
-        white = torch.randn((n_coils, *shape, 2), generator=rng)
         if noise_sd > 0:
+            white = torch.randn((n_coils, *shape, 2), generator=rng)
             noise = torch.view_as_complex(white).to(device).flatten(1)
             kspace[index] += noise_sd * (mixing @ noise).unflatten(1, shape)
         if not whole:

@@ -34,8 +34,9 @@ class Tissue:
 # 54:507 (2005); T2*, Peters et al., Magn Reson Imaging 25:748 (2007); water content,
 # Oros-Peusquens et al., Front Neurol 10:1333 (2019). Muscle and fat: Gold et al., AJR 183:343
 # (2004). CSF: Rooney et al., MRM 57:308 (2007); Spijkerman et al., MAGMA 31:415 (2018). Venous
-# blood (haematocrit 0.42, oxygenation about 0.65): Lu et al., MRM 52:679 (2004); T2*, Zhao et
-# al., MRM 58:592 (2007). Bone is its bound water (Du & Bydder, NMR Biomed 26:489, 2013).
+# blood (haematocrit 0.42, oxygenation about 0.65): T1 at 3 T, Lu et al., MRM 52:679 (2004), at
+# 1.5 T Stanisz; T2*, Zhao et al., MRM 58:592 (2007). Bone is its bound water (Du & Bydder, NMR
+# Biomed 26:489, 2013).
 # Vitreous humour and lesions (as in demyelination) are rough: published values scatter widely.
 TISSUE_TIMES = {
     "air": Tissue(0.0, (1000.0, 1000.0), (1.0, 1.0), (1.0, 1.0)),
@@ -197,8 +198,9 @@ class Shading:
 def draw_shading(field_t: float, rng: torch.Generator) -> Shading:
     """A transmit field that is strongest in the middle of the head, growing with B0.
 
-    About 25 % from middle to rim of the head at 3 T.
-    Source: Sled & Pike, IEEE TMI 17:653 (1998), scaled with field.
+    At 3 T the signal falls by some 10 % to the rim of the brain: B1 itself varies
+    by 30 % or so, of which a spin echo near 90 degrees shows a third.
+    Source: Collins et al., JMRI 21:192 (2005).
     """
     height = 0.08 * field_t * float(uniform(rng, 0.7, 1.3))
     return Shading(height, 0.04 * normal(rng, 3))

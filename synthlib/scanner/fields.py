@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from synthlib.scanner.anatomy import TISSUES
+from synthlib.scanner.anatomy import ORIENTATIONS, TISSUES
 from synthlib.scanner.contrast import FIELDS_T
 from synthlib.scanner.volume import normal, uniform
 
@@ -49,6 +49,7 @@ SUSCEPTIBILITY_PPM = {
     "eye": -9.05,
     "lesion": -9.04,
 }
+BORDER_VOXELS = 2  # around a voxel, where the direction of tissue borders is looked for
 SPREAD = 0.05  # relative s.d. between subjects of conductivity, and of susceptibility from water
 
 
@@ -87,6 +88,28 @@ def dipole_field(chi: Tensor) -> Tensor:
     Source: Salomir et al., Concepts Magn Reson B 19B:26 (2003); Marques & Bowtell, 25B:65 (2005).
     """
     return _convolve(chi, "dipole")
+
+
+def jump_share(chi: Tensor) -> Tensor:
+    """Which share of the susceptibility the field jumps by at the tissue borders nearby.
+
+    Across a border with the unit normal n the field of :func:`dipole_field`
+    jumps by chi (1/3 - n_z^2): up by a third where the border lies along B0,
+    down by two thirds where it lies across. A grid blurs the jump; what is left
+    when it is taken off varies slowly and can be interpolated.
+
+    Args:
+        chi: (z, y, x), any unit.
+
+    Returns:
+        float32 (z, y, x), -2/3 to 1/3; 0 where there is no border.
+    """
+    steps = torch.stack(torch.gradient(chi)).square()  # along z, y, x
+    near = torch.nn.functional.avg_pool3d(
+        steps[None], 2 * BORDER_VOXELS + 1, 1, BORDER_VOXELS, count_include_pad=False
+    )[0]
+    none = 1e-4 * chi.abs().max().square().clamp(min=1e-30)  # far below any border's
+    return 1 / 3 - (near[0] + none / 3) / (near.sum(0) + none)
 
 
 def transmit_phase(sigma: Tensor, spacing_mm: float, field_t: float) -> Tensor:
@@ -185,25 +208,30 @@ def shim(field: Tensor, points_mm: Tensor, weight: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Timing:
-    """Constant (rad) and slope (2,) along x and y (rad per mm) that one scan's timing leaves."""
+    """Constant (rad) and slope (3,) along x, y, z (rad per mm) that one scan's timing leaves."""
 
     constant: float
     slope: Tensor
 
     def at(self, points_mm: Tensor) -> Tensor:
         """Phase at scanner positions (..., 3): float32 (...)."""
-        return self.constant + points_mm[..., :2] @ self.slope.to(points_mm.device)
+        return self.constant + points_mm @ self.slope.to(points_mm.device)
 
 
-def draw_timing(fov_mm: tuple[float, float], rng: torch.Generator) -> Timing:
+def draw_timing(fov_mm: tuple[float, float], orientation: str, rng: torch.Generator) -> Timing:
     """The receiver's arbitrary phase, and an echo off the centre of the readout window.
 
     Off by s samples it gives s turns over the field of view: s.d. 0.8 along the
-    readout, 0.3 along the phase encoding; measured heads show a turn or two.
+    readout (rows), 0.3 along the phase encoding; measured heads show a turn or two.
+
+    Args:
+        fov_mm: (y, x) of the image; orientation: a name of anatomy.ORIENTATIONS.
     """
     constant = math.pi * float(uniform(rng, -1, 1))
-    samples = torch.tensor([0.3, 0.8]) * normal(rng, 2)
-    return Timing(constant, 2 * math.pi * samples / torch.tensor([fov_mm[1], fov_mm[0]]))
+    down, right, _ = (torch.tensor(axis) for axis in ORIENTATIONS[orientation])
+    along_x, along_y = (torch.tensor([0.3, 0.8]) * normal(rng, 2)).tolist()
+    slope = along_y / fov_mm[0] * down + along_x / fov_mm[1] * right
+    return Timing(constant, 2 * math.pi * slope)
 
 
 def fat_shift_hz(field_t: float) -> float:

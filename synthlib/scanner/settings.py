@@ -37,7 +37,8 @@ class ScanSettings:
             the imaginary part) of a coil's image, its variance averaged over the coils.
         partial_fourier: share of the phase-encoding lines (kx) that is measured,
             above 0.5; the missing ones lie at the beginning and are zero.
-        elliptical: leave the corners of k-space out.
+        elliptical: leave the corners of k-space out, as 3-D scans do that encode
+            both axes; here it stands for the filter that some scanners apply.
         n_lesions: lesions in the white matter of every subject.
         mechanisms: what shapes phase, of MECHANISMS. Without "receive" the coil
             maps are real and positive; without "noise" there is none.

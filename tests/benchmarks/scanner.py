@@ -30,7 +30,10 @@ def stages(settings: scanner.ScanSettings, folder: Path) -> dict[str, Callable[[
     centres = settings.slice_positions_mm
     points = anatomy.positions(settings.matrix, settings.fov_mm, centres)
     draw = runs.rng(1, "timing")
-    timings = {n: fields.draw_timing(settings.fov_mm, draw) for n in settings.contrasts}
+    timings = {
+        n: fields.draw_timing(settings.fov_mm, settings.orientation, draw)
+        for n in settings.contrasts
+    }
     maps = patient.array.sensitivities(points)
     images = torch.ones(len(centres), 1, *settings.matrix) * maps
     (scan,) = scanner.scan_subject(settings, person, "cpu")
@@ -48,7 +51,7 @@ def stages(settings: scanner.ScanSettings, folder: Path) -> dict[str, Callable[[
     return {
         "head, B0 and conductivity, coils": lambda: acquisition.admit(settings, person, cpu),
         "slices: anatomy, signal, phase": lambda: [
-            acquisition._slice(settings, patient, timings, centre) for centre in centres
+            acquisition.image_slice(settings, patient, timings, centre) for centre in centres
         ],
         "sensitivities": lambda: patient.array.sensitivities(points),
         "k-space and noise": lambda: acquisition.acquire(

@@ -9,7 +9,7 @@ import torch
 from fastmri.data import SliceDataset
 
 from synthlib import arrays, formats, scanner
-from synthlib.scanner import acquisition
+from synthlib.scanner import TISSUES, acquisition, anatomy
 from synthlib.scanner.acquisition import OBJECT_PHASES
 from synthlib.scanner.contrast import PROTOCOLS, Protocol
 from synthlib.scanner.settings import MECHANISMS
@@ -175,26 +175,87 @@ def test_edges_ring_and_are_where_they_were():
 # --- phase by mechanism --------------------------------------------------------------
 
 
-def test_phases_of_the_mechanisms_add_up():
-    truth = scan(replace(SMALL, contrasts=("AXT1", "AXGRE")), which=1).truth
-    parts = [truth[f"phase_{name}"] for name in OBJECT_PHASES]
-    bright = truth["magnitude"] > 0.1 * truth["magnitude"].max()
-    assert all(part[bright].std() > 0.005 for part in parts)
-    difference = arrays.wrap(torch.stack(parts).sum(0) - truth["phase"])
-    assert difference[bright].abs().max() < 1e-3
+@pytest.mark.parametrize("contrast", ["AXT1", "AXT2", "AXGRE"])
+def test_phases_of_the_mechanisms_add_up_to_that_of_the_image(contrast):
+    settings = replace(SMALL, contrasts=(contrast,), matrix=(96, 80))
+    truth = scan(settings).truth
+    white = truth["labels"] == TISSUES.index("white")
+    parts = {name: truth[f"phase_{name}"] for name in OBJECT_PHASES}
+    # the mixture is what the others leave: almost nothing within one tissue
+    others = torch.stack([parts[name] for name in OBJECT_PHASES if name != "mixture"]).sum(0)
+    left = arrays.wrap(truth["phase"] - others)[white].abs()
+    assert left.median() < 0.015
+    assert left.quantile(0.9) < 0.1
+    assert parts["conductivity"][white].std() > 0.1 and parts["timing"][white].std() > 0.1
+    torch.testing.assert_close(
+        torch.polar(torch.ones(1), arrays.wrap(others + parts["mixture"] - truth["phase"])[white]),
+        torch.ones(int(white.sum()), dtype=torch.complex64),
+        rtol=0,
+        atol=1e-3,
+    )
 
 
-@pytest.mark.parametrize("left_out", ["susceptibility", "conductivity", "timing", "chemical_shift"])
-def test_a_mechanism_left_out_takes_away_its_own_phase(left_out):
-    rest = tuple(name for name in MECHANISMS if name != left_out)
-    whole, less = scan(which=1).truth, scan(replace(SMALL, mechanisms=rest), which=1).truth
-    assert not less[f"phase_{left_out}"].any()
-    # pure brain: no fat, no edge whose halves turn against each other
-    pure = (whole["labels"] == 3) & (whole["phase_mixture"].abs() < 0.01)
-    difference = arrays.wrap(whole["phase"] - less["phase"] - whole[f"phase_{left_out}"])
-    assert pure.sum() > 100
-    assert difference[pure].abs().quantile(0.98) < 0.05
-    assert torch.equal(whole["maps"], less["maps"])
+@pytest.mark.parametrize(
+    ("contrast", "mechanism"),
+    [("AXGRE", "susceptibility"), ("AXT2", "conductivity"), ("AXT2", "timing")],
+)
+def test_a_mechanism_alone_gives_the_image_its_phase(contrast, mechanism):
+    settings = replace(SMALL, contrasts=(contrast,), matrix=(96, 80), mechanisms=(mechanism,))
+    truth = scan(settings).truth
+    white = truth["labels"] == TISSUES.index("white")
+    expected = truth[f"phase_{mechanism}"]
+    assert expected[white].std() > 0.1
+    difference = arrays.wrap(truth["phase"] - expected)[white].abs()
+    assert difference.median() < 0.015
+    for name in OBJECT_PHASES[:-1]:
+        assert name == mechanism or not truth[f"phase_{name}"].any()
+
+
+def test_phase_of_a_gradient_echo_is_two_pi_field_times_echo_time(monkeypatch):
+    """Between two echoes, from the images alone, against the field from the head itself."""
+    settings = replace(SMALL, contrasts=("AXGRE",), matrix=(96, 80), mechanisms=("susceptibility",))
+    images = []
+    for te_ms in (8.0, 10.0):
+        monkeypatch.setitem(PROTOCOLS, "AXGRE", replace(PROTOCOLS["AXGRE"], te_ms=te_ms))
+        truth = scan.__wrapped__(settings).truth
+        images.append(torch.polar(truth["magnitude"], truth["phase"]))
+    white = truth["labels"] == TISSUES.index("white")
+    patient = acquisition.admit(settings, scanner.subjects(settings)[0], torch.device("cpu"))
+    points = anatomy.positions(settings.matrix, settings.fov_mm, settings.slice_positions_mm)
+    steady, jump, _ = patient.fields.at(points)
+    field_hz = steady + jump * patient.chi_hz[TISSUES.index("white")]
+    found = (images[1] * images[0].conj()).angle()[white]
+    expected = 2 * math.pi * field_hz[white] * 0.002
+    assert expected.std() > 0.03
+    assert (found - expected).abs().median() < 0.05 * expected.std()
+
+
+def test_fine_samples_average_to_the_pixel_they_belong_to():
+    for n, finer in ((7, 2), (8, 2), (45, 3), (46, 3), (9, 4), (8, 5)):
+        ramp = (torch.arange(finer * n) - (finer * n) // 2) / finer  # in pixels from the isocentre
+        pooled = acquisition._to_pixels(ramp.expand(1, 2 * finer, -1), finer, (2, n))
+        expected = torch.arange(n) - n // 2
+        assert (pooled[0, 0] - expected)[1:-1].abs().max() < 1e-5
+
+
+def test_slices_without_a_brain_are_refused_with_their_position():
+    with pytest.raises(
+        ValueError, match=r"no brain in the slices at \[110.0\] mm .* Move positions_mm"
+    ):
+        scan(replace(SMALL, positions_mm=(110.0,)))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_same_scan():
+    person = scanner.subjects(SMALL)[0]
+    for ours, theirs in zip(
+        scanner.scan_subject(SMALL, person, "cpu"),
+        scanner.scan_subject(SMALL, person, "cuda"),
+        strict=True,
+    ):
+        torch.testing.assert_close(
+            ours.volume.kspace[:], theirs.volume.kspace[:], rtol=1e-3, atol=1e-4
+        )
 
 
 def test_without_receive_the_maps_are_real_and_of_the_same_magnitude():
@@ -210,13 +271,6 @@ def test_without_mechanisms_the_object_is_real():
     assert image.imag.abs().max() < 1e-5 * image.real.max()
 
 
-def test_a_gradient_echo_has_the_phase_of_the_field_times_its_echo_time():
-    settings = replace(SMALL, contrasts=("AXT2", "AXGRE"), mechanisms=("susceptibility",))
-    spin, gradient = (scan(settings, which=i).truth["phase_susceptibility"] for i in (0, 1))
-    late, te = PROTOCOLS["AXT2"].late_ms, PROTOCOLS["AXGRE"].te_ms
-    torch.testing.assert_close(gradient, spin * te / late, rtol=1e-4, atol=1e-4)
-
-
 def test_brain_is_shimmed_to_some_hertz_and_the_field_is_worst_at_its_base():
     settings = replace(SMALL, contrasts=("AXGRE",), positions_mm=(-25.0, 10.0))
     truth = scan(settings).truth
@@ -224,7 +278,7 @@ def test_brain_is_shimmed_to_some_hertz_and_the_field_is_worst_at_its_base():
     low, high = (
         field_hz[i][(truth["labels"][i] == 2) | (truth["labels"][i] == 3)].std() for i in (0, 1)
     )
-    assert 4 < high < low < 60  # 12 to 25 Hz at 3 T over the whole brain
+    assert 4 < high < 20 and high < low < 40  # 12 to 25 Hz at 3 T over the whole brain
 
 
 def test_conductivity_spans_a_radian_over_the_brain_and_dips_in_the_ventricles():
