@@ -21,6 +21,7 @@ FIELD_LOW_MM, FIELD_HIGH_MM = (-108.0, -132.0, -144.0), (108.0, 126.0, 111.0)  #
 PLACES = 4  # every so many grid points along an axis tell the noise of the receivers
 FINE_MM = 1.2  # largest step at which a slice is sampled in its plane
 THROUGH = 3  # samples through a slice
+BODY_MARGIN_MM = 6.0  # of air around the body that is sampled with it
 FEWEST_PIXELS = 1  # of brain in a scan
 AIR, FAT = anatomy.TISSUES.index("air"), anatomy.TISSUES.index("fat")
 OBJECT_PHASES = ("susceptibility", "conductivity", "timing", "chemical_shift", "mixture")
@@ -76,7 +77,7 @@ class Patient:
         head: the anatomy; table: (4, tissue) of contrast.tissue_table.
         fields: channel 0 the error of B0 in Hz but for its jumps at tissue
             borders, channel 1 fields.jump_share, channel 2 the phase of
-            conductivity in rad.
+            conductivity in rad, channel 3 the share that is not air.
         chi_hz: (tissue,) susceptibility times B0.
         shading: of the transmit field; array: the receivers.
     """
@@ -174,6 +175,7 @@ def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Ite
             patient.array.covariance,
             _rng(settings, subject, name, "noise"),
         ).cpu()
+        del coil_images  # as large as the maps, and done with
         volume = RawVolume(
             name=f"{subject.patient_id}_{name}",
             patient_id=subject.patient_id,
@@ -219,7 +221,9 @@ def admit(settings: ScanSettings, subject: Subject, device: torch.device) -> Pat
     return Patient(
         head=head,
         table=contrast.tissue_table(settings.field_t, _rng(settings, subject, "tissue")),
-        fields=Volume(torch.stack([steady, jump, conductive]), FIELD_LOW_MM, FIELD_GRID_MM),
+        fields=Volume(
+            torch.stack([steady, jump, conductive, 1 - shares[AIR]]), FIELD_LOW_MM, FIELD_GRID_MM
+        ),
         chi_hz=chi_hz,
         shading=contrast.draw_shading(settings.field_t, _rng(settings, subject, "shading")),
         array=receivers.build(
@@ -251,8 +255,10 @@ def image_slice(
         fine, settings.fov_mm, centre + depths.to(centre.device), settings.orientation
     )  # (through, y, x, 3)
     step_mm = max(settings.spacing_mm) / finer
+    box = _body_box(patient, points, min(settings.spacing_mm) / finer)
+    points = points[:, *box]  # half of a picture is air around the head
     shares = anatomy.fractions_at(patient.head, points, step_mm)  # (tissue, through, y, x)
-    steady, jump, conductive = patient.fields.at(points)  # (through, y, x) each
+    steady, jump, conductive, _ = patient.fields.at(points)  # (through, y, x) each
     field_hz = steady + jump * torch.tensordot(patient.chi_hz, shares, dims=1)
     shading = patient.shading.at(points)
     fat_hz = fields.fat_shift_hz(settings.field_t)
@@ -273,7 +279,8 @@ def image_slice(
             phase = phase + timing.at(points)
         turned = torch.polar(torch.ones_like(phase), phase)
         of_water, of_fat = (
-            arrays.resample((part * turned).mean(0), settings.matrix) for part in (water, fat)
+            arrays.resample(_embed((part * turned).mean(0), box, fine), settings.matrix)
+            for part in (water, fat)
         )  # (y, x)
         shifted = of_fat
         if "chemical_shift" in on:
@@ -281,9 +288,31 @@ def image_slice(
         found[name] = (of_water + of_fat, of_water + shifted)
     body = 1 - shares[AIR]  # what is air has a field, too, but no signal
     sums = torch.cat([shares, (body * field_hz)[None], (body * conductive)[None]]).mean(1)
+    sums = _embed(sums, box, fine)
+    sums[AIR] += 1 - _embed(torch.ones_like(sums[AIR, *box]), box, fine)
     *pooled, of_field, of_phase = _to_pixels(sums, finer, settings.matrix)
     weight = (1 - pooled[AIR]).clamp(min=1e-6)
     return Slice(torch.stack(pooled), of_field / weight, of_phase / weight, found)
+
+
+def _body_box(patient: Patient, points: Tensor, step_mm: float) -> tuple[slice, slice]:
+    """Rows and columns of (through, y, x, 3) that hold the body and some air around it."""
+    every = max(1, int(FIELD_GRID_MM / step_mm))
+    body = patient.fields.at(points[:, ::every, ::every])[3].amax(0) > 0  # (y, x)
+    found = []
+    for axis, n in ((1, points.shape[1]), (0, points.shape[2])):
+        there = body.any(axis).nonzero().flatten()
+        margin = int(BODY_MARGIN_MM / step_mm) + every
+        first, last = (int(there[0]), int(there[-1])) if len(there) else (0, 0)
+        found.append(slice(max(0, first * every - margin), min(n, last * every + margin + 1)))
+    return found[0], found[1]
+
+
+def _embed(part: Tensor, box: tuple[slice, slice], shape: tuple[int, int]) -> Tensor:
+    """Put what was sampled in a box (..., y, x) into the whole picture, zeros around it."""
+    whole = part.new_zeros((*part.shape[:-2], *shape))
+    whole[..., box[0], box[1]] = part
+    return whole
 
 
 def _shift_fat(image: Tensor, fat_hz: float, late_s: float, protocol: Protocol) -> Tensor:

@@ -222,7 +222,7 @@ def test_phase_of_a_gradient_echo_is_two_pi_field_times_echo_time(monkeypatch):
     white = truth["labels"] == TISSUES.index("white")
     patient = acquisition.admit(settings, scanner.subjects(settings)[0], torch.device("cpu"))
     points = anatomy.positions(settings.matrix, settings.fov_mm, settings.slice_positions_mm)
-    steady, jump, _ = patient.fields.at(points)
+    steady, jump, *_ = patient.fields.at(points)
     field_hz = steady + jump * patient.chi_hz[TISSUES.index("white")]
     found = (images[1] * images[0].conj()).angle()[white]
     expected = 2 * math.pi * field_hz[white] * 0.002
@@ -236,6 +236,16 @@ def test_fine_samples_average_to_the_pixel_they_belong_to():
         pooled = acquisition._to_pixels(ramp.expand(1, 2 * finer, -1), finer, (2, n))
         expected = torch.arange(n) - n // 2
         assert (pooled[0, 0] - expected)[1:-1].abs().max() < 1e-5
+
+
+def test_air_around_the_head_is_passed_by_without_a_trace(monkeypatch):
+    settings = replace(SMALL, contrasts=("AXT2", "AXGRE"), n_lesions=2, positions_mm=(-40.0, 8.0))
+    expected = scan(settings, which=1)
+    monkeypatch.setattr(acquisition, "BODY_MARGIN_MM", 1000.0)
+    found = scan.__wrapped__(settings, which=1)
+    assert torch.equal(found.volume.kspace[:], expected.volume.kspace[:])
+    for name, values in expected.truth.items():
+        assert torch.equal(found.truth[name], values), name
 
 
 def test_slices_without_a_brain_are_refused_with_their_position():
