@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib import arrays, tables
+from synthlib import arrays, metrics, tables
 from synthlib.formats import prepared_hdf5
 from synthlib.recon import benchmark, samples, varnet
 
@@ -78,15 +78,13 @@ def test_an_added_acceleration_costs_only_itself(done, parts, folder):
     }
     old = [row for row in rows if row["source"] in ("zero", "zero_filled")]
     assert [row for row in more if row["acceleration"] == 4] == old
-    for row in old:  # less is measured, so that zero-filling is worse
-        if row["source"] == "zero_filled":
-            (harder,) = (
-                r["PSNR"]
-                for r in more
-                if (r["acceleration"], r["source"], r["volume"])
-                == (8, "zero_filled", row["volume"])
-            )
-            assert harder < row["PSNR"]
+    # Less is measured, so that zero-filling is worse: on the mean, for where the lines beside the
+    # centre fall is drawn per scan, and of 40 columns a lucky one holds much of the energy.
+    mean = {
+        acceleration: metrics.seed_means(more, 8, "zero_filled", acceleration, "PSNR")[0]
+        for acceleration in (4, 8)
+    }
+    assert mean[8] < mean[4]
 
 
 def test_all_networks_are_tested_on_the_same_measured_data(done, parts):
