@@ -1,17 +1,35 @@
-"""Receive-coil sensitivity maps: estimate, choose their phase, combine and expand."""
+"""Receive-coil sensitivity maps: estimate, choose their phase, judge, combine and expand."""
 
+from synthlib.coils.calibration import find_region
 from synthlib.coils.combine import combine, expand
-from synthlib.coils.espirit import CoilMaps, EspiritSettings, espirit_maps
-from synthlib.coils.quality import against_sigpy, alignment, parameter_table, residual
+from synthlib.coils.espirit import espirit_maps
+from synthlib.coils.quality import (
+    SliceQuality,
+    against_sigpy,
+    alignment,
+    judge,
+    parameter_table,
+    residual,
+    sigpy_maps,
+    unexplained,
+    worst,
+)
+from synthlib.coils.settings import CoilMaps, EspiritSettings
 
 __all__ = [
     "CoilMaps",
     "EspiritSettings",
+    "SliceQuality",
     "against_sigpy",
     "alignment",
     "combine",
     "espirit_maps",
     "expand",
+    "find_region",
+    "judge",
     "parameter_table",
     "residual",
+    "sigpy_maps",
+    "unexplained",
+    "worst",
 ]

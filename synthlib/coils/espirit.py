@@ -1,216 +1,265 @@
 """ESPIRiT: coil sensitivity maps from the centre of k-space.
 
-Steps: (1) patches of the calibration region, their Gram matrix and its
-dominant eigenvectors, which are k-space kernels; (2) the kernels' summed
-autocorrelation, a trigonometric polynomial of few terms, evaluated at every
-pixel as a coil x coil matrix; (3) that matrix's dominant eigenvector: the map,
-and its eigenvalue: near 1 where there is an object; (4) the gauge.
+Steps: (1) `calibration`: patches of the fully sampled centre, their Gram
+matrix and its dominant eigenvectors, which are k-space kernels;
+(2) `eigenmaps`: the kernels' summed autocorrelation, a trigonometric
+polynomial of few terms, is a coil x coil matrix at every pixel; its dominant
+eigenvector is the map, its eigenvalue is near 1 where there is an object; both
+are solved on a coarse grid; (3) `gauge`: the phase that is left open;
+(4) `outside`: a continuation into air; (5) splines to the full grid.
 Source: Uecker et al., MRM 71:990 (2014).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+import warnings
 
 import torch
 from torch import Tensor
 
 from synthlib import arrays
+from synthlib.coils import automatic, calibration, eigenmaps, gauge, outside
+from synthlib.coils.settings import CoilMaps, EspiritSettings
 
-GAUGES = ("virtual", "coil0")
-
-
-@dataclass(frozen=True)
-class EspiritSettings:
-    """Parameters of :func:`espirit_maps`.
-
-    Attributes:
-        calib_width: edge of the calibration region, in samples.
-        kernel_width: edge of a k-space kernel, in samples.
-        threshold: singular values below this share of the largest are noise.
-        crop: pixels whose eigenvalue is below this are outside the support.
-        gauge: "virtual" gives the maps the phase at which the first principal
-            component of the coils is real; "coil0" makes the first coil real,
-            which has poles where that coil is dark.
-        power_iterations: steps before the pixels that have not settled are solved exactly.
-    """
-
-    calib_width: int = 24
-    kernel_width: int = 6
-    threshold: float = 0.02
-    crop: float = 0.9
-    gauge: str = "virtual"
-    power_iterations: int = 12
+MEMORY_MB = 512.0
+# An object folds where one more eigenvalue is this near 1; the user is told
+# when that is more than some rim of the object.
+FOLDED, FOLDED_SHARE = 0.9, 0.02
 
 
-@dataclass(frozen=True)
-class CoilMaps:
-    """Sensitivity maps of one slice.
-
-    Attributes:
-        maps: complex64 (coil, y, x), unit root sum of squares in every pixel;
-            not cropped, so that they also serve next to the object.
-        eigenvalues: float32 (y, x), about 1 in the object.
-        support: bool (y, x), eigenvalue above `crop`.
-    """
-
-    maps: Tensor
-    eigenvalues: Tensor
-    support: Tensor
-
-
-def espirit_maps(kspace: Tensor, settings: EspiritSettings | None = None) -> CoilMaps:
-    """Estimate one set of maps from a slice's fully sampled k-space.
+def espirit_maps(
+    kspace: Tensor,
+    settings: EspiritSettings | None = None,
+    *,
+    image_shape: tuple[int, int] | None = None,
+    memory_mb: float = MEMORY_MB,
+) -> CoilMaps:
+    """Estimate the maps of one slice or of a batch of slices.
 
     Args:
-        kspace: complex (coil, ky, kx), at least two coils; the maps come on its grid.
+        kspace: complex (..., coil, ky, kx), at least two coils, on any device;
+            undersampled, too, as long as its centre is complete.
         settings: see :class:`EspiritSettings`.
+        image_shape: (ny, nx) pixels in the middle of the field of view that are
+            kept, for example without the readout's oversampling. The default is
+            all of it.
+        memory_mb: working memory beside the k-space and the maps; slices are
+            worked on in blocks that fit.
+
+    Returns:
+        Maps on `image_shape`, unit root sum of squares in every pixel.
 
     Raises:
-        ValueError: wrong rank, one coil, NaN or Inf, no signal in the
-            calibration region, a region too small for the kernel, or an
-            unknown gauge.
+        ValueError: wrong shape, one coil, NaN or Inf, no signal, or a fully
+            sampled centre too small for the kernel.
+
+    Warns:
+        RuntimeWarning: a coil without signal; an object wider than the field of
+            view, with the share of it that needs one more set.
     """
     settings = settings or EspiritSettings()
-    _check(kspace, settings)
-    size = tuple(min(settings.calib_width, n) for n in kspace.shape[-2:])
-    calib = arrays.crop_or_pad(kspace, (size[0], size[1])).to(torch.complex64)
-    if not bool(calib.abs().max() > 0):
-        raise ValueError(
-            f"the {size[0]}x{size[1]} calibration region is all zero; expected the centre of "
-            "k-space in the middle of the array. Check the file, or leave the slice out."
-        )
-    calib = calib / calib.abs().max()
-    kernels = _kernels(calib, settings)
-    correlation = _correlation(kernels)
-    maps, eigenvalues = _dominant(correlation, kspace.shape[-2:], settings)
-    maps = _set_gauge(maps, calib, settings.gauge)
-    return CoilMaps(maps, eigenvalues, eigenvalues > settings.crop)
+    shape = _check(kspace, image_shape, settings)
+    leading = kspace.shape[:-3]
+    slices = kspace.reshape(-1, *kspace.shape[-3:])
+    for one in slices:
+        # a sum is cheaper than a look at every sample, and is not finite if one of them is not
+        if not bool(torch.view_as_real(one).sum().isfinite()):
+            arrays.require_finite("k-space for coil maps", one)
+    calib = calibration.calibrate(slices, shape, settings)
+    calib = calib / _peaks(calib)
+    n_coils, n_sets = calib.shape[1], settings.n_sets
+    maps = calib.new_empty((len(calib), n_sets, n_coils, *shape))
+    values = torch.empty((len(calib), n_sets + 1, *shape), device=calib.device)
+    numbers = []
+    step = _slices_at_once(calib, shape, settings, memory_mb)
+    for first in range(0, len(calib), step):
+        part = slice(first, first + step)
+        numbers.append(_estimate(calib[part], settings, memory_mb, maps[part], values[part], first))
+    threshold, crop = (torch.cat(parts) for parts in zip(*numbers, strict=True))
+    support = values[:, 0] > crop[:, None, None]
+    _warn_if_folded(values, crop, settings)
+    found = CoilMaps(
+        maps if n_sets > 1 else maps[:, 0],
+        values[:, :-1] if n_sets > 1 else values[:, 0],
+        support,
+        values[:, -1],
+        threshold,
+        crop,
+        (calib.shape[-2], calib.shape[-1]),
+    )
+    return _unflatten(found, leading)
 
 
-def _check(kspace: Tensor, settings: EspiritSettings) -> None:
-    if kspace.ndim != 3 or not kspace.is_complex():
+def _unflatten(found: CoilMaps, leading: torch.Size) -> CoilMaps:
+    if len(leading) == 1:
+        return found
+    tensors = {name: getattr(found, name) for name in CoilMaps.tensors()}
+    shaped = {
+        name: tensor.reshape((*leading, *tensor.shape[1:])) for name, tensor in tensors.items()
+    }
+    return dataclasses.replace(found, **shaped)
+
+
+def _check(
+    kspace: Tensor, image_shape: tuple[int, int] | None, settings: EspiritSettings
+) -> tuple[int, int]:
+    """The shape of the maps."""
+    settings.check()
+    if kspace.ndim < 3 or not kspace.is_complex() or kspace.numel() == 0:
         raise ValueError(
             f"k-space of shape {tuple(kspace.shape)}, {kspace.dtype}; "
-            "expected complex (coil, ky, kx)"
+            "expected complex (..., coil, ky, kx)"
         )
-    if kspace.shape[0] < 2:
+    n_coils, ny, nx = kspace.shape[-3:]
+    if n_coils < 2:
         raise ValueError(
             "k-space of one coil; coil maps need at least two. Use multi-coil files: "
             "a single coil's sensitivity cannot be told from the object."
         )
-    if settings.gauge not in GAUGES:
-        raise ValueError(f"gauge {settings.gauge!r} is unknown; choose one of {', '.join(GAUGES)}")
-    least = min(settings.calib_width, *kspace.shape[-2:])
-    if settings.kernel_width < 1 or least < 2 * settings.kernel_width:
+    if settings.n_sets >= n_coils:
         raise ValueError(
-            f"calibration region of {least} samples for a kernel of {settings.kernel_width}; "
-            "expected at least twice the kernel. Raise calib_width or lower kernel_width."
+            f"{settings.n_sets} sets of maps from {n_coils} coils; expected fewer sets than coils"
         )
-    arrays.require_finite("k-space for coil maps", kspace)
+    shape = image_shape or (int(ny), int(nx))
+    if not (0 < shape[0] <= ny and 0 < shape[1] <= nx):
+        raise ValueError(
+            f"maps of {shape[0]}x{shape[1]} were asked for from k-space of {ny}x{nx} (ky x kx); "
+            "expected a part of its field of view. Pad k-space for smaller pixels."
+        )
+    return int(shape[0]), int(shape[1])
 
 
-def _kernels(calib: Tensor, settings: EspiritSettings) -> Tensor:
-    """Signal-space kernels (kernel, coil, k, k) of the calibration region (coil, cy, cx)."""
+def _peaks(calib: Tensor) -> Tensor:
+    """Largest sample of each slice, (slice, 1, 1, 1); dead coils are told."""
+    size = calib.abs().amax((-2, -1))  # (slice, coil)
+    dead = (size.amax(0) == 0).nonzero().flatten().tolist()
+    if dead:
+        left = size.shape[1] - len(dead)
+        if left < 2:
+            raise ValueError(
+                f"only {left} of {size.shape[1]} coils holds signal; coil maps need at least two"
+            )
+        warnings.warn(
+            f"coil {', '.join(map(str, dead))} of {size.shape[1]} holds no signal: its map is zero",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return size.amax(1)[:, None, None, None]
+
+
+def _grid(shape: tuple[int, int], settings: EspiritSettings) -> tuple[int, int]:
+    """Points at which eigenvectors are solved; sets cross between pixels, so all where many."""
+    if settings.grid == 0 or settings.n_sets > 1:
+        return shape
+    return min(settings.grid, shape[0]), min(settings.grid, shape[1])
+
+
+def _slices_at_once(
+    calib: Tensor, shape: tuple[int, int], settings: EspiritSettings, memory_mb: float
+) -> int:
+    """How many slices' matrices and vectors fit into the working memory."""
+    n_coils, (gy, gx) = calib.shape[1], _grid(shape, settings)
     k = settings.kernel_width
-    patches = calib.unfold(1, k, 1).unfold(2, k, 1)  # (coil, py, px, k, k)
-    matrix = patches.permute(1, 2, 0, 3, 4).flatten(2).flatten(0, 1)  # (patch, coil*k*k)
-    # The Gram matrix squares the singular values: double precision keeps the
-    # small ones. The smaller of the two Gram matrices has them all.
-    matrix = matrix.to(torch.complex128)
-    wide = matrix.shape[0] < matrix.shape[1]
-    values, vectors = torch.linalg.eigh(matrix @ matrix.mH if wide else matrix.mH @ matrix)
-    singular = values.clamp(min=0).sqrt()
-    keep = singular > settings.threshold * singular[-1]
-    right = matrix.mH @ (vectors[:, keep] / singular[keep]) if wide else vectors[:, keep]
-    # Patches are combinations of conjugated right singular vectors (rows of V^H).
-    return right.mT.conj().to(torch.complex64).reshape(-1, calib.shape[0], k, k)
+    patches = (calib.shape[2] - k + 1) * (calib.shape[3] - k + 1)
+    gram = 8 * patches * (n_coils * k**2 + 3 * min(patches, n_coils * k**2))
+    waves = 8 * n_coils**2 * (2 * k - 1) * (2 * k - 1 + gx)
+    vectors = 8 * 6 * settings.n_sets * n_coils * gy * gx
+    return max(1, int(memory_mb * 1e6 / 2 / (2 * gram + waves + vectors)))
 
 
-def _correlation(kernels: Tensor) -> Tensor:
-    """Fourier coefficients (coil, coil, 2k-1, 2k-1) of the pixel matrices, zero shift mid-array."""
-    k = kernels.shape[-1]
-    wide = 2 * k - 1
-    spectrum = torch.fft.fft2(kernels, s=(wide, wide))  # (kernel, coil, wide, wide)
-    flat = spectrum.permute(2, 3, 1, 0).flatten(0, 1)  # (frequency, coil, kernel)
-    power = (flat @ flat.mH).reshape(wide, wide, *flat.shape[1:2] * 2).permute(2, 3, 0, 1)
-    # Unit eigenvalue for a perfectly consistent pixel: divide by the kernel's area.
-    return torch.fft.fftshift(torch.fft.ifft2(power), dim=(-2, -1)) / k**2
-
-
-def _dominant(
-    correlation: Tensor, shape: torch.Size, settings: EspiritSettings
+def _estimate(
+    calib: Tensor,
+    settings: EspiritSettings,
+    memory_mb: float,
+    maps: Tensor,
+    values: Tensor,
+    first: int,
 ) -> tuple[Tensor, Tensor]:
-    """Dominant eigenvector (coil, y, x) and eigenvalue (y, x) of every pixel's matrix."""
-    n_coils, reach = correlation.shape[0], correlation.shape[-1] // 2
-    waves_y, waves_x = (_waves(n, reach, correlation.device) for n in shape)  # (n, 2k-1) each
-    along_x = torch.einsum("xe,ijde->xdij", waves_x, correlation).flatten(2)  # (x, 2k-1, coil*coil)
-    maps = correlation.new_empty((n_coils, *shape))
-    eigenvalues = torch.empty(tuple(shape), device=correlation.device)
-    rows = max(1, 2**22 // (n_coils**2 * shape[1]))  # about 32 MB of pixel matrices at a time
-    for first in range(0, shape[0], rows):
-        block = slice(first, min(first + rows, shape[0]))
-        matrices = (waves_y[block] @ along_x).unflatten(
-            -1, (n_coils, n_coils)
-        )  # (x, y, coil, coil)
-        vectors, values = _dominant_pair(matrices.flatten(0, 1), settings)
-        grid = matrices.shape[:2]
-        maps[:, block] = vectors.unflatten(0, grid).permute(2, 1, 0)
-        eigenvalues[block] = values.unflatten(0, grid).mT
-    return maps, eigenvalues
+    """Fill maps (slice, set, coil, y, x) and values (slice, set + 1, y, x) of some slices.
 
-
-def _waves(n: int, reach: int, device: torch.device) -> Tensor:
-    """exp(2 pi i d y / n) for centred pixels y (rows) and shifts d = -reach..reach (columns)."""
-    pixels = torch.arange(n, device=device, dtype=torch.float64) - n // 2
-    shifts = torch.arange(-reach, reach + 1, device=device, dtype=torch.float64)
-    angle = 2 * torch.pi * pixels[:, None] * shifts / n
-    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
-
-
-def _dominant_pair(matrices: Tensor, settings: EspiritSettings) -> tuple[Tensor, Tensor]:
-    """Dominant eigenpairs of Hermitian (pixel, coil, coil): vectors (pixel, coil), values.
-
-    Power iteration settles most of the object in a few steps; what has not
-    settled at its rim is solved exactly. In air (eigenvalue below half of
-    `crop`) there is no map to be right about and the last step stands.
+    Returns:
+        threshold and crop of each slice.
     """
-    vector = torch.ones_like(matrices[..., :1])
-    for _ in range(max(1, settings.power_iterations)):
-        moved = matrices @ vector
-        value = torch.view_as_real(moved).square().sum((1, 2, 3)).sqrt()[:, None, None]
-        moved = moved / value.clamp(min=1e-20)
-        restless = (moved - vector).abs().amax((1, 2)) > 1e-4
-        vector = moved
-    vectors, values = vector[..., 0], value[:, 0, 0]
-    restless &= values > settings.crop / 2
-    if bool(restless.any()):
-        exact_values, exact_vectors = torch.linalg.eigh(matrices[restless])
-        vectors[restless], values[restless] = exact_vectors[..., -1], exact_values[:, -1]
-    return vectors, values
+    shape = (maps.shape[-2], maps.shape[-1])
+    kernels, threshold = calibration.signal_kernels(calib, settings, first)
+    estimate = settings.outside == "estimate"  # maps of air, too, are wanted as they are found
+    coarse = eigenmaps.low_resolution(calib, shape, _grid(shape, settings))
+    vectors, at = eigenmaps.solve(
+        eigenmaps.correlation(kernels),
+        coarse,
+        shape,
+        n_sets=settings.n_sets,
+        floor=automatic.lowest_crop(settings) * (0.5 if estimate else outside.FADE),
+        memory_mb=memory_mb,
+    )
+    del kernels
+    crop = automatic.crop(at[:, 0], coarse, settings)
+    principal = gauge.principal_coil(calib)
+    fixed = torch.stack([
+        _turned(vectors[:, one], at[:, one], crop, coarse, principal, settings)
+        for one in range(settings.n_sets)
+    ], 1)  # fmt: skip
+    for index in range(len(calib)):  # slice by slice, so that what is worked on stays in the cache
+        eigenmaps.interpolate(at[index], shape, out=values[index])
+        for one in range(settings.n_sets):
+            full = eigenmaps.interpolate(fixed[index, one], shape, out=maps[index, one])
+            _finish(full, values[index, one], one, principal[index], float(crop[index]), settings)
+    return threshold, crop
 
 
-def _set_gauge(maps: Tensor, calib: Tensor, gauge: str) -> Tensor:
-    if gauge == "coil0":
-        reference = maps[0]
-    else:
-        weights = virtual_coil(calib)
-        reference = torch.einsum("c,cyx->yx", weights.conj(), maps)
-    size = reference.abs()
-    turn = torch.where(size > 1e-12, reference.conj() / size.clamp(min=1e-12), 1)
-    return maps * turn
+def _turned(
+    vectors: Tensor,
+    values: Tensor,
+    crop: Tensor,
+    coarse: Tensor,
+    principal: Tensor,
+    settings: EspiritSettings,
+) -> Tensor:
+    """One set (slice, coil, y, x) in the smooth gauge, continued beyond the support."""
+    # The continuation wants a smooth gauge, and the smooth gauge wants maps
+    # everywhere: first with the principal component's few poles, then without.
+    rough = outside.extrapolate(gauge.towards(vectors, principal), values, crop)
+    smooth = gauge.anchor(gauge.smoothest(rough), coarse)
+    turned = gauge.like(vectors, smooth)
+    return turned if settings.outside == "estimate" else outside.extrapolate(turned, values, crop)
 
 
-def virtual_coil(calib: Tensor) -> Tensor:
-    """Weights (coil,) of the first principal component of the coils.
+def _finish(
+    maps: Tensor,
+    values: Tensor,
+    one: int,
+    principal: Tensor,
+    crop: float,
+    settings: EspiritSettings,
+) -> None:
+    """Unit size, another gauge, zeros, on the full grid (coil, y, x), in place."""
+    power = torch.zeros_like(values)
+    for coil_map in maps:  # one at a time: the memory of one coil
+        power += torch.view_as_real(coil_map).square().sum(-1)
+    factor = power.clamp(min=1e-20).rsqrt()
+    if settings.outside == "zero" or one > 0:  # a second set says nothing where nothing folds
+        factor = factor * (values > crop)
+    if settings.gauge == "virtual":
+        maps *= factor
+        return
+    weights = principal
+    if settings.gauge == "coil0":
+        weights = torch.zeros_like(principal)
+        weights[0] = 1
+    maps *= gauge.turn(maps, weights) * factor
 
-    Their common phase, which no measurement fixes, is chosen so that the
-    virtual coil's image has a real, positive sum. A constant phase of the scan
-    (receiver and timing) thus goes into the maps and not into the target phase.
-    """
-    samples = calib.flatten(1)
-    _, vectors = torch.linalg.eigh((samples @ samples.mH).to(torch.complex128))
-    weights = vectors[:, -1].to(torch.complex64)
-    centre = calib[:, calib.shape[1] // 2, calib.shape[2] // 2]
-    total = (weights.conj() * centre).sum()  # the sum of the image is k-space's centre
-    return weights * torch.where(total.abs() > 0, total / total.abs().clamp(min=1e-20), 1)
+
+def _warn_if_folded(values: Tensor, crop: Tensor, settings: EspiritSettings) -> None:
+    edge = crop.clamp(min=FOLDED)[:, None, None]
+    inside = values[:, 0] > crop[:, None, None]
+    folded = (values[:, -1] > edge) & inside
+    share = float(folded.sum() / inside.sum().clamp(min=1))
+    if share > FOLDED_SHARE:
+        warnings.warn(
+            f"in {share:.0%} of the object one more set of maps explains the data: the object is "
+            "wider than the field of view and folds onto itself. Use n_sets="
+            f"{settings.n_sets + 1}, or a larger field of view.",
+            RuntimeWarning,
+            stacklevel=3,
+        )

@@ -88,7 +88,7 @@ def prepare(
     """
     settings = espirit or coils.EspiritSettings()
     code = runs.code_fingerprint(
-        "pairs.prepared", "coils.espirit", "coils.combine", "arrays", "records"
+        "pairs.prepared", "coils", "arrays", "records"
     )
     work = []
     for volume in volumes:
