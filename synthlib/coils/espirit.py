@@ -236,7 +236,7 @@ def _finish(
     """Unit size, another gauge, zeros, on the full grid (coil, y, x), in place."""
     power = torch.zeros_like(values)
     for coil_map in maps:  # one at a time: the memory of one coil
-        power += torch.view_as_real(coil_map).square().sum(-1)
+        power.addcmul_(coil_map.real, coil_map.real).addcmul_(coil_map.imag, coil_map.imag)
     factor = power.clamp(min=1e-20).rsqrt()
     if settings.outside == "zero" or one > 0:  # a second set says nothing where nothing folds
         factor = factor * (values > crop)

@@ -25,16 +25,16 @@ def extrapolate(maps: Tensor, eigenvalues: Tensor, crop: Tensor) -> Tensor:
         crop: (slice,), edge of the support.
 
     Returns:
-        complex (slice, coil, y, x), unit root sum of squares. Where no pixel is
-        in the support, the maps as they were.
+        complex (slice, coil, y, x), about unit root sum of squares. A slice
+        without any support keeps its maps as they were.
     """
     edge = crop[:, None, None]
     trust = ((eigenvalues - FADE * edge) / ((1 - FADE) * edge)).clamp(0, 1)
     trust = trust.square() * (3 - 2 * trust)  # smooth step
     fit = _fit(maps, trust.square())
-    mixed = trust[:, None] * maps + (1 - trust[:, None]) * _unit(fit)
-    known = (eigenvalues > edge).flatten(1).any(1)[:, None, None, None]
-    return torch.where(known, _unit(mixed), maps)
+    known = (eigenvalues > edge).flatten(1).any(1)[:, None, None]
+    trust = torch.where(known, trust, torch.ones_like(trust))[:, None]
+    return fit + trust * (maps - fit)
 
 
 def _fit(maps: Tensor, weight: Tensor) -> Tensor:
@@ -64,8 +64,3 @@ def _cosines(n: int) -> Tensor:
     """(n, MODES) cosines of 0, 1/2, 1, ... turns over the field of view."""
     at = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     return (torch.pi * at[:, None] * torch.arange(MODES)).cos()
-
-
-def _unit(maps: Tensor) -> Tensor:
-    size = torch.view_as_real(maps).square().sum((-4, -1)).sqrt()[:, None]
-    return maps / size.clamp(min=1e-20)
