@@ -31,7 +31,7 @@ def find_region(kspace: Tensor, limits: tuple[int, int]) -> tuple[int, int]:
     """
     limits = (min(limits[0], kspace.shape[-2]), min(limits[1], kspace.shape[-1]))
     block = _centre(kspace, *limits)
-    acquired = (block != 0).any(-3).flatten(0, -3).all(0)  # (ky, kx)
+    acquired = (block != 0).any(-3).reshape(-1, *limits).all(0)  # (ky, kx)
     if bool(acquired.all()):
         return limits
     size = [0, 0]

@@ -156,13 +156,22 @@ def _leading(
 
 
 def _orthonormal(rows: Tensor) -> Tensor:
-    """Gram-Schmidt over the rows of (pixel, size, coil)."""
+    """Gram-Schmidt over the rows of (pixel, size, coil).
+
+    Twice: what is left of a row that lay almost along another is mostly
+    rounding, and not yet at right angles to it.
+    """
     done: list[Tensor] = []
     for row in rows.unbind(1):
-        for other in done:
-            row = row - other * (other.conj() * row).sum(1, keepdim=True)
-        done.append(row / _length(row)[:, None].clamp(min=1e-30))
+        row = _unit(row)
+        for other in 2 * done:
+            row = _unit(row - other * (other.conj() * row).sum(1, keepdim=True))
+        done.append(row)
     return torch.stack(done, 1)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return vectors / _length(vectors)[:, None].clamp(min=1e-30)
 
 
 def _length(vectors: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class CoilMaps:
     Attributes:
         maps: complex64 (..., coil, y, x), unit root sum of squares in every
             pixel; beyond the support as `outside` says.
-        eigenvalues: float32 (..., y, x), about 1 in the object.
+        eigenvalues: float32 (..., y, x), about 1 in the object; in air a lower bound.
         support: bool (..., y, x), (first) eigenvalue above crop.
         further: float32 (..., y, x), the largest eigenvalue that the sets leave
             over: near 1 where the object folds onto itself and one more set is needed.

@@ -272,6 +272,171 @@ def test_parameters_change_support_and_residual_as_they_should(noiseless):
     assert by_name["crop 0.7"] > by_name["as given"] > by_name["crop 0.98"]
 
 
+# --- many slices, part of the field of view, little memory ---------------------------
+
+
+def several(kspace: Tensor) -> Tensor:
+    """Three different slices (3, 4, 45, 38)."""
+    return torch.stack([kspace, 3 * kspace.flip(-1), kspace.roll(2, -2)])
+
+
+def assert_same_maps(found: coils.CoilMaps, reference: coils.CoilMaps) -> None:
+    """Up to the tolerance at which power iteration stops."""
+    torch.testing.assert_close(found.eigenvalues, reference.eigenvalues, rtol=0, atol=1e-4)
+    inside = reference.support
+    assert (coils.alignment(found.maps, reference.maps)[inside] > 1 - 1e-5).all()
+    turn = (found.maps.conj() * reference.maps).sum(-3).angle()[inside]
+    assert turn.abs().max() < 5e-3
+
+
+def test_a_batch_gives_the_maps_of_its_slices(kspace):
+    batch = several(kspace)
+    together = coils.espirit_maps(batch)
+    assert together.maps.shape == (3, 4, 45, 38)
+    assert together.threshold.shape == (3,)
+    assert len(together) == 3
+    for index in range(3):
+        assert_same_maps(together[index], coils.espirit_maps(batch[index]))
+
+
+def test_leading_axes_of_any_number_come_back(kspace):
+    batch = several(kspace)
+    flat = coils.espirit_maps(batch)
+    deep = coils.espirit_maps(batch[None, :, None])
+    assert deep.maps.shape == (1, 3, 1, 4, 45, 38)
+    assert deep.support.shape == (1, 3, 1, 45, 38)
+    assert deep.crop.shape == (1, 3, 1)
+    assert torch.equal(deep.maps[0, :, 0], flat.maps)
+
+
+def test_little_memory_gives_the_same_maps(kspace):
+    batch = several(kspace)
+    assert_same_maps(coils.espirit_maps(batch, memory_mb=1), coils.espirit_maps(batch))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # so much is cut off that the rest folds
+def test_maps_of_the_middle_are_those_of_the_cropped_images(kspace):
+    cropped = arrays.crop_or_pad(arrays.ifft2c(kspace), (31, 38))
+    expected = coils.espirit_maps(arrays.fft2c(cropped))
+    assert_same_maps(coils.espirit_maps(kspace, image_shape=(31, 38)), expected)
+
+
+def test_a_coarse_grid_is_nearly_every_pixel(real):
+    volume = formats.read_raw(real / "multicoil" / "head_axial_t1_8coil.h5")
+    kspace = volume.kspace[0]
+    every, coarse = (
+        coils.espirit_maps(kspace, EspiritSettings(grid=g, gauge="bart")) for g in (0, 96)
+    )
+    inside = every.support
+    close = coils.alignment(coarse.maps, every.maps)[inside]
+    assert (close > 0.999).float().mean() > 0.99
+    assert close.quantile(0.01) > 0.998
+    turn = (coarse.maps.conj() * every.maps).sum(0).angle()[inside]
+    assert turn.abs().quantile(0.99) < 0.02
+    images = arrays.ifft2c(kspace)
+    assert coils.residual(images, coarse) < 1.01 * coils.residual(images, every)
+
+
+def test_every_pixel_is_what_double_precision_gives(kspace):
+    """The definition, slowly: kernels as images, a dense eigenproblem in every pixel."""
+    found = coils.espirit_maps(kspace, EspiritSettings(grid=0))
+    calib = arrays.crop_or_pad(kspace, (24, 24)).to(torch.complex128)
+    patches = [
+        calib[:, y : y + 6, x : x + 6].flatten() for y in range(24 - 5) for x in range(24 - 5)
+    ]
+    _, singular, right = torch.linalg.svd(torch.stack(patches), full_matrices=False)
+    kernels = right[singular > 0.02 * singular[0]].reshape(-1, 4, 6, 6)
+    y, x = (torch.arange(n, dtype=torch.float64) - n // 2 for n in (45, 38))
+    steps = torch.arange(6, dtype=torch.float64)
+    waves = [torch.exp(2j * torch.pi * at[:, None] * steps / len(at)) for at in (y, x)]
+    images = torch.einsum("yd,xe,kcde->kcyx", *waves, kernels) / 6
+    values, vectors = torch.linalg.eigh(torch.einsum("kcyx,kdyx->yxcd", images, images.conj()))
+    trusted = values[..., -1] > 0.82  # air is left before it has settled, at a lower bound
+    largest = found.eigenvalues.double()
+    torch.testing.assert_close(largest[trusted], values[..., -1][trusted], rtol=0, atol=1e-4)
+    assert (largest < values[..., -1] + 1e-4).all()
+    reference = vectors[..., -1].permute(2, 0, 1).to(torch.complex64)
+    assert coils.alignment(found.maps, reference)[found.support].min() > 1 - 1e-5
+
+
+def test_the_same_call_gives_the_same_bits(kspace):
+    one, other = (coils.espirit_maps(several(kspace)) for _ in range(2))
+    assert torch.equal(one.maps, other.maps)
+
+
+# --- a field of view smaller than the object -----------------------------------------
+
+
+@pytest.fixture
+def folded(noiseless) -> Tensor:
+    """K-space (4, 91, 38): every other column, so that the head folds onto itself."""
+    coil_images, _, _ = noiseless
+    return arrays.fft2c(coil_images)[..., ::2].contiguous()
+
+
+def test_a_folded_object_is_told_with_its_share(folded):
+    with pytest.warns(RuntimeWarning, match=r"in \d+% of the object one more set.*n_sets=2"):
+        found = coils.espirit_maps(folded)
+    twice = (found.further > 0.9) & found.support
+    assert twice.float().mean() > 0.1
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_two_sets_explain_what_one_cannot(folded):
+    images = arrays.ifft2c(folded)
+    one = coils.espirit_maps(folded)
+    two = coils.espirit_maps(folded, EspiritSettings(n_sets=2))
+    assert two.maps.shape == (2, 4, 91, 38)
+    assert two.eigenvalues.shape == (2, 91, 38)
+    assert coils.residual(images, two) < 0.3 * coils.residual(images, one)
+    # the sets stand at right angles where both are there, and have unit size
+    both = two.eigenvalues[1] > two.crop
+    assert both.sum() > 100
+    assert (two.maps[0].conj() * two.maps[1]).sum(0)[both].abs().max() < 1e-3
+    assert two.maps[1][:, ~both].abs().max() == 0
+    # the sum over the sets is the folded image
+    parts = coils.combine(images, two.maps)
+    again = coils.expand(parts, two.maps).sum(0)
+    left = (again - images)[:, both].norm() / images[:, both].norm()
+    assert left < 0.05
+
+
+def test_an_unfolded_head_needs_no_second_set(kspace, recwarn):
+    found = coils.espirit_maps(kspace)
+    assert ((found.further > 0.9) & found.support).float().mean() < 0.02
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
+# --- dead coils ----------------------------------------------------------------------
+
+
+def test_a_dead_coil_is_told_and_its_map_is_zero(kspace):
+    dead = kspace.clone()
+    dead[2] = 0
+    alive = coils.espirit_maps(kspace[[0, 1, 3]])
+    with pytest.warns(RuntimeWarning, match="coil 2 of 4 holds no signal: its map is zero"):
+        found = coils.espirit_maps(dead)
+    assert found.maps[2].abs().max() < 1e-6
+    torch.testing.assert_close(found.eigenvalues, alive.eigenvalues, rtol=0, atol=2e-3)
+    close = coils.alignment(found.maps[[0, 1, 3]], alive.maps)[alive.support]
+    assert close.min() > 0.9999
+
+
+def test_one_living_coil_is_not_enough(kspace):
+    dead = torch.zeros_like(kspace)
+    dead[1] = kspace[1]
+    with pytest.raises(ValueError, match="only 1 of 4 coils holds signal"):
+        coils.espirit_maps(dead)
+
+
+def test_a_dead_first_coil_leaves_its_gauge_finite(kspace):
+    dead = kspace.clone()
+    dead[0] = 0
+    with pytest.warns(RuntimeWarning):
+        found = coils.espirit_maps(dead, EspiritSettings(gauge="coil0"))
+    assert torch.isfinite(torch.view_as_real(found.maps)).all()
+
+
 # --- bad input -----------------------------------------------------------------------
 
 
@@ -295,6 +460,16 @@ BAD = {
     ),
     "small matrix": (lambda k: k[:, :9], EspiritSettings(), "of 9x24 samples.*for a kernel of 6"),
     "gauge": (lambda k: k, EspiritSettings(gauge="body"), "'body' is unknown; choose .*virtual"),
+    "outside": (lambda k: k, EspiritSettings(outside="air"), "'air' is unknown; choose .*zero"),
+    "threshold": (lambda k: k, EspiritSettings(threshold=2.0), 'threshold is 2.0.*or "auto"'),
+    "crop": (lambda k: k, EspiritSettings(crop="high"), "crop is 'high'; expected a number"),
+    "grid": (lambda k: k, EspiritSettings(grid=-1), "grid -1.*expected positive"),
+    "sets": (lambda k: k, EspiritSettings(n_sets=4), "4 sets of maps from 4 coils"),
+    "silent slice": (
+        lambda k: torch.stack([k, 0 * k]),
+        EspiritSettings(),
+        "region of slice 1 is all zero",
+    ),
 }
 
 
