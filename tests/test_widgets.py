@@ -1,6 +1,7 @@
 """Sliders: they are there, and the picture follows them."""
 
 import io
+import re
 
 import ipywidgets as ipw
 import matplotlib.image
@@ -130,8 +131,45 @@ def test_each_parameter_of_the_maps_changes_the_picture(browser, description, va
     assert old != value
     handle.value = value
     assert picture(browser) != before
-    assert told(browser) == ""
+    assert re.search(r"maps of \d+ coils in \d+ ms, threshold .*Flags: ", told(browser))
     handle.value = old
+    assert picture(browser) == before
+
+
+def test_another_coil_is_shown_without_a_new_estimate(browser):
+    before, said = picture(browser), told(browser)
+    control(browser, "coil").value = 3
+    assert picture(browser) != before
+    assert told(browser) == said  # the time is that of the one estimate
+    control(browser, "coil").value = 0
+    assert picture(browser) == before
+
+
+def test_automatic_settings_are_chosen_and_told(browser):
+    control(browser, "threshold auto").value = control(browser, "crop auto").value = True
+    chosen = re.search(r"threshold ([\d.]+), crop (\d\.\d+)", told(browser))
+    assert 0.009 < float(chosen[1]) < 0.21
+    assert 0.49 < float(chosen[2]) < 0.96
+    control(browser, "threshold auto").value = control(browser, "crop auto").value = False
+    assert "threshold 0.020, crop 0.90" in told(browser)
+
+
+def test_sigpy_stands_beside_on_demand(browser):
+    before = picture(browser)
+    control(browser, "SigPy beside ours (takes seconds)").value = True
+    with_sigpy = picture(browser)
+    assert len(with_sigpy) > 1.2 * len(before)  # a second row
+    control(browser, "SigPy beside ours (takes seconds)").value = False
+    assert picture(browser) == before
+
+
+def test_settings_that_cannot_be_are_told_beside_the_last_picture(browser):
+    before = picture(browser)
+    control(browser, "kernel").value = 8
+    control(browser, "calibration").value = 12
+    assert "<b>calibration region of 12x12 samples (ky x kx) for a kernel of 8" in told(browser)
+    control(browser, "calibration").value = 24
+    control(browser, "kernel").value = 6
     assert picture(browser) == before
 
 

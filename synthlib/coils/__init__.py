@@ -3,6 +3,7 @@
 from synthlib.coils.calibration import find_region
 from synthlib.coils.combine import combine, expand
 from synthlib.coils.espirit import espirit_maps
+from synthlib.coils.gauge import poles
 from synthlib.coils.quality import (
     SliceQuality,
     against_sigpy,
@@ -14,9 +15,10 @@ from synthlib.coils.quality import (
     unexplained,
     worst,
 )
-from synthlib.coils.settings import CoilMaps, EspiritSettings
+from synthlib.coils.settings import AUTO, CoilMaps, EspiritSettings
 
 __all__ = [
+    "AUTO",
     "CoilMaps",
     "EspiritSettings",
     "SliceQuality",
@@ -28,6 +30,7 @@ __all__ = [
     "find_region",
     "judge",
     "parameter_table",
+    "poles",
     "residual",
     "sigpy_maps",
     "unexplained",

@@ -68,6 +68,21 @@ def smoothest(maps: Tensor) -> Tensor:
     return maps * torch.polar(torch.ones_like(phase), phase).unsqueeze(-3)
 
 
+def poles(maps: Tensor) -> Tensor:
+    """Where the gauge has a pole: loops of four pixels round which the phase gains a turn.
+
+    Args:
+        maps: complex (..., coil, y, x).
+
+    Returns:
+        bool (..., y - 1, x - 1), pixel [y, x] being the loop's first corner.
+    """
+    right = (maps[..., :-1].conj() * maps[..., 1:]).sum(-3).angle()
+    down = (maps[..., :-1, :].conj() * maps[..., 1:, :]).sum(-3).angle()
+    around = right[..., :-1, :] + down[..., 1:] - right[..., 1:, :] - down[..., :-1]
+    return around.abs() > torch.pi  # the maps' own curl is far less
+
+
 def _poisson(source: Tensor) -> Tensor:
     """The field whose five-point Laplacian is `source` (..., y, x), zero around the grid."""
     (sines_y, modes_y), (sines_x, modes_x) = (_sines(n) for n in source.shape[-2:])

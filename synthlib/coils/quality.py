@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays
+from synthlib.coils import gauge
 from synthlib.coils.combine import combine
 from synthlib.coils.espirit import FOLDED, FOLDED_SHARE, espirit_maps
 from synthlib.coils.settings import CoilMaps, EspiritSettings
@@ -39,6 +40,8 @@ class SliceQuality:
         roughness: mean change of the maps from pixel to pixel in the support,
             whatever their phase, per field of view: sin of the angle over the step.
         folded: share of the support that one more set of maps would explain.
+        poles: points in the support round which the phase of the maps turns;
+            the target phase has them, too.
         not_finite: NaN and Inf in the maps.
         flags: what is wrong, in words; empty where nothing is.
     """
@@ -51,6 +54,7 @@ class SliceQuality:
     noise: float
     roughness: float
     folded: float
+    poles: int
     not_finite: int
     flags: tuple[str, ...] = ()
 
@@ -65,6 +69,7 @@ class SliceQuality:
             "of noise": f"{self.noise:.3f}",
             "roughness": f"{self.roughness:.1f}",
             "folded": f"{self.folded:.1%}",
+            "poles": str(self.poles),
             "flags": "; ".join(self.flags) or "none",
         }
 
@@ -105,6 +110,7 @@ def _judge_one(index: int, coil_images: Tensor, found: CoilMaps) -> SliceQuality
         noise=float((noise / power.clamp(min=1e-30)).sqrt()),
         roughness=_roughness(maps[0], inside),
         folded=float(((found.further > FOLDED) & inside).sum() / inside.sum().clamp(min=1)),
+        poles=int((gauge.poles(maps[0]) & _loops(inside)).sum()),
         not_finite=int((~torch.isfinite(torch.view_as_real(found.maps))).sum()),
     )
     return dataclasses.replace(quality, flags=tuple(_flags(quality)))
@@ -119,10 +125,16 @@ def _flags(quality: SliceQuality) -> list[str]:
         "high eigenvalues in air: threshold too low": quality.outside > HIGHEST_OUTSIDE,
         "residual above the noise": quality.residual
         > max(EXCESS_RESIDUAL * quality.noise, SMALL_RESIDUAL),
+        "poles of phase in the object: take gauge virtual": quality.poles > 0,
         "rough maps": quality.roughness > ROUGHEST,
         "object wider than the field of view: one more set": quality.folded > FOLDED_SHARE,
     }
     return [name for name, bad in found.items() if bad]
+
+
+def _loops(inside: Tensor) -> Tensor:
+    """Loops of four pixels that are all inside: (y, x) to (y - 1, x - 1)."""
+    return inside[:-1, :-1] & inside[:-1, 1:] & inside[1:, :-1] & inside[1:, 1:]
 
 
 def _roughness(maps: Tensor, inside: Tensor) -> float:

@@ -101,8 +101,8 @@ class CoilMaps:
         """Names of the fields that have the slices' leading axes."""
         return [field.name for field in fields(cls) if field.name != "calib_shape"]
 
-    def __getitem__(self, index: int | slice) -> CoilMaps:
-        """The maps of some slices of a batch."""
+    def __getitem__(self, index: int | slice | None) -> CoilMaps:
+        """The maps of some slices of a batch; None puts a slice axis in front."""
         return self._each(lambda tensor: tensor[index])
 
     def __len__(self) -> int:

@@ -1,0 +1,31 @@
+"""Arrays in, a matplotlib Figure out. Nothing here reads or writes a file."""
+
+from synthlib.figures.maps import beyond_the_support, coil_maps, coil_view, combination, gauges
+from synthlib.figures.networks import benchmark_curves, losses, reconstructions
+from synthlib.figures.phases import (
+    phase_gallery,
+    phase_samples,
+    phase_statistics,
+    phase_view,
+    tissue_phase,
+)
+from synthlib.figures.scans import data_overview, likeness, mechanisms
+
+__all__ = [
+    "benchmark_curves",
+    "beyond_the_support",
+    "coil_maps",
+    "coil_view",
+    "combination",
+    "data_overview",
+    "gauges",
+    "likeness",
+    "losses",
+    "mechanisms",
+    "phase_gallery",
+    "phase_samples",
+    "phase_statistics",
+    "phase_view",
+    "reconstructions",
+    "tissue_phase",
+]
