@@ -106,15 +106,15 @@ def coil_browser(volumes: Sequence[pairs.PreparedVolume]) -> ipw.Widget:
         "calib_width": _slider("calibration", 12, 40, default.calib_width),
         "kernel_width": _slider("kernel", 3, 8, default.kernel_width),
         "threshold": ipw.FloatLogSlider(
-            value=default.threshold, min=-3.0, max=-0.5, description="threshold",
+            value=0.02, min=-3.0, max=-0.5, description="threshold",
             continuous_update=False,
         ),
-        "threshold_auto": ipw.Checkbox(value=False, description="threshold auto"),
+        "threshold_auto": ipw.Checkbox(value=True, description="threshold auto"),
         "crop": ipw.FloatSlider(
-            value=default.crop, min=0.5, max=0.99, step=0.01, description="crop",
+            value=0.9, min=0.5, max=0.99, step=0.01, description="crop",
             continuous_update=False,
         ),
-        "crop_auto": ipw.Checkbox(value=False, description="crop auto"),
+        "crop_auto": ipw.Checkbox(value=True, description="crop auto"),
     }  # fmt: skip
 
     @lru_cache(maxsize=4)

@@ -60,7 +60,11 @@ def gallery(volumes, context):
 
 @pytest.fixture(scope="module")
 def browser(volumes):
-    return widgets.coil_browser(volumes)
+    browser = widgets.coil_browser(volumes)
+    for name in ("threshold auto", "crop auto"):
+        assert control(browser, name).value
+        control(browser, name).value = False
+    return browser
 
 
 def test_the_gallery_offers_every_subject_contrast_slice_and_source(gallery, volumes):

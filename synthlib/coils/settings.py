@@ -23,9 +23,9 @@ class EspiritSettings:
             where less was fully sampled.
         kernel_width: edge of a k-space kernel, in samples.
         threshold: singular values below this share of the largest are noise;
-            "auto" puts it at the edge of the noise's own singular values.
+            "auto" puts it above the noise's own singular values (0.01 to 0.2).
         crop: pixels whose eigenvalue is below this are outside the support;
-            "auto" puts it between the eigenvalues of object and air.
+            "auto" puts it well below those of bright tissue (0.5 to 0.95).
         gauge: phase of the maps in each pixel. "virtual": that of a virtual
             coil chosen so that it is nowhere dark in the object; "bart": that
             of the first principal component of the coils, as BART rotates;
@@ -40,8 +40,8 @@ class EspiritSettings:
 
     calib_width: int = 24
     kernel_width: int = 6
-    threshold: float | str = 0.02
-    crop: float | str = 0.9
+    threshold: float | str = AUTO
+    crop: float | str = AUTO
     gauge: str = "virtual"
     outside: str = "extrapolate"
     n_sets: int = 1

@@ -1,6 +1,7 @@
 """ESPIRiT against SigPy, against the maps that the simulated scanner used, and its gauges."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,17 @@ from torch import Tensor
 
 from synthlib import arrays, coils, formats, scanner
 from synthlib.coils import EspiritSettings
+
+
+def numbers(**changes: Any) -> EspiritSettings:
+    """Settings with the threshold and crop that others use, not those that follow the data."""
+    return EspiritSettings(**({"threshold": 0.02, "crop": 0.9} | changes))
+
+
+def espirit_maps(
+    kspace: Tensor, settings: EspiritSettings | None = None, **options: Any
+) -> coils.CoilMaps:
+    return coils.espirit_maps(kspace, settings or numbers(), **options)
 
 
 def residues(phase: Tensor, inside: Tensor) -> int:
@@ -85,20 +97,20 @@ def kspace(odd_scan) -> Tensor:
 def test_maps_of_measured_heads_are_those_of_sigpy(real, name, matrix):
     volume = formats.read_raw(real / "multicoil" / f"{name}.h5")
     kspace = arrays.crop_or_pad(volume.kspace[0], matrix)
-    found = coils.espirit_maps(kspace)
+    found = espirit_maps(kspace)
     assert found.support.float().mean() > 0.3
-    reference, _ = sigpy_maps(kspace, EspiritSettings())
+    reference, _ = sigpy_maps(kspace, numbers())
     # SigPy's power iteration does not settle everywhere at the rim
     assert aligned_share(found.maps, reference, found.support) > 0.99
 
 
 @pytest.mark.parametrize(
     "settings",
-    [EspiritSettings(), EspiritSettings(calib_width=21, kernel_width=5, threshold=0.05)],
+    [numbers(), numbers(calib_width=21, kernel_width=5, threshold=0.05)],
     ids=["default", "smaller"],
 )
 def test_a_simulated_head_of_odd_size_gives_the_maps_and_eigenvalues_of_sigpy(kspace, settings):
-    found = coils.espirit_maps(kspace, settings)
+    found = espirit_maps(kspace, settings)
     inside = found.support
     assert inside.float().mean() > 0.3
     reference, eigenvalues = sigpy_maps(kspace, settings, max_iter=300)
@@ -110,7 +122,7 @@ def test_a_simulated_head_of_odd_size_gives_the_maps_and_eigenvalues_of_sigpy(ks
 
 def test_maps_are_the_scanners_own_up_to_a_phase_of_the_pixel(noiseless):
     coil_images, truth, head = noiseless
-    found = coils.espirit_maps(arrays.fft2c(coil_images))
+    found = espirit_maps(arrays.fft2c(coil_images))
     assert found.support[head].all()
     assert aligned_share(found.maps, truth, head) == 1
     # and so is the phase of every coil relative to the first, on the circle
@@ -123,7 +135,7 @@ def test_maps_are_the_scanners_own_up_to_a_phase_of_the_pixel(noiseless):
 
 def test_noise_moves_the_maps_little(scan_91x76, noiseless):
     _, truth, head = noiseless
-    found = coils.espirit_maps(arrays.fft2c(scan_91x76.volume.coil_images(0)))
+    found = espirit_maps(arrays.fft2c(scan_91x76.volume.coil_images(0)))
     assert aligned_share(found.maps, truth, head) > 0.95
 
 
@@ -132,7 +144,7 @@ def test_noise_moves_the_maps_little(scan_91x76, noiseless):
 
 @pytest.mark.parametrize("gauge", ["virtual", "coil0"])
 def test_maps_have_unit_size_in_every_pixel(kspace, gauge):
-    found = coils.espirit_maps(kspace, EspiritSettings(gauge=gauge))
+    found = espirit_maps(kspace, numbers(gauge=gauge))
     assert found.maps.shape == kspace.shape
     assert found.maps.dtype == torch.complex64
     assert torch.view_as_real(found.maps).isfinite().all()
@@ -143,12 +155,12 @@ def test_maps_have_unit_size_in_every_pixel(kspace, gauge):
 
 def test_maps_of_a_masked_background_are_finite(odd_scan, noiseless):
     coil_images, _, head = noiseless  # exact zeros around the head
-    found = coils.espirit_maps(arrays.fft2c(coil_images * head))
+    found = espirit_maps(arrays.fft2c(coil_images * head))
     assert torch.view_as_real(found.maps).isfinite().all()
 
 
 def test_support_is_where_the_eigenvalue_is_above_crop(kspace):
-    loose, strict = (coils.espirit_maps(kspace, EspiritSettings(crop=c)) for c in (0.7, 0.98))
+    loose, strict = (espirit_maps(kspace, numbers(crop=c)) for c in (0.7, 0.98))
     for found, crop in ((loose, 0.7), (strict, 0.98)):
         assert torch.equal(found.support, found.eigenvalues > crop)
     assert loose.support.sum() > strict.support.sum()
@@ -156,7 +168,7 @@ def test_support_is_where_the_eigenvalue_is_above_crop(kspace):
 
 
 def test_maps_do_not_depend_on_the_units(kspace):
-    found, scaled = (coils.espirit_maps(scale * kspace) for scale in (1, 1e-7))
+    found, scaled = (espirit_maps(scale * kspace) for scale in (1, 1e-7))
     torch.testing.assert_close(scaled.eigenvalues, found.eigenvalues, rtol=0, atol=1e-3)
     inside = found.support
     torch.testing.assert_close(scaled.maps[:, inside], found.maps[:, inside], rtol=0, atol=2e-3)
@@ -166,7 +178,7 @@ def test_maps_do_not_depend_on_the_units(kspace):
 
 
 def test_bart_gauge_makes_the_first_principal_coil_real(kspace):
-    found = coils.espirit_maps(kspace, EspiritSettings(gauge="bart"))
+    found = espirit_maps(kspace, numbers(gauge="bart"))
     calib = arrays.crop_or_pad(kspace, (24, 24)).flatten(1).numpy()
     weights = np.linalg.svd(calib, full_matrices=False)[0][:, 0]
     virtual = np.einsum("c,cyx->yx", weights.conj(), found.maps.numpy())[found.support.numpy()]
@@ -176,15 +188,13 @@ def test_bart_gauge_makes_the_first_principal_coil_real(kspace):
 
 
 def test_coil0_gauge_makes_the_first_coil_real_and_positive(kspace):
-    first = coils.espirit_maps(kspace, EspiritSettings(gauge="coil0")).maps[0]
+    first = espirit_maps(kspace, numbers(gauge="coil0")).maps[0]
     assert first.imag.abs().max() < 1e-4
     assert first.real.min() > -1e-4
 
 
 def test_a_gauge_changes_the_phase_of_pixels_and_nothing_else(kspace):
-    virtual, coil0 = (
-        coils.espirit_maps(kspace, EspiritSettings(gauge=gauge)) for gauge in ("virtual", "coil0")
-    )
+    virtual, coil0 = (espirit_maps(kspace, numbers(gauge=gauge)) for gauge in ("virtual", "coil0"))
     inner = (virtual.maps.conj() * coil0.maps).sum(0).abs()
     torch.testing.assert_close(inner, torch.ones_like(inner), rtol=0, atol=1e-4)
     assert torch.equal(virtual.eigenvalues, coil0.eigenvalues)
@@ -199,7 +209,7 @@ def test_residues_count_poles():
 
 def test_virtual_gauge_leaves_no_pole_in_the_head(noiseless):
     coil_images, truth, head = noiseless
-    found = coils.espirit_maps(arrays.fft2c(coil_images))
+    found = espirit_maps(arrays.fft2c(coil_images))
     gauge = (found.maps * truth.conj()).sum(0).angle()  # against the scanner's smooth maps
     assert residues(gauge, head) == 0
     assert residues(coils.combine(coil_images, found.maps).angle(), head) == 0
@@ -208,7 +218,7 @@ def test_virtual_gauge_leaves_no_pole_in_the_head(noiseless):
 def test_target_phase_of_a_measured_head_has_no_pole(real):
     volume = formats.read_raw(real / "multicoil" / "head_axial_t1_8coil.h5")
     kspace = arrays.crop_or_pad(volume.kspace[0], (115, 91))
-    found = coils.espirit_maps(kspace)
+    found = espirit_maps(kspace)
     images = arrays.ifft2c(kspace)
     magnitude = arrays.rss(images)
     head = found.support & (magnitude > 0.15 * magnitude.quantile(0.98))
@@ -218,7 +228,7 @@ def test_target_phase_of_a_measured_head_has_no_pole(real):
 
 def test_a_constant_phase_of_the_scan_goes_into_the_maps(kspace):
     turned = kspace * torch.polar(torch.tensor(1.0), torch.tensor(1.3))
-    found, other = coils.espirit_maps(kspace), coils.espirit_maps(turned)
+    found, other = espirit_maps(kspace), espirit_maps(turned)
     target, same = (
         coils.combine(arrays.ifft2c(k), f.maps)[found.support]
         for k, f in ((kspace, found), (turned, other))
@@ -229,7 +239,7 @@ def test_a_constant_phase_of_the_scan_goes_into_the_maps(kspace):
 
 def test_the_order_of_the_coils_does_not_matter(kspace):
     order = [2, 0, 3, 1]
-    found, shuffled = coils.espirit_maps(kspace), coils.espirit_maps(kspace[order])
+    found, shuffled = espirit_maps(kspace), espirit_maps(kspace[order])
     inside = found.support
     torch.testing.assert_close(
         shuffled.maps[:, inside], found.maps[order][:, inside], rtol=0, atol=2e-3
@@ -241,14 +251,14 @@ def test_the_order_of_the_coils_does_not_matter(kspace):
 
 def test_maps_explain_noiseless_coil_images(noiseless):
     coil_images = noiseless[0]
-    assert coils.residual(coil_images, coils.espirit_maps(arrays.fft2c(coil_images))) < 0.01
+    assert coils.residual(coil_images, espirit_maps(arrays.fft2c(coil_images))) < 0.01
 
 
 def test_what_maps_leave_of_a_scan_is_its_noise(odd_scan):
     coil_images = odd_scan.volume.coil_images(0)
     # the oversampled readout sees nothing but noise beyond the field of view
     air = arrays.ifft2c(odd_scan.volume.kspace[0])[:, :20]
-    found = coils.espirit_maps(arrays.fft2c(coil_images))
+    found = espirit_maps(arrays.fft2c(coil_images))
     n_coils, inside = coil_images.shape[0], found.support
     noise = air.abs().square().mean() * (n_coils - 1) * inside.sum()  # one part of n is explained
     expected = float((noise / coil_images[:, inside].abs().square().sum()).sqrt())
@@ -256,8 +266,8 @@ def test_what_maps_leave_of_a_scan_is_its_noise(odd_scan):
 
 
 def test_the_notebooks_comparison_with_sigpy_tells_right_maps_from_wrong_ones(kspace):
-    kspace, settings = arrays.crop_or_pad(kspace, (27, 26)), EspiritSettings()
-    found = coils.espirit_maps(kspace, settings)
+    kspace, settings = arrays.crop_or_pad(kspace, (27, 26)), numbers()
+    found = espirit_maps(kspace, settings)
     wrong = dataclasses.replace(found, maps=found.maps.roll(1, 0))
     right, other = (coils.against_sigpy(kspace, maps, settings) for maps in (found, wrong))
     assert (right["coils"], right["pixels in the support"]) == ("4", str(int(found.support.sum())))
@@ -266,7 +276,7 @@ def test_the_notebooks_comparison_with_sigpy_tells_right_maps_from_wrong_ones(ks
 
 
 def test_parameters_change_support_and_residual_as_they_should(noiseless):
-    rows = coils.parameter_table(noiseless[0], EspiritSettings())
+    rows = coils.parameter_table(noiseless[0], numbers())
     assert rows[0]["settings"] == "as given"
     by_name = {row["settings"]: float(row["support"]) for row in rows}
     assert by_name["crop 0.7"] > by_name["as given"] > by_name["crop 0.98"]
@@ -291,18 +301,18 @@ def assert_same_maps(found: coils.CoilMaps, reference: coils.CoilMaps) -> None:
 
 def test_a_batch_gives_the_maps_of_its_slices(kspace):
     batch = several(kspace)
-    together = coils.espirit_maps(batch)
+    together = espirit_maps(batch)
     assert together.maps.shape == (3, 4, 45, 38)
     assert together.threshold.shape == (3,)
     assert len(together) == 3
     for index in range(3):
-        assert_same_maps(together[index], coils.espirit_maps(batch[index]))
+        assert_same_maps(together[index], espirit_maps(batch[index]))
 
 
 def test_leading_axes_of_any_number_come_back(kspace):
     batch = several(kspace)
-    flat = coils.espirit_maps(batch)
-    deep = coils.espirit_maps(batch[None, :, None])
+    flat = espirit_maps(batch)
+    deep = espirit_maps(batch[None, :, None])
     assert deep.maps.shape == (1, 3, 1, 4, 45, 38)
     assert deep.support.shape == (1, 3, 1, 45, 38)
     assert deep.crop.shape == (1, 3, 1)
@@ -311,22 +321,20 @@ def test_leading_axes_of_any_number_come_back(kspace):
 
 def test_little_memory_gives_the_same_maps(kspace):
     batch = several(kspace)
-    assert_same_maps(coils.espirit_maps(batch, memory_mb=1), coils.espirit_maps(batch))
+    assert_same_maps(espirit_maps(batch, memory_mb=1), espirit_maps(batch))
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # so much is cut off that the rest folds
 def test_maps_of_the_middle_are_those_of_the_cropped_images(kspace):
     cropped = arrays.crop_or_pad(arrays.ifft2c(kspace), (31, 38))
-    expected = coils.espirit_maps(arrays.fft2c(cropped))
-    assert_same_maps(coils.espirit_maps(kspace, image_shape=(31, 38)), expected)
+    expected = espirit_maps(arrays.fft2c(cropped))
+    assert_same_maps(espirit_maps(kspace, image_shape=(31, 38)), expected)
 
 
 def test_a_coarse_grid_is_nearly_every_pixel(real):
     volume = formats.read_raw(real / "multicoil" / "head_axial_t1_8coil.h5")
     kspace = volume.kspace[0]
-    every, coarse = (
-        coils.espirit_maps(kspace, EspiritSettings(grid=g, gauge="bart")) for g in (0, 96)
-    )
+    every, coarse = (espirit_maps(kspace, numbers(grid=g, gauge="bart")) for g in (0, 96))
     inside = every.support
     close = coils.alignment(coarse.maps, every.maps)[inside]
     assert (close > 0.999).float().mean() > 0.99
@@ -339,7 +347,7 @@ def test_a_coarse_grid_is_nearly_every_pixel(real):
 
 def test_every_pixel_is_what_double_precision_gives(kspace):
     """The definition, slowly: kernels as images, a dense eigenproblem in every pixel."""
-    found = coils.espirit_maps(kspace, EspiritSettings(grid=0))
+    found = espirit_maps(kspace, numbers(grid=0))
     calib = arrays.crop_or_pad(kspace, (24, 24)).to(torch.complex128)
     patches = [
         calib[:, y : y + 6, x : x + 6].flatten() for y in range(24 - 5) for x in range(24 - 5)
@@ -360,7 +368,7 @@ def test_every_pixel_is_what_double_precision_gives(kspace):
 
 
 def test_the_same_call_gives_the_same_bits(kspace):
-    one, other = (coils.espirit_maps(several(kspace)) for _ in range(2))
+    one, other = (espirit_maps(several(kspace)) for _ in range(2))
     assert torch.equal(one.maps, other.maps)
 
 
@@ -376,7 +384,7 @@ def folded(noiseless) -> Tensor:
 
 def test_a_folded_object_is_told_with_its_share(folded):
     with pytest.warns(RuntimeWarning, match=r"in \d+% of the object one more set.*n_sets=2"):
-        found = coils.espirit_maps(folded)
+        found = espirit_maps(folded)
     twice = (found.further > 0.9) & found.support
     assert twice.float().mean() > 0.1
 
@@ -384,8 +392,8 @@ def test_a_folded_object_is_told_with_its_share(folded):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_two_sets_explain_what_one_cannot(folded):
     images = arrays.ifft2c(folded)
-    one = coils.espirit_maps(folded)
-    two = coils.espirit_maps(folded, EspiritSettings(n_sets=2))
+    one = espirit_maps(folded)
+    two = espirit_maps(folded, numbers(n_sets=2))
     assert two.maps.shape == (2, 4, 91, 38)
     assert two.eigenvalues.shape == (2, 91, 38)
     assert coils.residual(images, two) < 0.3 * coils.residual(images, one)
@@ -402,7 +410,7 @@ def test_two_sets_explain_what_one_cannot(folded):
 
 
 def test_an_unfolded_head_needs_no_second_set(kspace, recwarn):
-    found = coils.espirit_maps(kspace)
+    found = espirit_maps(kspace)
     assert ((found.further > 0.9) & found.support).float().mean() < 0.02
     assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
 
@@ -413,9 +421,9 @@ def test_an_unfolded_head_needs_no_second_set(kspace, recwarn):
 def test_a_dead_coil_is_told_and_its_map_is_zero(kspace):
     dead = kspace.clone()
     dead[2] = 0
-    alive = coils.espirit_maps(kspace[[0, 1, 3]])
+    alive = espirit_maps(kspace[[0, 1, 3]])
     with pytest.warns(RuntimeWarning, match="coil 2 of 4 holds no signal: its map is zero"):
-        found = coils.espirit_maps(dead)
+        found = espirit_maps(dead)
     assert found.maps[2].abs().max() < 1e-6
     torch.testing.assert_close(found.eigenvalues, alive.eigenvalues, rtol=0, atol=2e-3)
     close = coils.alignment(found.maps[[0, 1, 3]], alive.maps)[alive.support]
@@ -426,14 +434,14 @@ def test_one_living_coil_is_not_enough(kspace):
     dead = torch.zeros_like(kspace)
     dead[1] = kspace[1]
     with pytest.raises(ValueError, match="only 1 of 4 coils holds signal"):
-        coils.espirit_maps(dead)
+        espirit_maps(dead)
 
 
 def test_a_dead_first_coil_leaves_its_gauge_finite(kspace):
     dead = kspace.clone()
     dead[0] = 0
     with pytest.warns(RuntimeWarning):
-        found = coils.espirit_maps(dead, EspiritSettings(gauge="coil0"))
+        found = espirit_maps(dead, numbers(gauge="coil0"))
     assert torch.isfinite(torch.view_as_real(found.maps)).all()
 
 
@@ -447,27 +455,27 @@ def spoiled(kspace: Tensor, value: complex) -> Tensor:
 
 
 BAD = {
-    "one coil": (lambda k: k[:1], EspiritSettings(), "one coil; coil maps need at least two"),
-    "rank": (lambda k: k[0], EspiritSettings(), r"shape \(45, 38\).*expected complex"),
-    "real": (lambda k: k.real, EspiritSettings(), "float32; expected complex"),
-    "NaN": (lambda k: spoiled(k, complex("nan")), EspiritSettings(), "holds 1 NaN or Inf"),
-    "Inf": (lambda k: spoiled(k, complex("inf")), EspiritSettings(), "holds 1 NaN or Inf"),
-    "zero": (torch.zeros_like, EspiritSettings(), "24x24 calibration region is all zero"),
+    "one coil": (lambda k: k[:1], numbers(), "one coil; coil maps need at least two"),
+    "rank": (lambda k: k[0], numbers(), r"shape \(45, 38\).*expected complex"),
+    "real": (lambda k: k.real, numbers(), "float32; expected complex"),
+    "NaN": (lambda k: spoiled(k, complex("nan")), numbers(), "holds 1 NaN or Inf"),
+    "Inf": (lambda k: spoiled(k, complex("inf")), numbers(), "holds 1 NaN or Inf"),
+    "zero": (torch.zeros_like, numbers(), "24x24 calibration region is all zero"),
     "small region": (
         lambda k: k,
-        EspiritSettings(calib_width=11),
+        numbers(calib_width=11),
         "of 11x11 samples.*for a kernel of 6; expected at least twice",
     ),
-    "small matrix": (lambda k: k[:, :9], EspiritSettings(), "of 9x24 samples.*for a kernel of 6"),
-    "gauge": (lambda k: k, EspiritSettings(gauge="body"), "'body' is unknown; choose .*virtual"),
-    "outside": (lambda k: k, EspiritSettings(outside="air"), "'air' is unknown; choose .*zero"),
-    "threshold": (lambda k: k, EspiritSettings(threshold=2.0), 'threshold is 2.0.*or "auto"'),
-    "crop": (lambda k: k, EspiritSettings(crop="high"), "crop is 'high'; expected a number"),
-    "grid": (lambda k: k, EspiritSettings(grid=-1), "grid -1.*expected positive"),
-    "sets": (lambda k: k, EspiritSettings(n_sets=4), "4 sets of maps from 4 coils"),
+    "small matrix": (lambda k: k[:, :9], numbers(), "of 9x24 samples.*for a kernel of 6"),
+    "gauge": (lambda k: k, numbers(gauge="body"), "'body' is unknown; choose .*virtual"),
+    "outside": (lambda k: k, numbers(outside="air"), "'air' is unknown; choose .*zero"),
+    "threshold": (lambda k: k, numbers(threshold=2.0), 'threshold is 2.0.*or "auto"'),
+    "crop": (lambda k: k, numbers(crop="high"), "crop is 'high'; expected a number"),
+    "grid": (lambda k: k, numbers(grid=-1), "grid -1.*expected positive"),
+    "sets": (lambda k: k, numbers(n_sets=4), "4 sets of maps from 4 coils"),
     "silent slice": (
         lambda k: torch.stack([k, 0 * k]),
-        EspiritSettings(),
+        numbers(),
         "region of slice 1 is all zero",
     ),
 }
@@ -477,17 +485,17 @@ BAD = {
 def test_bad_kspace_and_settings_are_refused(kspace, kind):
     make, settings, message = BAD[kind]
     with pytest.raises(ValueError, match=message):
-        coils.espirit_maps(make(kspace), settings)
+        espirit_maps(make(kspace), settings)
 
 
 def test_an_empty_calibration_region_is_refused(kspace):
     kspace = kspace.clone()
     kspace[:, 10:34, 7:31] = 0  # 24x24 about the centre at [22, 19]
     with pytest.raises(ValueError, match=r"calibration region is all zero.*leave the slice out"):
-        coils.espirit_maps(kspace)
+        espirit_maps(kspace)
 
 
 def test_settings_do_not_change_the_kspace(kspace):
     before = kspace.clone()
-    coils.espirit_maps(kspace)
+    espirit_maps(kspace)
     assert torch.equal(kspace, before)
