@@ -1,57 +1,63 @@
-"""The command line: a thin face over the pipeline."""
+"""The command line: a thin face over the pipeline and the map store."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from synthlib import __version__
+
+if TYPE_CHECKING:
+    from synthlib import coils, mapstore
+
+# Rooms are imported where a command needs them, so that --help and --version answer at once.
+
+NAMED = 20  # flagged slices, and warnings, that are shown; more are counted
+ESPIRIT = ("calib_width", "kernel_width", "threshold", "crop", "gauge", "outside", "n_sets", "grid")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0, 1 after an error, 130 after Ctrl-C."""
     chosen = _parser().parse_args(arguments)
-    # here, so that --help and --version answer at once
-    from synthlib import pipeline
-    from synthlib.pipeline.execute import StageError
-
     try:
-        pipeline.reproduce(
-            pipeline.Choice(
-                profile=chosen.profile,
-                data=chosen.data,
-                out=chosen.out,
-                only=chosen.only or (),
-                settings=chosen.set or (),
-                force=chosen.force,
-            )
-        )
-    except (ValueError, OSError, StageError) as error:
+        return chosen.run(chosen)
+    except (ValueError, OSError) as error:
         print(f"synthlib: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        # the notebook's own task ends after us; asyncio would print its traceback
+        # what was under way ends after us; asyncio would print its traceback
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         print(
             "\nsynthlib: stopped. What is finished is kept; the same command goes on from there.",
             file=sys.stderr,
         )
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="synthlib", description=__doc__)
     parser.add_argument("--version", action="version", version=f"synthlib {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_reproduce(commands)
+    _add_maps(commands)
+    return parser
+
+
+# --- reproduce -----------------------------------------------------------------------
+
+
+def _add_reproduce(commands: Any) -> None:
     run = commands.add_parser(
         "reproduce",
         help="run the notebooks of a profile and gather all figures and tables",
         description="Run the notebooks of a profile in order through papermill. Stages whose "
         "parameters, inputs and code are unchanged are not repeated.",
     )
+    run.set_defaults(run=_reproduce)
     run.add_argument("profile", nargs="?", default="params/demo", help="default: params/demo")
     run.add_argument("--data", help="folder of fastMRI HDF5 files instead of the profile's data")
     run.add_argument("--out", help="folder for results instead of the profile's out_dir")
@@ -66,8 +72,144 @@ def _parser() -> argparse.ArgumentParser:
         "have it (coil_counts=[16]); repeatable",
     )
     run.add_argument("--force", action="store_true", help="repeat finished stages, too")
-    return parser
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _reproduce(chosen: argparse.Namespace) -> int:
+    from synthlib import pipeline
+    from synthlib.pipeline.execute import StageError
+
+    try:
+        pipeline.reproduce(
+            pipeline.Choice(
+                profile=chosen.profile,
+                data=chosen.data,
+                out=chosen.out,
+                only=chosen.only or (),
+                settings=chosen.set or (),
+                force=chosen.force,
+            )
+        )
+    except StageError as error:
+        print(f"synthlib: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+# --- maps ----------------------------------------------------------------------------
+
+
+def _add_maps(commands: Any) -> None:
+    maps = commands.add_parser(
+        "maps",
+        help="estimate the coil maps of every raw file of a folder and judge them",
+        description="ESPIRiT maps of every fastMRI HDF5 file below a folder, one map file each, "
+        "with the quality of every slice in quality.csv. Files that have current maps are not "
+        "repeated; a file that cannot be used is told at the end and stops no other. Parameters "
+        "that are left out keep their defaults, which are printed at the start.",
+    )
+    maps.set_defaults(run=_maps)
+    maps.add_argument("folder", help="raw files, searched with its subfolders")
+    maps.add_argument("--out", required=True, help="folder for the map files")
+    group = maps.add_argument_group("parameters of the maps")
+    group.add_argument("--calib-width", type=int, help="edge of the calibration region (samples)")
+    group.add_argument("--kernel-width", type=int, help="edge of the k-space kernels (samples)")
+    group.add_argument(
+        "--threshold", type=_number_or_auto, help="singular values below it are noise, or auto"
+    )
+    group.add_argument(
+        "--crop", type=_number_or_auto, help="eigenvalues below it are no object, or auto"
+    )
+    group.add_argument("--gauge", help="phase of the maps: virtual, bart or coil0")
+    group.add_argument("--outside", help="beyond the object: extrapolate, estimate or zero")
+    group.add_argument("--n-sets", type=int, help="sets of maps, two for a folded object")
+    group.add_argument("--grid", type=int, help="points per axis that are solved; 0: every pixel")
+    group = maps.add_argument_group("which files, and where the work is done")
+    group.add_argument(
+        "--contrast", action="append", metavar="LABEL", help="only this one (AXT2); repeatable"
+    )
+    group.add_argument("--coils", type=int, metavar="N", help="only files of this many coils")
+    group.add_argument("--workers", type=int, default=1, metavar="N", help="processes; default: 1")
+    group.add_argument(
+        "--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster (tcp://host:8786)"
+    )
+    group.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+
+
+def _number_or_auto(text: str) -> float | str:
+    if text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
+
+
+def _maps(chosen: argparse.Namespace) -> int:
+    from synthlib import coils, mapstore, runs, tables
+
+    given = {name: getattr(chosen, name) for name in ESPIRIT if getattr(chosen, name) is not None}
+    settings = coils.EspiritSettings(**given)
+    settings.check()
+    # from where the user stands, not from the project's root
+    folder, out = (Path(path).expanduser().absolute() for path in (chosen.folder, chosen.out))
+    print(f"coil maps of {folder}, kept in {out}")
+    print("settings: " + ", ".join(f"{name} {getattr(settings, name)}" for name in ESPIRIT))
+    store = mapstore.build_folder(
+        folder,
+        out,
+        contrasts=chosen.contrast or (),
+        n_coils=chosen.coils,
+        settings=settings,
+        workers=chosen.workers,
+        scheduler=chosen.scheduler,
+        device=chosen.device,
+    )
+    rows = mapstore.quality_rows(store)
+    print("\n".join(_summary(store, rows, settings)))
+    if rows:
+        table = [{name: _digits(value) for name, value in row.items()} for row in rows]
+        runs.write_text(out / "quality.csv", tables.from_dicts(table)["csv"])
+        print(f"quality of every slice: {out / 'quality.csv'}")
+    return 1 if store.broken else 0
+
+
+def _summary(
+    store: mapstore.Store, rows: Sequence[Mapping[str, Any]], settings: coils.EspiritSettings
+) -> Iterator[str]:
+    n_files, n_made, n_broken = len(store.files), len(store.made), len(store.broken)
+    yield (
+        f"volumes: {n_files + n_broken}, of which {n_made} estimated, {n_files - n_made} already "
+        f"there, {n_broken} broken"
+    )
+    if store.left_out:
+        yield f"not asked for: {store.left_out}"
+    for name in ("threshold", "crop"):
+        used = [row[name] for row in rows]
+        if used and getattr(settings, name) == "auto":
+            least, most = f"{min(used):.3f}", f"{max(used):.3f}"
+            yield f"{name} chosen: {least}" + (f" to {most}" if most != least else "")
+    flagged = [row for row in rows if row["flags"]]
+    if rows:
+        yield f"slices: {len(rows)}, of which {len(flagged)} flagged" + (":" if flagged else "")
+    yield from _some(
+        f"{row['volume']} slice {row['slice_index']}: {row['flags']}" for row in flagged
+    )
+    warned = [f"{file.name}: {text}" for file in store.files for text in file.warnings]
+    if warned:
+        yield "warnings:"
+    yield from _some(warned)
+    if store.broken:
+        yield "broken:"
+    yield from (f"  {text}" for text in store.broken.values())
+
+
+def _some(lines: Iterable[str]) -> Iterator[str]:
+    """The first of them, and how many more there are."""
+    lines = list(lines)
+    yield from (f"  {line}" for line in lines[:NAMED])
+    if len(lines) > NAMED:
+        yield f"  and {len(lines) - NAMED} more"
+
+
+def _digits(value: object) -> object:
+    return f"{value:.4g}" if isinstance(value, float) else value

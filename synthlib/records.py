@@ -70,18 +70,30 @@ class RawVolume:
         ky, kx = self.kspace.shape[-2:]
         return min(int(ky), self.recon_shape[0]), int(kx)
 
-    def coil_images(self, index: int) -> Tensor:
-        """Complex (coil, y, x) images of one slice on :attr:`image_shape`.
+    def signal(self, index: int) -> Tensor:
+        """K-space of one slice, complex (coil, ky, kx), after a look at its values.
 
         Raises:
             ValueError: the slice's k-space has NaN, Inf, or no signal.
         """
-        kspace = self.kspace[index]  # (coil, ky, kx)
+        kspace = self.kspace[index]
         where = f"{self.name} slice {index}: k-space"
         arrays.require_finite(where, kspace)
-        if not bool(kspace.abs().max() > 0):
+        if not bool(kspace.any()):
             raise ValueError(f"{where} is all zero; expected signal. Leave this file out.")
+        return kspace
+
+    def images_of(self, kspace: Tensor) -> Tensor:
+        """K-space (..., coil, ky, kx) to complex (..., coil, y, x) on :attr:`image_shape`."""
         return arrays.crop_or_pad(arrays.ifft2c(kspace), self.image_shape)
+
+    def coil_images(self, index: int) -> Tensor:
+        """Complex (coil, y, x) images of one slice on :attr:`image_shape`.
+
+        Raises:
+            ValueError: as :meth:`signal` says.
+        """
+        return self.images_of(self.signal(index))
 
 
 @dataclass(frozen=True)

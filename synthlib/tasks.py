@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from synthlib import runs
 
@@ -93,6 +93,7 @@ def run_all(
     label: str,
     workers: int = 1,
     scheduler: str = "",
+    on_error: Callable[[Item, Exception], Result] | None = None,
 ) -> list[Result]:
     """Apply a function to every item and return the results in the items' order.
 
@@ -104,29 +105,45 @@ def run_all(
             with its share of the CPU threads.
         scheduler: address of a Dask scheduler ("tcp://host:8786"); `workers` is
             then the scheduler's own affair.
+        on_error: gives the result of an item whose function raised an error, or
+            whose process died again and again (its KilledWorker error); it may
+            raise the error to stop everything. The default does.
 
     Raises:
         The first error of any item, after the others under way have ended.
     """
     if not items:
         return []
+    handle = on_error or _stop
+    results: dict[int, Result] = {}
     if workers <= 1 and not scheduler:
         progress = Progress(label, len(items))
-        results = []
-        for item in items:
-            results.append(function(item))
+        for index, item in enumerate(items):
+            try:
+                results[index] = function(item)
+            except Exception as error:
+                results[index] = handle(item, error)
             progress.step()
-        return results
+        return list(results.values())
     with _client(min(workers, len(items)), scheduler) as client:
         from dask.distributed import as_completed
 
         progress = Progress(label, len(items))
         # pure=False: equal-looking items (a retry, say) are still run
         futures = client.map(function, items, pure=False)
+        index_of = {future.key: index for index, future in enumerate(futures)}
         for future in as_completed(futures):
-            future.result()
+            index = index_of[future.key]
+            try:
+                results[index] = future.result()
+            except Exception as error:
+                results[index] = handle(items[index], error)
             progress.step()
-        return list(client.gather(futures))
+        return [results[index] for index in range(len(items))]
+
+
+def _stop(item: object, error: Exception) -> NoReturn:
+    raise error
 
 
 @contextmanager

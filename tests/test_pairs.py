@@ -10,7 +10,7 @@ import h5py
 import pytest
 import torch
 
-from synthlib import arrays, coils, formats, pairs
+from synthlib import arrays, coils, formats, mapstore, pairs
 from synthlib.records import RawVolume
 
 # --- split ---------------------------------------------------------------------------
@@ -156,13 +156,49 @@ def test_another_raw_file_of_the_same_name_is_prepared_again(raw_path):
     assert stamp(prepare(raw_path)) != before
 
 
-def test_a_damaged_prepared_file_is_made_anew(raw_path):
+def test_a_damaged_file_of_pairs_or_maps_is_made_anew(raw_path):
     volume = prepare(raw_path)
-    maps = volume.maps(0)
-    volume.path.write_bytes(volume.path.read_bytes()[:3000])
-    with pytest.raises(ValueError, match=r"scan\.h5: maps cannot be read back.*Delete this file"):
-        volume.maps(0)
-    assert torch.equal(prepare(raw_path).maps(0), maps)
+    maps, phase = volume.maps(0), volume.pair(0).phase
+    for path, read, named in (
+        (volume.path, volume.pair, "magnitude"),
+        (volume.map_file.path, volume.maps, "maps"),
+    ):
+        path.write_bytes(path.read_bytes()[:3000])
+        with pytest.raises(
+            ValueError, match=rf"scan\.h5: {named} cannot be read back.*Delete this"
+        ):
+            read(0)
+    again = prepare(raw_path)
+    assert torch.equal(again.maps(0), maps)
+    assert torch.equal(again.pair(0).phase, phase)
+
+
+def test_pairs_follow_their_maps(raw_path):
+    first = prepare(raw_path)
+    phase, before = first.pair(0).phase, stamp(first)
+    # maps of another gauge in the same place, as somebody else's run would leave them
+    other = replace(SMALL, gauge="coil0")
+    mapstore.build([first.raw], first.map_file.path.parent, settings=other)
+    assert prepare(raw_path).map_file.settings == SMALL
+    assert stamp(first) == before  # pairs of these maps were there already
+    assert torch.equal(first.pair(0).phase, phase)
+    second = prepare(raw_path, other)
+    assert not torch.equal(second.pair(0).phase, phase)
+
+
+def test_pairs_of_two_sets_of_maps_are_refused(raw_path):
+    with pytest.raises(ValueError, match=r"2 sets of maps.*needs one set.*mapstore\.build"):
+        prepare(raw_path, replace(SMALL, n_sets=2))
+    assert not (raw_path.parent.parent / "prepared").exists()
+
+
+def test_warnings_of_the_maps_are_told_once_per_run(raw_path):
+    with h5py.File(raw_path, "a") as file:
+        file["kspace"][:, 2] = 0
+    for _ in range(2):  # of maps made now, and of maps that were there
+        with pytest.warns(RuntimeWarning, match=r"^scan: coil 2 of 4 holds no signal") as caught:
+            prepare(raw_path)
+        assert len(caught) == 1
 
 
 def test_a_scan_of_one_coil_is_refused_by_name(tmp_path):
@@ -193,7 +229,7 @@ def test_a_bad_slice_is_refused_by_name_and_nothing_is_kept(raw_path):
 def test_a_pair_is_magnitude_and_phase_of_the_combined_coils(raw_path):
     volume = prepare(raw_path)
     coil_images = volume.raw.coil_images(0)
-    found = coils.espirit_maps(arrays.fft2c(coil_images), SMALL)
+    found = coils.espirit_maps(volume.raw.kspace[0], SMALL, image_shape=(45, 38))
     pair = volume.pair(0)
     torch.testing.assert_close(pair.magnitude, arrays.rss(coil_images))
     torch.testing.assert_close(volume.maps(0), found.maps)

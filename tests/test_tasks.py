@@ -38,6 +38,28 @@ def test_the_error_of_one_item_surfaces_with_its_message(own_folder, workers):
         tasks.run_all(int, ["1", "2", "three", "4"], label="numbers", workers=workers)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_errors_can_be_handled_and_the_other_items_go_on(own_folder, workers):
+    results = tasks.run_all(
+        int,
+        ["1", "two", "3"],
+        label="numbers",
+        workers=workers,
+        on_error=lambda item, error: (item, type(error)),
+    )
+    assert results == [1, ("two", ValueError), 3]
+
+
+def test_an_item_that_kills_its_process_again_and_again_can_be_handled(own_folder):
+    # the product has long been fetched when its neighbour dies: Dask may blame who is there
+    dies = "(__import__('time').sleep(1), __import__('os').kill(__import__('os').getpid(), 9))"
+    items = [dies, "2 * 3"]
+    results = tasks.run_all(
+        eval, items, label="pieces", workers=2, on_error=lambda item, error: type(error).__name__
+    )
+    assert results == ["KilledWorker", 6]
+
+
 def test_time_left_is_that_of_this_runs_pieces():
     progress = tasks.Progress("scans", 10, done=4)  # an earlier run had finished four
     assert progress.text(5.0) == "scans 4/10"

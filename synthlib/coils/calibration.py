@@ -13,6 +13,9 @@ from synthlib.coils.settings import AUTO, EspiritSettings
 # alone would have, and within these limits.
 NOISE_MARGIN = 1.5
 THRESHOLD_LIMITS = (0.01, 0.2)
+# Share of the largest singular value that noise alone explains, above which
+# there is no signal to speak of.
+NOTHING_BUT_NOISE = 0.5
 # The share of singular values, from the smallest, that are surely noise.
 NOISE_QUANTILE = 0.25
 
@@ -114,21 +117,16 @@ def _shorten(kspace: Tensor, axis: int, kept: int) -> Tensor:
     )
 
 
-def signal_kernels(
-    calib: Tensor, settings: EspiritSettings, first: int = 0
-) -> tuple[Tensor, Tensor]:
+def signal_kernels(calib: Tensor, settings: EspiritSettings) -> tuple[Tensor, Tensor]:
     """Dominant right singular vectors of the calibration matrix: kernels that span the signal.
 
     Args:
         calib: complex64 (slice, coil, cy, cx), largest sample 1.
-        first: number of the first slice, for messages.
 
     Returns:
         kernels, complex64 (slice, kernel, coil, k, k), zero beyond a slice's
-        own number of them; and the threshold used, float32 (slice,).
-
-    Raises:
-        ValueError: threshold "auto", and nothing stands above the noise.
+        own number of them; and the threshold used, float32 (slice,), 1 for a
+        slice whose threshold is "auto" and which holds nothing but noise.
     """
     k = settings.kernel_width
     patches = calib.unfold(-2, k, 1).unfold(-2, k, 1)  # (slice, coil, py, px, k, k)
@@ -141,8 +139,9 @@ def signal_kernels(
     wide = matrix.shape[1] < matrix.shape[2]
     values, vectors = torch.linalg.eigh(matrix @ matrix.mH if wide else matrix.mH @ matrix)
     singular = values.clamp(min=0).sqrt()  # (slice, n), ascending
-    threshold = _threshold(singular, calib, settings, first)
+    threshold = _threshold(singular, calib, settings)
     keep = singular > (threshold * singular[:, -1])[:, None]
+    keep[:, -1] = True
     most = int(keep.sum(1).max())
     keep, singular, vectors = keep[:, -most:], singular[:, -most:], vectors[..., -most:]
     vectors = vectors * keep[:, None]
@@ -153,19 +152,15 @@ def signal_kernels(
     return kernels.reshape(len(calib), most, calib.shape[1], k, k), threshold.float()
 
 
-def _threshold(singular: Tensor, calib: Tensor, settings: EspiritSettings, first: int) -> Tensor:
+def _threshold(singular: Tensor, calib: Tensor, settings: EspiritSettings) -> Tensor:
+    """The threshold of each slice; 1 for a slice of nothing but noise, which keeps one kernel."""
     if settings.threshold != AUTO:
         return torch.full_like(singular[:, 0], float(settings.threshold))
     n_coils = int((calib != 0).flatten(2).any(2).any(0).sum())
     edge = _noise_edge(n_coils, calib.shape[-2], calib.shape[-1], settings.kernel_width)
     level = singular.quantile(NOISE_QUANTILE, dim=1) * edge / singular[:, -1]
-    silent = (level > 0.5).nonzero().flatten().tolist()
-    if silent:
-        raise ValueError(
-            f"slice {first + silent[0]} holds nothing but noise: its largest singular value "
-            "is no more than that of noise. Leave the slice out."
-        )
-    return (NOISE_MARGIN * level).clamp(*THRESHOLD_LIMITS)
+    threshold = (NOISE_MARGIN * level).clamp(*THRESHOLD_LIMITS)
+    return torch.where(level > NOTHING_BUT_NOISE, 1.0, threshold)
 
 
 @lru_cache

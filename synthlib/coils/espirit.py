@@ -55,7 +55,8 @@ def espirit_maps(
             sampled centre too small for the kernel.
 
     Warns:
-        RuntimeWarning: a coil without signal; an object wider than the field of
+        RuntimeWarning: a coil without signal; a slice of nothing but noise,
+            which gets no support; an object wider than the field of
             view, with the share of it that needs one more set.
     """
     settings = settings or EspiritSettings()
@@ -75,10 +76,11 @@ def espirit_maps(
     step = _slices_at_once(calib, shape, settings, memory_mb)
     for first in range(0, len(calib), step):
         part = slice(first, first + step)
-        numbers.append(_estimate(calib[part], settings, memory_mb, maps[part], values[part], first))
+        numbers.append(_estimate(calib[part], settings, memory_mb, maps[part], values[part]))
     threshold, crop = (torch.cat(parts) for parts in zip(*numbers, strict=True))
     support = values[:, 0] > crop[:, None, None]
     _warn_if_folded(values, crop, settings)
+    _warn_if_noise(threshold)
     found = CoilMaps(
         maps if n_sets > 1 else maps[:, 0],
         values[:, :-1] if n_sets > 1 else values[:, 0],
@@ -174,7 +176,6 @@ def _estimate(
     memory_mb: float,
     maps: Tensor,
     values: Tensor,
-    first: int,
 ) -> tuple[Tensor, Tensor]:
     """Fill maps (slice, set, coil, y, x) and values (slice, set + 1, y, x) of some slices.
 
@@ -182,7 +183,7 @@ def _estimate(
         threshold and crop of each slice.
     """
     shape = (maps.shape[-2], maps.shape[-1])
-    kernels, threshold = calibration.signal_kernels(calib, settings, first)
+    kernels, threshold = calibration.signal_kernels(calib, settings)
     estimate = settings.outside == "estimate"  # maps of air, too, are wanted as they are found
     coarse = eigenmaps.low_resolution(calib, shape, _grid(shape, settings))
     vectors, at = eigenmaps.solve(
@@ -195,6 +196,7 @@ def _estimate(
     )
     del kernels
     crop = automatic.crop(at[:, 0], coarse, settings)
+    crop = torch.where(threshold == 1, 1.0, crop)  # noise has no support
     principal = gauge.principal_coil(calib)
     fixed = torch.stack([
         _turned(vectors[:, one], at[:, one], crop, coarse, principal, settings)
@@ -260,6 +262,17 @@ def _warn_if_folded(values: Tensor, crop: Tensor, settings: EspiritSettings) -> 
             f"in {share:.0%} of the object one more set of maps explains the data: the object is "
             "wider than the field of view and folds onto itself. Use n_sets="
             f"{settings.n_sets + 1}, or a larger field of view.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _warn_if_noise(threshold: Tensor) -> None:
+    silent = int((threshold == 1).sum())
+    if silent:
+        warnings.warn(
+            f"{silent} of {len(threshold)} slices: nothing stands above the noise. The maps there "
+            "mean nothing and have no support (threshold 1); leave such slices out.",
             RuntimeWarning,
             stacklevel=3,
         )

@@ -113,7 +113,8 @@ def _judge_one(index: int, coil_images: Tensor, found: CoilMaps) -> SliceQuality
         poles=int((gauge.poles(maps[0]) & _loops(inside)).sum()),
         not_finite=int((~torch.isfinite(torch.view_as_real(found.maps))).sum()),
     )
-    return dataclasses.replace(quality, flags=tuple(_flags(quality)))
+    noise_alone = ["nothing but noise: leave it out"] if float(found.threshold) == 1 else []
+    return dataclasses.replace(quality, flags=(*noise_alone, *_flags(quality)))
 
 
 def _flags(quality: SliceQuality) -> list[str]:

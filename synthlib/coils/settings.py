@@ -83,7 +83,8 @@ class CoilMaps:
         eigenvalues: float32 (..., y, x), about 1 in the object; in air a lower bound.
         support: bool (..., y, x), (first) eigenvalue above crop.
         further: float32 (..., y, x), the largest eigenvalue that the sets leave
-            over: near 1 where the object folds onto itself and one more set is needed.
+            over: near 1 where the object folds onto itself and one more set is needed;
+            elsewhere a lower bound.
         threshold, crop: float32 (...), the numbers that were used.
         calib_shape: (ky, kx) samples of the calibration region used.
     """

@@ -55,7 +55,7 @@ def coil_maps(maps: Tensor, eigenvalues: Tensor, support: Tensor, crop: float) -
     image = show(panel, eigenvalues, "Largest eigenvalue", cmap="viridis", vmin=0, vmax=1)
     panel.contour(support.numpy(force=True), levels=[0.5], colors="white", linewidths=0.8)
     right.colorbar(image, ax=panel, orientation="horizontal", shrink=0.9, label="eigenvalue")
-    panel.set_xlabel(f"white: support, eigenvalue > {crop:g}", fontsize=8)
+    panel.set_xlabel(f"white: support, eigenvalue > {crop:.2f}", fontsize=8)
     return figure
 
 

@@ -1,8 +1,9 @@
-"""A scan's pairs and coil maps, made once and kept."""
+"""A scan's pairs, made once and kept beside its coil maps."""
 
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,14 +11,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synthlib import arrays, coils, runs, tasks
+from synthlib import arrays, coils, mapstore, runs, tasks
 from synthlib.formats import prepared_hdf5
 from synthlib.records import PhasePair, RawVolume
 
 
 @dataclasses.dataclass(frozen=True)
 class PreparedVolume:
-    """A scan with its pairs and maps, read slice by slice from the prepared file."""
+    """A scan with its pairs and maps, read slice by slice.
+
+    Attributes:
+        raw: the scan.
+        path: of the file with its pairs; its maps are in maps/ beside it.
+    """
 
     raw: RawVolume
     path: Path
@@ -29,6 +35,11 @@ class PreparedVolume:
     @property
     def n_slices(self) -> int:
         return self.raw.n_slices
+
+    @property
+    def map_file(self) -> mapstore.MapFile:
+        """The maps, their quality and settings."""
+        return mapstore.MapFile(self.name, _maps_folder(self.path.parent) / self.path.name)
 
     def pair(self, index: int) -> PhasePair:
         """Magnitude and phase of one slice."""
@@ -50,11 +61,11 @@ class PreparedVolume:
 
     def maps(self, index: int) -> Tensor:
         """Complex64 (coil, y, x), uncropped, unit root sum of squares."""
-        return prepared_hdf5.read(self.path, "maps", index)
+        return self.map_file.maps(index)
 
     def eigenvalues(self, index: int) -> Tensor:
         """float32 (y, x)."""
-        return prepared_hdf5.read(self.path, "eigenvalues", index)
+        return self.map_file.eigenvalues(index)
 
     @property
     def fingerprint(self) -> str:
@@ -75,72 +86,85 @@ def prepare(
     workers: int = 1,
     scheduler: str = "",
 ) -> list[PreparedVolume]:
-    """Estimate the maps and pairs of every scan, one file each; what is there and current stays.
+    """Estimate the maps and pairs of every scan; what is there and current stays.
+
+    Maps are written to <folder>/maps by mapstore.build, pairs to <folder>, one
+    file per scan each.
 
     Args:
         volumes: multi-coil scans.
         folder: where the prepared files go, relative to the project root.
-        espirit: parameters of the maps.
+        espirit: parameters of the maps; one set of them.
         workers, scheduler: as tasks.run_all takes them.
 
     Raises:
-        ValueError: a scan of one coil, with NaN or without signal; it is named.
+        ValueError: a scan of one coil, with NaN or without signal; the first is
+            named, after the maps of all others were made.
+
+    Warns:
+        RuntimeWarning: what the estimation of the maps warned of, once.
     """
     settings = espirit or coils.EspiritSettings()
-    code = runs.code_fingerprint(
-        "pairs.prepared", "coils", "arrays", "records"
-    )
-    work = []
-    for volume in volumes:
-        source = Path(volume.source)
-        stat = source.stat()
-        key = runs.fingerprint(
-            source.name, stat.st_size, stat.st_mtime_ns, dataclasses.asdict(settings), code
+    if settings.n_sets != 1:
+        raise ValueError(
+            f"{settings.n_sets} sets of maps were asked for; a pair of magnitude and phase needs "
+            "one set. Use n_sets=1, or mapstore.build for maps alone."
         )
-        work.append((volume, runs.resolve(folder) / f"{volume.name}.h5", key))
-    todo = [item for item in work if prepared_hdf5.read_attributes(item[1]).get("key") != item[2]]
+    folder = runs.resolve(folder)
+    store = mapstore.build(
+        volumes, _maps_folder(folder), settings=settings, workers=workers, scheduler=scheduler
+    )
+    if store.broken:
+        raise ValueError(next(iter(store.broken.values())))
+    _repeat_warnings(store)
+    code = runs.code_fingerprint("pairs.prepared", "mapstore", "coils", "arrays", "records")
+    prepared = [PreparedVolume(volume, folder / f"{volume.name}.h5") for volume in volumes]
+    work = [(volume, runs.fingerprint(volume.map_file.key, code)) for volume in prepared]
     tasks.run_all(
-        partial(_prepare_one, settings=settings, code=code),
-        todo,
-        label="coil maps and pairs of scans",
+        partial(_prepare_one, code=code),
+        [
+            item
+            for item in work
+            if prepared_hdf5.read_attributes(item[0].path).get("key") != item[1]
+        ],
+        label="pairs of scans",
         workers=workers,
         scheduler=scheduler,
     )
-    return [PreparedVolume(volume, path) for volume, path, _ in work]
+    return prepared
 
 
-def _prepare_one(
-    item: tuple[RawVolume, Path, str], *, settings: coils.EspiritSettings, code: str
-) -> None:
-    volume, path, key = item
-    kept: dict[str, list[Tensor]] = {
-        name: [] for name in ("magnitude", "phase", "support", "maps", "eigenvalues")
-    }
+def _maps_folder(folder: Path) -> Path:
+    return folder / "maps"
+
+
+def _repeat_warnings(store: mapstore.Store) -> None:
+    texts = [f"{file.name}: {text}" for file in store.files for text in file.warnings]
+    if texts:
+        more = f" (and {len(texts) - 1} more warnings of coil maps)" if len(texts) > 1 else ""
+        warnings.warn(texts[0] + more, RuntimeWarning, stacklevel=3)
+
+
+def _prepare_one(item: tuple[PreparedVolume, str], *, code: str) -> None:
+    volume, key = item
+    map_file = volume.map_file
+    kept: dict[str, list[Tensor]] = {name: [] for name in ("magnitude", "phase", "support")}
     for index in range(volume.n_slices):
-        try:
-            coil_images = volume.coil_images(index)  # (coil, y, x)
-            found = coils.espirit_maps(arrays.fft2c(coil_images), settings)
-        except ValueError as error:
-            if volume.name in str(error):
-                raise
-            raise ValueError(f"{volume.name} slice {index}: {error}") from error
-        image = coils.combine(coil_images, found.maps)
+        coil_images = volume.raw.coil_images(index)  # (coil, y, x)
+        image = coils.combine(coil_images, map_file.maps(index))
         kept["magnitude"].append(arrays.rss(coil_images))
         kept["phase"].append(arrays.wrap(image.angle()))
-        kept["support"].append(found.support)
-        kept["maps"].append(found.maps)
-        kept["eigenvalues"].append(found.eigenvalues)
-    source_hash = runs.sha256(volume.source)
-    record = runs.make_record(
-        {"espirit": dataclasses.asdict(settings)}, {Path(volume.source).name: source_hash}
-    )
+        kept["support"].append(map_file.support(index))
     prepared_hdf5.write(
-        path,
+        volume.path,
         {name: torch.stack(slices) for name, slices in kept.items()},
         {
-            "key": key,  # of size and time, quick to compare before anything is read
-            "fingerprint": runs.fingerprint(source_hash, dataclasses.asdict(settings), code),
-            "source_sha256": source_hash,
-            "record": record,
+            "key": key,
+            "fingerprint": runs.fingerprint(map_file.fingerprint, code),
+            "source_sha256": map_file.source_sha256,
+            "record": runs.make_record(
+                {"espirit": dataclasses.asdict(map_file.settings)},
+                {Path(volume.raw.source).name: map_file.source_sha256},
+            ),
         },
     )

@@ -115,12 +115,17 @@ def test_automatic_threshold_stands_above_the_largest_singular_value_of_the_nois
     assert highest < float(threshold) < 2.2 * highest
 
 
-def test_nothing_but_noise_is_refused_when_the_threshold_is_automatic():
-    with pytest.raises(ValueError, match=r"slice 1 holds nothing but noise.*Leave the slice out"):
-        coils.espirit_maps(
-            torch.stack([noise(5, 40, 37) + 90 * peak(5, 40, 37), noise(5, 40, 37, seed=6)]),
-            EspiritSettings(threshold="auto"),
-        )
+def test_a_slice_of_nothing_but_noise_is_told_and_has_no_support():
+    """Volumes reach beyond the head: one such slice must not cost the others their maps."""
+    loud, silent = noise(5, 40, 37) + 90 * peak(5, 40, 37), noise(5, 40, 37, seed=6)
+    with pytest.warns(RuntimeWarning, match="1 of 2 slices: nothing stands above the noise"):
+        found = coils.espirit_maps(torch.stack([loud, silent]))
+    assert found.support[0].float().mean() > 0.5
+    assert not found.support[1].any()
+    size = arrays.rss(found.maps)
+    torch.testing.assert_close(size, torch.ones_like(size), rtol=0, atol=1e-3)
+    (quality,) = coils.judge(arrays.ifft2c(silent)[None], found[1:])
+    assert quality.flags[0] == "nothing but noise: leave it out"
 
 
 def peak(n_coils: int, ny: int, nx: int) -> Tensor:

@@ -89,11 +89,13 @@ def test_the_target_is_the_rss_of_the_synthetic_coil_images(written, name):
 def test_the_target_follows_the_synthetic_data_and_not_the_source_files_rss(written, tmp_path):
     data = written["zero"]
     volume = data.volumes[0]
-    shutil.copy(volume.path, tmp_path / "other_maps.h5")
+    shaded = dataclasses.replace(volume, path=tmp_path / "shaded.h5")
+    shaded.map_file.path.parent.mkdir()
+    shutil.copy(volume.path, shaded.path)
+    shutil.copy(volume.map_file.path, shaded.map_file.path)
     shade = np.linspace(0.5, 2, 40, dtype=np.float32)
-    with h5py.File(tmp_path / "other_maps.h5", "r+") as file:
+    with h5py.File(shaded.map_file.path, "r+") as file:
         file["maps"][...] = file["maps"][()] * shade
-    shaded = dataclasses.replace(volume, path=tmp_path / "other_maps.h5")
     sample = slices(dataclasses.replace(data, volumes=[shaded]))[1]
     close(sample.target, volume.pair(1).magnitude.numpy() * shade)
 

@@ -1,0 +1,128 @@
+"""Maps of one volume, block by block, into its file."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from synthlib import coils
+from synthlib.formats import prepared_hdf5
+from synthlib.records import RawVolume
+
+BLOCK = 4  # slices estimated at once; more would only take memory
+# Python catches warnings for the whole process: the threads of a Dask worker take turns.
+_catching = threading.Lock()
+
+
+def write_maps(
+    path: Path,
+    volume: RawVolume,
+    settings: coils.EspiritSettings,
+    *,
+    device: str,
+    attributes: Mapping[str, object],
+) -> None:
+    """Estimate and judge the maps of every slice; the file is there when all are.
+
+    Args:
+        path: of the map file.
+        volume: a multi-coil scan.
+        settings: parameters of the maps.
+        device: where the maps are estimated.
+        attributes: what else the file says of itself.
+
+    Raises:
+        ValueError: a slice without maps; volume and slice are named.
+        OSError: the disk is full.
+    """
+    qualities: list[coils.SliceQuality] = []
+    told: list[tuple[int, str]] = []
+    with prepared_hdf5.blocks(path, volume.n_slices) as file:
+        for first in range(0, volume.n_slices, BLOCK):
+            indices = range(first, min(first + BLOCK, volume.n_slices))
+            found, judged, texts = _estimate(volume, indices, settings, device)
+            qualities += judged
+            told += [(index, text) for text in texts for index in indices]
+            file.put(first, {name: getattr(found, name) for name in coils.CoilMaps.tensors()})
+        file.describe(
+            {
+                **attributes,
+                "contrast": volume.contrast,
+                "n_coils": volume.n_coils,
+                "qualities": [dataclasses.asdict(quality) for quality in qualities],
+                "warnings": _once(told, volume.n_slices),
+            }
+        )
+
+
+@contextmanager
+def caught_warnings() -> Iterator[list[warnings.WarningMessage]]:
+    """All warnings of what is done within; none is shown."""
+    with _catching, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
+
+
+def _estimate(
+    volume: RawVolume, indices: range, settings: coils.EspiritSettings, device: str
+) -> tuple[coils.CoilMaps, list[coils.SliceQuality], list[str]]:
+    """Maps of some slices, how good they are, and what was warned of."""
+    shape = (len(indices), *volume.kspace.shape[1:])
+    kspace = torch.empty(shape, dtype=torch.complex64, device=device)  # (slice, coil, ky, kx)
+    for row, index in enumerate(indices):
+        kspace[row] = volume.signal(index)
+    with caught_warnings() as caught:
+        found = _maps(volume, kspace, indices, settings)
+    images = torch.stack([volume.images_of(one) for one in kspace])  # (slice, coil, y, x)
+    judged = [
+        dataclasses.replace(quality, slice_index=index)
+        for index, quality in zip(indices, coils.judge(images, found), strict=True)
+    ]
+    texts = [str(one.message) for one in caught if issubclass(one.category, RuntimeWarning)]
+    return found, judged, texts
+
+
+def _maps(
+    volume: RawVolume, kspace: Tensor, indices: range, settings: coils.EspiritSettings
+) -> coils.CoilMaps:
+    try:
+        return coils.espirit_maps(kspace, settings, image_shape=volume.image_shape)
+    except ValueError as error:
+        # a block fails as one: its slices by themselves tell which of them it was
+        for index, one in zip(indices, kspace, strict=True):
+            try:
+                coils.espirit_maps(one, settings, image_shape=volume.image_shape)
+            except ValueError as own:
+                reason = str(own).removeprefix("slice 0 ")  # its number where it is alone
+                raise ValueError(f"{volume.name} slice {index}: {reason}") from own
+        raise ValueError(f"{volume.name}: {error}") from error
+
+
+def _once(told: Sequence[tuple[int, str]], n_slices: int) -> list[str]:
+    """One line for each kind of warning, numbers in it aside, with the slices that it is of."""
+    kinds: dict[str, tuple[str, set[int]]] = {}
+    for index, text in told:
+        kinds.setdefault(re.sub(r"\d+", "#", text), (text, set()))[1].add(index)
+    lines = []
+    for text, slices in kinds.values():
+        which = f"slice{'s' if len(slices) > 1 else ''} {_spans(slices)}: "
+        lines.append(text if len(slices) == n_slices else which + text)
+    return lines
+
+
+def _spans(numbers: set[int]) -> str:
+    """ "0 to 3, 8" of 0, 1, 2, 3 and 8."""
+    spans = []
+    for _, group in itertools.groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
+        span = [number for _, number in group]
+        spans.append(f"{span[0]} to {span[-1]}" if len(span) > 1 else str(span[0]))
+    return ", ".join(spans)
