@@ -25,7 +25,7 @@ from synthlib.coils.settings import CoilMaps, EspiritSettings
 MEMORY_MB = 512.0
 # An object folds where one more eigenvalue is this near 1; the user is told
 # when that is more than some rim of the object.
-FOLDED, FOLDED_SHARE = 0.97, 0.02
+FOLDED, FOLDED_SHARE = 0.97, 0.03
 
 
 def espirit_maps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,7 +101,9 @@ def portrait(volume: RawVolume, index: int, kind: str = MEASURED) -> Portrait:
     of_maps: dict[str, Any] = {}
     if n_coils > 1:
         kspace = arrays.fft2c(images)
-        found = coils.espirit_maps(kspace)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a portrait takes heads as they are
+            found = coils.espirit_maps(kspace)
         image = coils.combine(images, found.maps)  # unit maps: noise stays as it is in one coil
         rank = measures.calibration_rank(kspace)
         of_maps = {
