@@ -165,9 +165,13 @@ def residual(coil_images: Tensor, found: CoilMaps) -> float:
     Args:
         coil_images: complex (coil, y, x), the images that the maps were estimated from.
     """
-    inside = found.support
-    left = unexplained(coil_images, found)[:, inside].norm()
-    return float(left / coil_images[:, inside].norm().clamp(min=1e-30))
+    # what is left is at right angles to what the maps explain: powers subtract
+    total = arrays.rss(coil_images).square()
+    explained = torch.zeros_like(total)
+    for maps in found.maps if found.maps.ndim == 4 else found.maps[None]:
+        explained += combine(coil_images, maps).abs().square() * arrays.rss(maps).square()
+    left = ((total - explained).clamp(min=0) * found.support).sum()
+    return float((left / (total * found.support).sum().clamp(min=1e-30)).sqrt())
 
 
 def unexplained(coil_images: Tensor, found: CoilMaps) -> Tensor:
