@@ -9,37 +9,25 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import fastmri
 import numpy as np
 import torch
 from fastmri.data import SliceDataset, subsample, transforms
-from sigpy.mri.app import EspiritCalib
 
-from synthlib import arrays, coils, formats, pairs, scanner
+from synthlib import arrays, formats, pairs, scanner
 from synthlib.recon import masks, samples
 from synthlib.records import RawVolume
+from tests.benchmarks import coils as coil_maps
 from tests.benchmarks import scanner as scanner_stages
+from tests.benchmarks.timing import best_of
 
 SMALL = scanner.ScanSettings(n_subjects=1, coil_counts=(8,), contrasts=("AXT2",), n_slices=3)
 FULL = scanner.ScanSettings(
     n_subjects=1, coil_counts=(16,), contrasts=("AXT2",), n_slices=1, matrix=(320, 320),
     fov_mm=(230.0, 230.0),
 )  # fmt: skip
-
-
-def best_of(function: Callable[[], object], repeats: int) -> float:
-    """Seconds of the fastest of some calls."""
-    function()
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - begin)
-    return min(times)
 
 
 def row(what: str, ours: float, peer: str, theirs: float) -> None:
@@ -54,15 +42,7 @@ def main() -> None:
         subject = scanner.subjects(settings)[0]
         volume = scanner.scan_subject(settings, subject)[0].volume
         coil_images = volume.coil_images(0)
-        kspace = arrays.fft2c(coil_images)
-        shape = "x".join(map(str, kspace.shape))
-
-        ours = best_of(lambda k=kspace: coils.espirit_maps(k), repeats)
-        sigpy = best_of(
-            lambda k=kspace: EspiritCalib(k.numpy(), crop=0, show_pbar=False).run(),
-            max(1, repeats // 2),
-        )
-        row(f"ESPIRiT maps, {size} {shape}", ours, "SigPy", sigpy)
+        shape = "x".join(map(str, coil_images.shape))
 
         real = torch.view_as_real(coil_images).contiguous()
         ours = best_of(lambda c=coil_images: arrays.fft2c(c), 20)
@@ -73,6 +53,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             _loading(size, volume, Path(folder), repeats)
     scanner_stages.report(best_of)
+    print()
+    coil_maps.report()
 
 
 def _loading(size: str, volume: RawVolume, folder: Path, repeats: int) -> None:

@@ -30,22 +30,11 @@ from torch import Tensor
 
 from synthlib import arrays, coils, formats, runs, scanner
 from synthlib.coils import EspiritSettings, automatic, calibration, eigenmaps, gauge, outside
+from tests.benchmarks.timing import best_of
 
 BATCH = 16
 THRESHOLD = 0.02
 SETTINGS = EspiritSettings(threshold=THRESHOLD, crop=0.9)
-
-
-def seconds(function: Callable[[], Any], repeats: int) -> float:
-    """The fastest of some calls; the first, which is not counted, warms up."""
-    if repeats > 1:
-        function()
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - begin)
-    return min(times)
 
 
 # --- peers ---------------------------------------------------------------------------
@@ -124,11 +113,11 @@ def judge(name: str, raw: Tensor, shape: tuple[int, int], repeats: int, accuracy
     kept = arrays.fft2c(images)
     print(f"\n{name}: {raw.shape[1]} coils, {raw.shape[2]} x {raw.shape[3]} raw, "
           f"{shape[0]} x {shape[1]} kept")  # fmt: skip
-    batch = seconds(lambda: coils.espirit_maps(raw, SETTINGS, image_shape=shape), repeats)
-    single = seconds(lambda: coils.espirit_maps(one, SETTINGS, image_shape=shape), repeats)
+    batch = best_of(lambda: coils.espirit_maps(raw, SETTINGS, image_shape=shape), repeats)
+    single = best_of(lambda: coils.espirit_maps(one, SETTINGS, image_shape=shape), repeats)
     per_slice = batch / len(raw)
     print(f"  synthlib, batch of {len(raw):2d}     {per_slice:8.4f} s a slice")
-    own = seconds(lambda: coils.espirit_maps(raw, image_shape=shape), repeats) / len(raw)
+    own = best_of(lambda: coils.espirit_maps(raw, image_shape=shape), repeats) / len(raw)
     print(f"  ... automatic settings    {own:8.4f} s a slice")
     print(f"  synthlib, one slice       {single:8.4f} s")
     made: dict[str, Tensor] = {}
@@ -136,12 +125,12 @@ def judge(name: str, raw: Tensor, shape: tuple[int, int], repeats: int, accuracy
     def sigpy() -> None:
         made["SigPy"] = coils.sigpy_maps(kept, SETTINGS, THRESHOLD)
 
-    taken = seconds(sigpy, 1)
+    taken = best_of(sigpy, 1)
     print(f"  SigPy                     {taken:8.4f} s   x {taken / per_slice:.0f}")
     if shutil.which("bart"):
         with tempfile.TemporaryDirectory() as folder:
             write_cfl(Path(folder) / "kspace", kept)
-            taken = seconds(lambda: bart(Path(folder)), max(2, repeats))
+            taken = best_of(lambda: bart(Path(folder)), max(2, repeats))
             made["BART"] = read_cfl(Path(folder) / "maps")
         print(f"  BART, whole process       {taken:8.4f} s   x {taken / per_slice:.1f}")
     else:
@@ -176,6 +165,19 @@ def report_accuracy(
         for peer in made:
             print(compare(peer, found.maps, made[peer], agreed))
         print(compare("SigPy beside BART", made["SigPy"], made["BART"], agreed))
+
+
+def report_grids(name: str, kspace: Tensor) -> None:
+    """What the coarse grid costs and gains on one slice (coil, ky, kx); 0 solves every pixel."""
+    maps, values = reference(kspace)
+    inside = values > SETTINGS.crop
+    exact = gauge.towards(maps, gauge.principal_coil(arrays.crop_or_pad(kspace, (24, 24))))
+    print(f"\nGrids, {name} {tuple(kspace.shape)}")
+    for grid in (48, 64, 80, 96, 128, 0):
+        settings = dataclasses.replace(SETTINGS, grid=grid, gauge="bart")
+        taken = best_of(lambda s=settings: coils.espirit_maps(kspace, s), 3)
+        found = coils.espirit_maps(kspace, settings)
+        print(f"  {1e3 * taken:7.1f} ms" + compare(f"grid {grid}", found.maps, exact, inside))
 
 
 # --- where the time goes -------------------------------------------------------------
@@ -256,9 +258,9 @@ def operations(n_coils: int, shape: tuple[int, int]) -> dict[str, tuple[float, f
 def machine() -> tuple[float, float]:
     """Operations per second of large products, bytes per second of a copy (read and written)."""
     a = torch.randn(1500, 1500)
-    flops = 2 * 1500**3 / seconds(lambda: a @ a, 5)
+    flops = 2 * 1500**3 / best_of(lambda: a @ a, 5)
     big, copy = torch.zeros(2**25), torch.zeros(2**25)
-    return flops, 2 * 4 * 2**25 / seconds(lambda: copy.copy_(big), 5)
+    return flops, 2 * 4 * 2**25 / best_of(lambda: copy.copy_(big), 5)
 
 
 # --- memory --------------------------------------------------------------------------
@@ -331,12 +333,15 @@ def report(quick: bool = False) -> None:
         if not quick:
             judge("the same, oversampling kept", raw, full, 2, accuracy=False)
         report_steps(raw, (320, 320))
+        kept = arrays.crop_or_pad(arrays.ifft2c(raw[0]), (320, 320))
+        report_grids("simulated", arrays.fft2c(kept))
     report_memory(raw[0])
     real = runs.project_root().parent / "shared" / "real" / "multicoil"
     for path in sorted(real.glob("*.h5")):
         volume = formats.read_raw(path)
         raw = volume.kspace[0].expand(BATCH, -1, -1, -1)
         judge(path.stem, raw, volume.image_shape, 3, accuracy=True)
+        report_grids(path.stem, volume.kspace[0])
 
 
 def main() -> None:
