@@ -33,6 +33,7 @@ class RawVolume:
         recon_shape: (ny, nx) of the scanner's own image.
         acquired: first and one-past-last column of kx that was measured; the
             columns outside are zero-padding.
+        undersampled: columns between those are missing, too.
         spacing_mm: (y, x) pixel size of the scanner's image, nan if unknown.
         rss: [slice] gives the file's own magnitude (ny, nx), None if it has none.
         header: the ISMRMRD XML as found.
@@ -51,6 +52,7 @@ class RawVolume:
     header: str = ""
     attributes: Mapping[str, object] = field(default_factory=dict)
     source: str = ""
+    undersampled: bool = False
 
     @property
     def n_slices(self) -> int:

@@ -311,6 +311,26 @@ def test_a_slice_of_noise_is_named_by_its_number_in_the_volume(write, build):
     assert any("nothing stands above the noise" in line for line in file.warnings)
 
 
+def test_an_undersampled_file_has_the_maps_of_its_centre(write, build):
+    """fastMRI's test folders: lines are missing, but not about the centre."""
+
+    def thin(values: np.ndarray) -> None:
+        kept = np.arange(38) % 3 == 1
+        kept[19 - 12 : 19 + 12] = True
+        values[..., ~kept] = 0
+
+    write("full")
+    with pytest.raises(ValueError, match="the scan is undersampled"):
+        formats.read_raw(write("thin", thin))
+    full, thin_file = build(USUAL).files
+    assert (full.name, thin_file.name) == ("full", "thin")
+    inside = full.support(0)
+    assert coils.alignment(thin_file.maps(0), full.maps(0))[inside].min() > 1 - 1e-5
+    # judged by the centre that it has, not by folded images
+    assert thin_file.qualities[0].flags == ()
+    assert thin_file.qualities[0].residual < 1.5 * full.qualities[0].residual
+
+
 def test_a_file_that_disappears_after_it_was_opened_is_broken_and_stops_no_other(write, tmp_path):
     paths = [write(name) for name in "ab"]
     volumes = [formats.read_raw(path) for path in paths]

@@ -59,11 +59,13 @@ class _Geometry:
     spacing_mm: tuple[float, float] = UNKNOWN_MM
 
 
-def read_raw(path: str | Path) -> RawVolume:
+def read_raw(path: str | Path, *, undersampled: bool = False) -> RawVolume:
     """Open one file; its k-space is read slice by slice when asked for.
 
     Args:
         path: a multi-coil or single-coil fastMRI file.
+        undersampled: accept a file whose columns of kx are thinned (fastMRI's
+            *_test folders); coil maps need only its centre.
 
     Returns:
         RawVolume; a single-coil file has n_coils 1. `acquired` leaves out the
@@ -72,7 +74,8 @@ def read_raw(path: str | Path) -> RawVolume:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: not HDF5, truncated, without kspace, of the wrong rank or
-            type, NaN or all zero in the middle slice, or undersampled.
+            type, NaN or all zero in the middle slice, or undersampled where
+            that was not accepted.
 
     Warns:
         UserWarning: columns of kx are zero-padding.
@@ -96,18 +99,26 @@ def read_raw(path: str | Path) -> RawVolume:
     for name, shape in magnitudes.items():
         rss = FileSlices(str(path), name, shape)
         recon_shape = (shape[-2], shape[-1])  # the image itself knows its size best
+    acquired, missing = _acquired(path.name, middle, geometry)
+    if missing and not undersampled:
+        raise ValueError(
+            f"{path.name}: {missing} of {acquired[1] - acquired[0]} columns between the first and "
+            "the last measured one are zero: the scan is undersampled. Training and tests need "
+            "fully sampled scans (fastMRI's *_train and *_val folders); leave it out."
+        )
     return RawVolume(
         name=path.stem,
         patient_id=str(attributes.get("patient_id", path.stem)),
         contrast=str(attributes.get("acquisition", "unknown")),
         kspace=FileSlices(str(path), "kspace", layout),
         recon_shape=recon_shape,
-        acquired=_acquired(path.name, middle, geometry),
+        acquired=acquired,
         spacing_mm=geometry.spacing_mm,
         rss=rss,
         header=header,
         attributes=attributes,
         source=str(path),
+        undersampled=missing > 0,
     )
 
 
@@ -196,21 +207,16 @@ def _layout(name: str, file: h5py.File) -> tuple[int, int, int, int]:
     return shape[0], shape[1], shape[2], shape[3]
 
 
-def _acquired(name: str, middle: np.ndarray, geometry: _Geometry) -> tuple[int, int]:
-    """Measured columns of kx, from the middle slice and the header."""
+def _acquired(name: str, middle: np.ndarray, geometry: _Geometry) -> tuple[tuple[int, int], int]:
+    """Measured columns of kx, and how many between them are missing, from the middle slice."""
     arrays.require_finite(f"{name}: k-space of the middle slice", torch.from_numpy(middle))
     n_columns = middle.shape[-1]
     filled = np.flatnonzero(np.abs(middle).reshape(-1, n_columns).max(0))
     if filled.size == 0:
         raise _broken(name, "k-space of the middle slice is all zero")
     first, end = int(filled[0]), int(filled[-1]) + 1
-    if filled.size < end - first:
-        raise ValueError(
-            f"{name}: {end - first - filled.size} of {end - first} columns between the first and "
-            "the last measured one are zero: the scan is undersampled. Training, maps and tests "
-            "need fully sampled scans (fastMRI's *_train and *_val folders); leave it out."
-        )
-    if (first, end) != (0, n_columns):
+    missing = end - first - int(filled.size)
+    if (first, end) != (0, n_columns) and not missing:  # a mask may leave out the outermost, too
         told = "as its header says" if geometry.acquired == (first, end) else "unlike its header"
         warnings.warn(
             f"{name}: {n_columns - (end - first)} of {n_columns} columns of kx are zero-padding, "
@@ -218,7 +224,7 @@ def _acquired(name: str, middle: np.ndarray, geometry: _Geometry) -> tuple[int, 
             "leave the file out if the padding was added after the scan.",
             stacklevel=3,
         )
-    return first, end
+    return (first, end), missing
 
 
 def _geometry(name: str, header: str) -> _Geometry:

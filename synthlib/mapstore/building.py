@@ -243,7 +243,7 @@ def _build_one(
 
 def _open(job: _Job) -> RawVolume:
     with estimation.caught_warnings():  # zero-padded columns matter to masks, not to maps
-        volume = formats.read_raw(job.source)
+        volume = formats.read_raw(job.source, undersampled=True)
     return dataclasses.replace(volume, name=job.name)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synthlib import coils
+from synthlib import arrays, coils
 from synthlib.formats import prepared_hdf5
 from synthlib.records import RawVolume
 
@@ -82,6 +82,10 @@ def _estimate(
         kspace[row] = volume.signal(index)
     with caught_warnings() as caught:
         found = _maps(volume, kspace, indices, settings)
+    if volume.undersampled:  # whole images would be folded: judged by what calibrated the maps
+        full = (kspace.shape[-2], kspace.shape[-1])
+        block = coils.find_region(kspace, full)
+        kspace = arrays.crop_or_pad(arrays.crop_or_pad(kspace, block), full)
     images = torch.stack([volume.images_of(one) for one in kspace])  # (slice, coil, y, x)
     judged = [
         dataclasses.replace(quality, slice_index=index)
