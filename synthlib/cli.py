@@ -127,8 +127,10 @@ def _add_maps(commands: Any) -> None:
     group.add_argument(
         "--contrast", action="append", metavar="LABEL", help="only this one (AXT2); repeatable"
     )
-    group.add_argument("--coils", type=int, metavar="N", help="only files of this many coils")
-    group.add_argument("--workers", type=int, default=1, metavar="N", help="processes; default: 1")
+    group.add_argument("--coils", type=_count, metavar="N", help="only files of this many coils")
+    group.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="processes; default: 1"
+    )
     group.add_argument(
         "--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster (tcp://host:8786)"
     )
@@ -173,6 +175,13 @@ def _maps(chosen: argparse.Namespace) -> int:
     return 1 if store.broken else 0
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of them; expected 1 or more")
+    return number
+
+
 def _summary(
     store: mapstore.Store, rows: Sequence[Mapping[str, Any]], settings: coils.EspiritSettings
 ) -> Iterator[str]:
@@ -188,16 +197,13 @@ def _summary(
         if used and getattr(settings, name) == "auto":
             least, most = f"{min(used):.3f}", f"{max(used):.3f}"
             yield f"{name} chosen: {least}" + (f" to {most}" if most != least else "")
+    shapes = sorted({file.calib_shape for file in store.files})
+    if shapes:
+        yield "calibrated by " + " to ".join(f"{y}x{x}" for y, x in shapes[:: len(shapes) - 1 or 1])
     flagged = [row for row in rows if row["flags"]]
     if rows:
         yield f"slices: {len(rows)}, of which {len(flagged)} flagged" + (":" if flagged else "")
-    yield from _some(
-        f"{row['volume']} slice {row['slice_index']}: {row['flags']}" for row in flagged
-    )
-    warned = [f"{file.name}: {text}" for file in store.files for text in file.warnings]
-    if warned:
-        yield "warnings:"
-    yield from _some(warned)
+    yield from _some(f"{file.name}: {text}" for file in store.files for text in file.warnings)
     if store.broken:
         yield "broken:"
     yield from (f"  {text}" for text in store.broken.values())

@@ -95,11 +95,12 @@ def test_flagged_slices_are_named_and_above_a_number_counted(raw, capfd, monkeyp
     bad = ["--threshold", "0.02", "--crop", "0.001"]  # support everywhere
     _, lines, _ = run(capfd, *bad)
     place = lines.index("slices: 2, of which 2 flagged:")
-    assert lines[place + 1].startswith("  dead slice 0: support everywhere")
-    assert lines[place + 2].startswith("  good slice 0: support everywhere")
+    assert lines[place + 1] == "  dead: coil 2 of 4 holds no signal: its map is zero"
+    assert lines[place + 2].startswith("  dead: support everywhere")
+    assert lines[place + 3].startswith("  good: support everywhere")
     monkeypatch.setattr(cli, "NAMED", 1)
     _, lines, _ = run(capfd, *bad)
-    assert lines[place + 2] == "  and 1 more"
+    assert lines[place + 2] == "  and 2 more"
 
 
 def test_the_quality_of_every_slice_is_in_a_table(raw, capfd):

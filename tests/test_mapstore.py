@@ -308,7 +308,7 @@ def test_a_slice_of_noise_is_named_by_its_number_in_the_volume(write, build):
     (file,) = build(dataclasses.replace(USUAL, threshold="auto")).files
     silent = [q.slice_index for q in file.qualities if "nothing but noise: leave it out" in q.flags]
     assert silent == [5]
-    assert any("nothing stands above the noise" in line for line in file.warnings)
+    assert "slice 5: nothing but noise: leave it out" in file.warnings
 
 
 def test_an_undersampled_file_has_the_maps_of_its_centre(write, build):
@@ -398,11 +398,18 @@ def test_warnings_are_kept_with_the_volume_and_not_shown(write, build):
 
 @pytest.mark.parametrize(
     ("slices", "expected"),
-    [({0, 1, 2, 3, 8}, "slices 0 to 3, 8: t 1"), ({2}, "slice 2: t 1"), (set(range(10)), "t 1")],
+    [({0, 1, 2, 3, 8}, "slices 0 to 3, 8: bad"), ({2}, "slice 2: bad"), (set(range(10)), "bad")],
 )
-def test_a_warning_is_told_once_with_its_slices_whatever_its_numbers(slices, expected):
-    told = [(index, f"t {number}") for number, index in enumerate(sorted(slices), start=1)]
-    assert estimation._once(told, 10) == [expected]
+def test_a_flag_is_told_once_with_its_slices(slices, expected):
+    numbers = dict.fromkeys(["support", "inside", "outside", "residual", "noise", "roughness"], 0.5)
+    qualities = [
+        coils.SliceQuality(
+            index, **numbers, folded=0, poles=0, not_finite=0,
+            flags=("bad",) if index in slices else (),
+        )
+        for index in range(10)
+    ]  # fmt: skip
+    assert estimation._once(qualities) == [expected]
 
 
 # --- other processes -----------------------------------------------------------------

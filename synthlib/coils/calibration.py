@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from synthlib import arrays
 from synthlib.coils.settings import AUTO, EspiritSettings
 
 # Threshold "auto" stands this far above the largest singular value that noise
 # alone would have, and within these limits.
 NOISE_MARGIN = 1.5
-THRESHOLD_LIMITS = (0.01, 0.2)
+THRESHOLD_LIMITS = (0.01, 0.5)
 # Share of the largest singular value that noise alone explains, above which
 # there is no signal to speak of.
 NOTHING_BUT_NOISE = 0.5
-# The share of singular values, from the smallest, that are surely noise.
-NOISE_QUANTILE = 0.25
+# The share of singular values, from the smallest, that are surely noise; below
+# ROUNDING of the largest they are none of it, but coils that are dead or mixed of others.
+NOISE_QUANTILE, ROUNDING = 0.25, 5e-4
 
 
 def find_region(kspace: Tensor, limits: tuple[int, int]) -> tuple[int, int]:
@@ -67,10 +70,13 @@ def calibrate(kspace: Tensor, shape: tuple[int, int], settings: EspiritSettings)
             from the columns (rows) at the centre alone.
 
     Returns:
-        complex64 (slice, coil, cy, cx).
+        complex64 (slice, coil, cy, cx), of one size for all slices.
 
     Raises:
         ValueError: too few samples about the centre for the kernel.
+
+    Warns:
+        RuntimeWarning: fewer samples than `calib_width` are fully sampled.
     """
     full = kspace.shape[-2:]
     limits = [n if m < n else settings.calib_width for n, m in zip(full, shape, strict=True)]
@@ -82,16 +88,31 @@ def calibrate(kspace: Tensor, shape: tuple[int, int], settings: EspiritSettings)
     if min(wanted) < 2 * settings.kernel_width:
         raise ValueError(
             f"calibration region of {wanted[0]}x{wanted[1]} samples (ky x kx) for a kernel of "
-            f"{settings.kernel_width}; expected at least twice the kernel, fully sampled. Acquire "
-            "more lines about the centre, raise calib_width, or lower kernel_width."
+            f"{settings.kernel_width}; expected at least twice the kernel, fully sampled. Lower "
+            "kernel_width, raise calib_width, or acquire more lines about the centre."
         )
+    _warn_if_short(wanted, settings, shape)
     centres = []
     for one in _centre(kspace, *size):
-        for axis, (s, m, n) in enumerate(zip(size, shape, full, strict=True), start=-2):
+        padded = [n if m < n else s for s, m, n in zip(size, shape, full, strict=True)]
+        if padded != list(size):  # missing outer samples: zeros, or the field of view is not halved
+            one = arrays.crop_or_pad(one, (padded[0], padded[1]))
+        for axis, (m, n) in enumerate(zip(shape, full, strict=True), start=-2):
             if m < n:
-                one = _shorten(one, axis, s * m // n)
+                one = _shorten(one, axis, m)
         centres.append(_centre(one, wanted[0], wanted[1]).to(torch.complex64))
     return torch.stack(centres)
+
+
+def _warn_if_short(wanted: list[int], settings: EspiritSettings, shape: tuple[int, int]) -> None:
+    asked = [min(settings.calib_width, n) for n in shape]
+    if wanted != asked:
+        warnings.warn(
+            f"calibrated by {wanted[0]}x{wanted[1]} samples (ky x kx) of the {asked[0]}x{asked[1]} "
+            "asked for: no more about the centre are fully sampled in all slices given together",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 def _require_signal(centre: Tensor) -> None:
@@ -153,12 +174,22 @@ def signal_kernels(calib: Tensor, settings: EspiritSettings) -> tuple[Tensor, Te
 
 
 def _threshold(singular: Tensor, calib: Tensor, settings: EspiritSettings) -> Tensor:
-    """The threshold of each slice; 1 for a slice of nothing but noise, which keeps one kernel."""
+    """The threshold of each slice; 1 for a slice of nothing but noise, which keeps one kernel.
+
+    "auto" takes the noise to be white and about as strong in all coils.
+    """
     if settings.threshold != AUTO:
         return torch.full_like(singular[:, 0], float(settings.threshold))
-    n_coils = int((calib != 0).flatten(2).any(2).any(0).sum())
-    edge = _noise_edge(n_coils, calib.shape[-2], calib.shape[-1], settings.kernel_width)
-    level = singular.quantile(NOISE_QUANTILE, dim=1) * edge / singular[:, -1]
+    k, levels = settings.kernel_width, []
+    for one in singular:
+        alive = one[one > ROUNDING * one[-1]]
+        # fewer singular values than patches: they tell how many coils are independent
+        n_coils = min(calib.shape[1], max(1, round(len(alive) / k**2)))
+        if len(one) < calib.shape[1] * k**2:  # as many as patches, whatever the coils
+            n_coils = int((calib != 0).flatten(2).any(2).any(0).sum())
+        edge = _noise_edge(n_coils, calib.shape[-2], calib.shape[-1], k)
+        levels.append(alive.quantile(NOISE_QUANTILE) * edge / one[-1])
+    level = torch.stack(levels)
     threshold = (NOISE_MARGIN * level).clamp(*THRESHOLD_LIMITS)
     return torch.where(level > NOTHING_BUT_NOISE, 1.0, threshold)
 
@@ -174,5 +205,6 @@ def _noise_edge(n_coils: int, height: int, width: int, k: int) -> float:
     noise = torch.randn((n_coils, height, width), dtype=torch.complex128, generator=draw)
     patches = noise.unfold(1, k, 1).unfold(2, k, 1)
     matrix = patches.permute(1, 2, 0, 3, 4).flatten(2).flatten(0, 1)
-    singular = torch.linalg.svdvals(matrix)
+    gram = matrix @ matrix.mH if matrix.shape[0] < matrix.shape[1] else matrix.mH @ matrix
+    singular = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(0)
     return float(singular[0] / singular.quantile(NOISE_QUANTILE))

@@ -45,7 +45,8 @@ def espirit_maps(
             kept, for example without the readout's oversampling. The default is
             all of it.
         memory_mb: working memory beside the k-space and the maps; slices are
-            worked on in blocks that fit.
+            worked on in blocks that fit, one at least. One slice on the default
+            grid takes some 50 MB; where every pixel is solved, 12 times its maps.
 
     Returns:
         Maps on `image_shape`, unit root sum of squares in every pixel.
@@ -55,14 +56,14 @@ def espirit_maps(
             sampled centre too small for the kernel.
 
     Warns:
-        RuntimeWarning: a coil without signal; a slice of nothing but noise,
-            which gets no support; an object wider than the field of
-            view, with the share of it that needs one more set.
+        RuntimeWarning: fewer samples than asked for; a coil without signal; a
+            slice of nothing but noise, which gets no support; an object wider
+            than the field of view, with the share of it that needs one more set.
     """
     settings = settings or EspiritSettings()
     shape = _check(kspace, image_shape, settings)
     leading = kspace.shape[:-3]
-    slices = kspace.reshape(-1, *kspace.shape[-3:])
+    slices = kspace.detach().resolve_conj().reshape(-1, *kspace.shape[-3:])
     for one in slices:
         # a sum is cheaper than a look at every sample, and is not finite if one of them is not
         if not bool(torch.view_as_real(one).sum().isfinite()):
@@ -135,19 +136,27 @@ def _check(
 def _peaks(calib: Tensor) -> Tensor:
     """Largest sample of each slice, (slice, 1, 1, 1); dead coils are told."""
     size = calib.abs().amax((-2, -1))  # (slice, coil)
-    dead = (size.amax(0) == 0).nonzero().flatten().tolist()
-    if dead:
-        left = size.shape[1] - len(dead)
-        if left < 2:
-            raise ValueError(
-                f"only {left} of {size.shape[1]} coils holds signal; coil maps need at least two"
-            )
+    alive = (size > 0).sum(1)
+    if int(alive.min()) < 2:
+        raise ValueError(
+            f"only {int(alive.min())} of {size.shape[1]} coils holds signal"
+            f"{_where(alive < 2)}; coil maps need at least two"
+        )
+    for coil in (size == 0).any(0).nonzero().flatten().tolist():
         warnings.warn(
-            f"coil {', '.join(map(str, dead))} of {size.shape[1]} holds no signal: its map is zero",
+            f"coil {coil} of {size.shape[1]} holds no signal{_where(size[:, coil] == 0)}: its map "
+            "is zero",
             RuntimeWarning,
             stacklevel=3,
         )
     return size.amax(1)[:, None, None, None]
+
+
+def _where(bad: Tensor) -> str:
+    """ " in slice 2, 5" for a mask over the slices; nothing where all are meant."""
+    if bool(bad.all()):
+        return ""
+    return f" in slice {', '.join(map(str, bad.nonzero().flatten().tolist()))}"
 
 
 def _grid(shape: tuple[int, int], settings: EspiritSettings) -> tuple[int, int]:
@@ -253,26 +262,25 @@ def _finish(
 
 
 def _warn_if_folded(values: Tensor, crop: Tensor, settings: EspiritSettings) -> None:
-    edge = crop.clamp(min=FOLDED)[:, None, None]
-    inside = values[:, 0] > crop[:, None, None]
-    folded = (values[:, -1] > edge) & inside
-    share = float(folded.sum() / inside.sum().clamp(min=1))
-    if share > FOLDED_SHARE:
+    inside = (values[:, 0] > crop[:, None, None]).flatten(1)
+    folded = (values[:, -1] > FOLDED).flatten(1) & inside
+    share = folded.sum(1) / inside.sum(1).clamp(min=1)
+    if bool((share > FOLDED_SHARE).any()):
         warnings.warn(
-            f"in {share:.0%} of the object one more set of maps explains the data: the object is "
-            "wider than the field of view and folds onto itself. Use n_sets="
-            f"{settings.n_sets + 1}, or a larger field of view.",
+            f"in {float(share.max()):.0%} of the object{_where(share > FOLDED_SHARE)} one more set "
+            "of maps explains the data: the object is wider than the field of view and folds onto "
+            f"itself. Use n_sets={settings.n_sets + 1}, or a larger field of view.",
             RuntimeWarning,
             stacklevel=3,
         )
 
 
 def _warn_if_noise(threshold: Tensor) -> None:
-    silent = int((threshold == 1).sum())
-    if silent:
+    silent = threshold == 1
+    if bool(silent.any()):
         warnings.warn(
-            f"{silent} of {len(threshold)} slices: nothing stands above the noise. The maps there "
-            "mean nothing and have no support (threshold 1); leave such slices out.",
+            f"nothing stands above the noise{_where(silent)}. The maps there mean nothing and have "
+            "no support (threshold 1); leave such slices out.",
             RuntimeWarning,
             stacklevel=3,
         )

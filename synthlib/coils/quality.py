@@ -113,8 +113,11 @@ def _judge_one(index: int, coil_images: Tensor, found: CoilMaps) -> SliceQuality
         poles=int((gauge.poles(maps[0]) & _loops(inside)).sum()),
         not_finite=int((~torch.isfinite(torch.view_as_real(found.maps))).sum()),
     )
-    noise_alone = ["nothing but noise: leave it out"] if float(found.threshold) == 1 else []
-    return dataclasses.replace(quality, flags=(*noise_alone, *_flags(quality)))
+    if float(found.threshold) == 1:
+        return dataclasses.replace(quality, flags=("nothing but noise: leave it out",))
+    dead = (coil_images.abs().amax((-2, -1)) == 0).nonzero().flatten().tolist()
+    of_coils = (f"coil {c} of {n_coils} holds no signal: its map is zero" for c in dead)
+    return dataclasses.replace(quality, flags=(*of_coils, *_flags(quality)))
 
 
 def _flags(quality: SliceQuality) -> list[str]:

@@ -12,6 +12,7 @@ from torch import Tensor
 GAUGES = ("virtual", "bart", "coil0")
 OUTSIDE = ("extrapolate", "estimate", "zero")
 AUTO = "auto"
+LEAST_GRID = 4
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,14 @@ class EspiritSettings:
             where less was fully sampled.
         kernel_width: edge of a k-space kernel, in samples.
         threshold: singular values below this share of the largest are noise;
-            "auto" puts it above the noise's own singular values (0.01 to 0.2).
+            "auto" puts it above the noise's own singular values (0.01 to 0.5).
         crop: pixels whose eigenvalue is below this are outside the support;
             "auto" puts it well below those of bright tissue (0.5 to 0.95).
-        gauge: phase of the maps in each pixel. "virtual": that of a virtual
-            coil chosen so that it is nowhere dark in the object; "bart": that
-            of the first principal component of the coils, as BART rotates;
-            "coil0": that of the first coil, as SigPy does. The last two have
-            poles where their coil is dark.
+        gauge: phase of the maps in each pixel. "virtual": that of a reference
+            that follows the maps as evenly as can be (the Coulomb gauge) and is
+            nowhere dark; "bart": that of the first principal component of the
+            coils, as BART rotates; "coil0": that of the first coil, as SigPy
+            does. The last two have poles where their coil is dark.
         outside: maps beyond the support. "extrapolate": smooth continuation;
             "estimate": the eigenvectors found there, noise in air; "zero".
         n_sets: sets of maps; two where the object is wider than the field of view.
@@ -58,10 +59,14 @@ class EspiritSettings:
                 raise ValueError(
                     f'{name} is {value!r}; expected a number between 0 and 1, or "{AUTO}"'
                 )
-        if self.n_sets < 1 or self.grid < 0 or self.kernel_width < 1 or self.calib_width < 1:
+        for name, least in (("calib_width", 1), ("kernel_width", 1), ("n_sets", 1), ("grid", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} is {value!r}; expected a whole number, at least {least}")
+        if 0 < self.grid < LEAST_GRID:
             raise ValueError(
-                f"n_sets {self.n_sets}, grid {self.grid}, kernel_width {self.kernel_width}, "
-                f"calib_width {self.calib_width}; expected positive numbers (grid 0: every pixel)"
+                f"grid is {self.grid}; expected {LEAST_GRID} points or more for cubic splines, "
+                "or 0 to solve every pixel"
             )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import re
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,13 +44,13 @@ def write_maps(
         OSError: the disk is full.
     """
     qualities: list[coils.SliceQuality] = []
-    told: list[tuple[int, str]] = []
+    shapes: list[tuple[int, int]] = []
     with prepared_hdf5.blocks(path, volume.n_slices) as file:
         for first in range(0, volume.n_slices, BLOCK):
             indices = range(first, min(first + BLOCK, volume.n_slices))
-            found, judged, texts = _estimate(volume, indices, settings, device)
+            found, judged = _estimate(volume, indices, settings, device)
             qualities += judged
-            told += [(index, text) for text in texts for index in indices]
+            shapes.append(found.calib_shape)
             file.put(first, {name: getattr(found, name) for name in coils.CoilMaps.tensors()})
         file.describe(
             {
@@ -59,7 +58,8 @@ def write_maps(
                 "contrast": volume.contrast,
                 "n_coils": volume.n_coils,
                 "qualities": [dataclasses.asdict(quality) for quality in qualities],
-                "warnings": _once(told, volume.n_slices),
+                "calib_shape": min(shapes),
+                "warnings": _once(qualities),
             }
         )
 
@@ -74,13 +74,13 @@ def caught_warnings() -> Iterator[list[warnings.WarningMessage]]:
 
 def _estimate(
     volume: RawVolume, indices: range, settings: coils.EspiritSettings, device: str
-) -> tuple[coils.CoilMaps, list[coils.SliceQuality], list[str]]:
-    """Maps of some slices, how good they are, and what was warned of."""
+) -> tuple[coils.CoilMaps, list[coils.SliceQuality]]:
+    """Maps of some slices, and how good they are."""
     shape = (len(indices), *volume.kspace.shape[1:])
     kspace = torch.empty(shape, dtype=torch.complex64, device=device)  # (slice, coil, ky, kx)
     for row, index in enumerate(indices):
         kspace[row] = volume.signal(index)
-    with caught_warnings() as caught:
+    with caught_warnings():  # the qualities say the same, slice by slice
         found = _maps(volume, kspace, indices, settings)
     if volume.undersampled:  # whole images would be folded: judged by what calibrated the maps
         full = (kspace.shape[-2], kspace.shape[-1])
@@ -91,8 +91,7 @@ def _estimate(
         dataclasses.replace(quality, slice_index=index)
         for index, quality in zip(indices, coils.judge(images, found), strict=True)
     ]
-    texts = [str(one.message) for one in caught if issubclass(one.category, RuntimeWarning)]
-    return found, judged, texts
+    return found, judged
 
 
 def _maps(
@@ -106,21 +105,22 @@ def _maps(
             try:
                 coils.espirit_maps(one, settings, image_shape=volume.image_shape)
             except ValueError as own:
-                reason = str(own).removeprefix("slice 0 ")  # its number where it is alone
-                raise ValueError(f"{volume.name} slice {index}: {reason}") from own
+                raise ValueError(f"{volume.name} slice {index}: {own}") from own
         raise ValueError(f"{volume.name}: {error}") from error
 
 
-def _once(told: Sequence[tuple[int, str]], n_slices: int) -> list[str]:
-    """One line for each kind of warning, numbers in it aside, with the slices that it is of."""
-    kinds: dict[str, tuple[str, set[int]]] = {}
-    for index, text in told:
-        kinds.setdefault(re.sub(r"\d+", "#", text), (text, set()))[1].add(index)
-    lines = []
-    for text, slices in kinds.values():
-        which = f"slice{'s' if len(slices) > 1 else ''} {_spans(slices)}: "
-        lines.append(text if len(slices) == n_slices else which + text)
-    return lines
+def _once(qualities: Sequence[coils.SliceQuality]) -> list[str]:
+    """One line for each flag, with the slices that have it."""
+    slices: dict[str, set[int]] = {}
+    for quality in qualities:
+        for flag in quality.flags:
+            slices.setdefault(flag, set()).add(quality.slice_index)
+    return [
+        flag
+        if len(flagged) == len(qualities)
+        else f"slice{'s' if len(flagged) > 1 else ''} {_spans(flagged)}: {flag}"
+        for flag, flagged in slices.items()
+    ]
 
 
 def _spans(numbers: set[int]) -> str:

@@ -86,8 +86,14 @@ class MapFile:
 
     @property
     def warnings(self) -> list[str]:
-        """What the estimation warned of, with the slices."""
+        """What is wrong with the maps, each flag once, with the slices that have it."""
         return list(self.attributes["warnings"])
+
+    @property
+    def calib_shape(self) -> tuple[int, int]:
+        """(ky, kx) samples that calibrated the maps, the fewest of any slice."""
+        ky, kx = self.attributes["calib_shape"]
+        return int(ky), int(kx)
 
     @property
     def settings(self) -> coils.EspiritSettings:

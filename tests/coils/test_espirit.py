@@ -430,6 +430,23 @@ def test_a_dead_coil_is_told_and_its_map_is_zero(kspace):
     assert close.min() > 0.9999
 
 
+def test_a_coil_that_is_dead_in_one_slice_is_told_with_the_slice(kspace):
+    batch = several(kspace)
+    batch[1, 3] = 0
+    with pytest.warns(RuntimeWarning, match="coil 3 of 4 holds no signal in slice 1: its map is"):
+        found = espirit_maps(batch)
+    assert found.maps[1, 3].abs().max() < 1e-6
+    assert found.maps[0, 3].abs().max() > 0.1
+    quality = coils.judge(arrays.ifft2c(batch), found)[1]
+    assert "coil 3 of 4 holds no signal: its map is zero" in quality.flags
+
+
+def test_views_and_gradients_are_taken_as_the_numbers_they_are(kspace):
+    expected = espirit_maps(kspace, numbers(grid=20))
+    for given in (kspace.conj().resolve_conj().conj(), kspace.clone().requires_grad_()):
+        assert torch.equal(espirit_maps(given, numbers(grid=20)).maps, expected.maps)
+
+
 def test_one_living_coil_is_not_enough(kspace):
     dead = torch.zeros_like(kspace)
     dead[1] = kspace[1]
@@ -471,7 +488,9 @@ BAD = {
     "outside": (lambda k: k, numbers(outside="air"), "'air' is unknown; choose .*zero"),
     "threshold": (lambda k: k, numbers(threshold=2.0), 'threshold is 2.0.*or "auto"'),
     "crop": (lambda k: k, numbers(crop="high"), "crop is 'high'; expected a number"),
-    "grid": (lambda k: k, numbers(grid=-1), "grid -1.*expected positive"),
+    "grid": (lambda k: k, numbers(grid=-1), "grid is -1; expected a whole number, at least 0"),
+    "coarse grid": (lambda k: k, numbers(grid=3), "grid is 3; expected 4 points or more"),
+    "width": (lambda k: k, numbers(calib_width=24.0), "calib_width is 24.0; expected a whole"),
     "sets": (lambda k: k, numbers(n_sets=4), "4 sets of maps from 4 coils"),
     "silent slice": (
         lambda k: torch.stack([k, 0 * k]),
