@@ -161,9 +161,10 @@ def _where(bad: Tensor) -> str:
 
 def _grid(shape: tuple[int, int], settings: EspiritSettings) -> tuple[int, int]:
     """Points at which eigenvectors are solved; sets cross between pixels, so all where many."""
-    if settings.grid == 0 or settings.n_sets > 1:
+    short = min(shape)
+    if settings.grid == 0 or settings.n_sets > 1 or settings.grid >= short:
         return shape
-    return min(settings.grid, shape[0]), min(settings.grid, shape[1])
+    return round(settings.grid * shape[0] / short), round(settings.grid * shape[1] / short)
 
 
 def _slices_at_once(

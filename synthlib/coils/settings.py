@@ -35,8 +35,8 @@ class EspiritSettings:
         outside: maps beyond the support. "extrapolate": smooth continuation;
             "estimate": the eigenvectors found there, noise in air; "zero".
         n_sets: sets of maps; two where the object is wider than the field of view.
-        grid: points per axis at which eigenvectors are solved, with splines
-            between them; 0 solves every pixel.
+        grid: points along the shorter axis (as dense along the other) at which
+            eigenvectors are solved, with splines between; 0 solves every pixel.
     """
 
     calib_width: int = 24
@@ -46,7 +46,7 @@ class EspiritSettings:
     gauge: str = "virtual"
     outside: str = "extrapolate"
     n_sets: int = 1
-    grid: int = 96
+    grid: int = 64
 
     def check(self) -> None:
         """Raise ValueError for a value that means nothing."""

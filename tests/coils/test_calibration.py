@@ -191,7 +191,5 @@ def test_a_shortened_field_of_view_is_exact_where_outer_samples_are_missing(kspa
 def test_fewer_samples_than_asked_for_are_told(kspace):
     mask = torch.zeros(38)
     mask[19 - 7 : 19 + 7] = 1
-    with pytest.warns(
-        RuntimeWarning, match="by 24x14 samples .* of the 24x24 asked for"
-    ):
+    with pytest.warns(RuntimeWarning, match="by 24x14 samples .* of the 24x24 asked for"):
         coils.espirit_maps(kspace * mask)
