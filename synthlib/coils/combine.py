@@ -12,7 +12,8 @@ def combine(coil_images: Tensor, maps: Tensor) -> Tensor:
 
     Args:
         coil_images: complex (..., coil, y, x).
-        maps: complex (..., coil, y, x).
+        maps: complex (..., coil, y, x); of several sets (set, coil, y, x), which
+            are orthogonal in every pixel, each gives an image of its own.
 
     Returns:
         complex (..., y, x), zero where the maps are zero; its phase is in the maps' gauge.
@@ -33,6 +34,9 @@ def combine(coil_images: Tensor, maps: Tensor) -> Tensor:
 
 
 def expand(image: Tensor, maps: Tensor) -> Tensor:
-    """What each coil sees of an image: complex (..., y, x) to (..., coil, y, x)."""
+    """What each coil sees of an image: complex (..., y, x) to (..., coil, y, x).
+
+    Images of several sets (set, y, x) give (set, coil, y, x): their sum is what is seen.
+    """
     arrays.require_same_grid(image=image, maps=maps)
     return image[..., None, :, :] * maps
