@@ -57,10 +57,13 @@ def read_cfl(path: Path) -> Tensor:
 
 
 def bart(folder: Path) -> None:
-    """One run of `bart ecalib` on folder/kspace; the whole process, as a user would."""
+    """One run of `bart ecalib` on folder/kspace; the whole process, as a user would.
+
+    BART compares squared singular values with its threshold.
+    """
     subprocess.run(
         ["bart", "ecalib", "-m", "1", "-r", str(SETTINGS.calib_width), "-k",
-         str(SETTINGS.kernel_width), "-t", str(THRESHOLD), "-c", "0",
+         str(SETTINGS.kernel_width), "-t", str(THRESHOLD**2), "-c", "0",
          str(folder / "kspace"), str(folder / "maps")],
         check=True, capture_output=True,
     )  # fmt: skip
