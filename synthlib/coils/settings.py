@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 GAUGES = ("virtual", "bart", "coil0")
@@ -109,14 +107,8 @@ class CoilMaps:
 
     def __getitem__(self, index: int | slice | None) -> CoilMaps:
         """The maps of some slices of a batch; None puts a slice axis in front."""
-        return self._each(lambda tensor: tensor[index])
+        chosen: dict[str, Any] = {name: getattr(self, name)[index] for name in self.tensors()}
+        return replace(self, **chosen)
 
     def __len__(self) -> int:
         return len(self.threshold)
-
-    def to(self, device: torch.device | str) -> CoilMaps:
-        return self._each(lambda tensor: tensor.to(device))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> CoilMaps:
-        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in self.tensors()}
-        return replace(self, **changed)
