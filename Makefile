@@ -10,7 +10,7 @@ OUT ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test lab check bench notebooks format clean
+.PHONY: help reproduce gallery test lab check bench notebooks format clean
 
 help:  ## show this list
 	@echo "synthlib: from MRI magnitude images to realistic multi-coil raw data"
@@ -19,6 +19,9 @@ help:  ## show this list
 
 reproduce: $(READY)  ## run all notebooks, make every figure and table (PROFILE, DATA, OUT, ARGS)
 	$(BIN)/synthlib reproduce $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+gallery: $(READY)  ## notebook 03's gallery in the browser, without JupyterLab (PROFILE, DATA, OUT, ARGS)
+	$(BIN)/synthlib gallery $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 test: check  ## lint, types, layers, then all tests and notebooks
 	$(BIN)/python -m pytest
@@ -37,7 +40,9 @@ bench: $(READY)  ## time against peers, side by side in one run
 	$(BIN)/python -m tests.benchmarks
 
 notebooks: $(READY)  ## execute all notebooks in place, with their tiny defaults
-	$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace notebooks/0*.ipynb
+	$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace \
+		--ExecutePreprocessor.store_widget_state=False notebooks/0*.ipynb
+	$(BIN)/python -c "import sys; from synthlib.pipeline import strip; strip.settle(*sys.argv[1:])" notebooks/0*.ipynb
 
 format: $(READY)  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .

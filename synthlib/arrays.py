@@ -105,3 +105,18 @@ def require_finite(name: str, array: Tensor) -> None:
             f"{name} holds {bad} NaN or Inf of {array.numel()} values; expected finite numbers. "
             "Export the file again, or leave it out."
         )
+
+
+def dark_level(magnitude: Tensor) -> float:
+    """The magnitude below which a pixel of a head's image is mostly noise.
+
+    1.6 times the 10th percentile, which is air in a picture of a head; or, where
+    air was set to zero, 8 % of bright tissue.
+
+    Args:
+        magnitude: real, any shape, >= 0.
+    """
+    flat = magnitude.flatten()
+    flat = flat[:: max(1, flat.numel() // 2**20)]  # torch.quantile refuses many values
+    air, bright = torch.quantile(flat, torch.tensor([0.1, 0.98], dtype=flat.dtype))
+    return float(torch.maximum(0.08 * bright, torch.minimum(1.6 * air, 0.3 * bright)))

@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"synthlib {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_reproduce(commands)
+    _add_gallery(commands)
     _add_maps(commands)
     return parser
 
@@ -58,20 +59,25 @@ def _add_reproduce(commands: Any) -> None:
         "parameters, inputs and code are unchanged are not repeated.",
     )
     run.set_defaults(run=_reproduce)
-    run.add_argument("profile", nargs="?", default="params/demo", help="default: params/demo")
-    run.add_argument("--data", help="folder of fastMRI HDF5 files instead of the profile's data")
-    run.add_argument("--out", help="folder for results instead of the profile's out_dir")
+    _add_profile(run)
     run.add_argument(
         "--only", action="append", metavar="NOTEBOOK", help="run only this one (05); repeatable"
     )
-    run.add_argument(
+    run.add_argument("--force", action="store_true", help="repeat finished stages, too")
+
+
+def _add_profile(command: argparse.ArgumentParser) -> None:
+    """What a command needs to know to run notebooks with a profile's parameters."""
+    command.add_argument("profile", nargs="?", default="params/demo", help="default: params/demo")
+    command.add_argument("--data", help="folder of fastMRI HDF5 files instead of the profile's")
+    command.add_argument("--out", help="folder for results instead of the profile's out_dir")
+    command.add_argument(
         "--set",
         action="append",
         metavar="[NOTEBOOK.]PARAMETER=VALUE",
         help="change a parameter of one notebook (05_varnet_benchmark.epochs=3) or of all that "
         "have it (coil_counts=[16]); repeatable",
     )
-    run.add_argument("--force", action="store_true", help="repeat finished stages, too")
 
 
 def _reproduce(chosen: argparse.Namespace) -> int:
@@ -92,6 +98,41 @@ def _reproduce(chosen: argparse.Namespace) -> int:
     except StageError as error:
         print(f"synthlib: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+# --- gallery -------------------------------------------------------------------------
+
+
+def _add_gallery(commands: Any) -> None:
+    gallery = commands.add_parser(
+        "gallery",
+        help="show notebook 03's gallery in the browser, without JupyterLab",
+        description="Serve the gallery of notebook 03 on this machine alone, through Voilà, until "
+        "Ctrl-C. A profile whose generator is trained needs its results: run reproduce first.",
+    )
+    gallery.set_defaults(run=_gallery)
+    _add_profile(gallery)
+    gallery.add_argument("--port", type=_count, metavar="N", help="default: a free one")
+    gallery.add_argument("--no-browser", action="store_true", help="print the address, no more")
+    gallery.add_argument("--theme", choices=("light", "dark"), default="light", help="or dark")
+
+
+def _gallery(chosen: argparse.Namespace) -> int:
+    from synthlib import pipeline
+    from synthlib.pipeline import serve
+
+    serve.serve(
+        pipeline.Choice(
+            profile=chosen.profile,
+            data=chosen.data,
+            out=chosen.out,
+            settings=chosen.set or (),
+        ),
+        port=chosen.port,
+        browser=not chosen.no_browser,
+        theme=chosen.theme,
+    )
     return 0
 
 

@@ -147,14 +147,8 @@ class PhasePair:
 
     @property
     def head(self) -> Tensor:
-        """Bool (y, x): the support less its dark pixels, where phase is mostly noise.
-
-        Dark is below 1.6 times the 10th percentile, which is air in a picture of
-        a head; or, where air was set to zero, below 8 % of bright tissue.
-        """
-        air, bright = torch.quantile(self.magnitude.flatten(), torch.tensor([0.1, 0.98]))
-        dark = torch.maximum(0.08 * bright, torch.minimum(1.6 * air, 0.3 * bright))
-        return self.support & (self.magnitude > dark)
+        """Bool (y, x): the support less its dark pixels, where phase is mostly noise."""
+        return self.support & (self.magnitude > arrays.dark_level(self.magnitude))
 
     @property
     def image(self) -> Tensor:

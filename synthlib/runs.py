@@ -177,12 +177,14 @@ def code_fingerprint(*rooms: str) -> str:
     """Hash of what some rooms do ("coils", "phase.pix2pix"), of all of synthlib when none is named.
 
     Results that are kept between runs carry it, so that those of older code are
-    made again. Comments, docstrings and layout do not count.
+    made again. Comments, docstrings and layout do not count in Python; scripts
+    and styles for the browser count as they are.
     """
     package = Path(__file__).parent
     names = {
-        ".".join(file.relative_to(package).with_suffix("").parts): file
-        for file in package.rglob("*.py")
+        ".".join(file.relative_to(package).parts).removesuffix(".py"): file
+        for file in package.rglob("*")
+        if file.suffix in (".py", ".js", ".css")
     }
     chosen = [
         (name, _meaning(file))
@@ -196,7 +198,10 @@ def code_fingerprint(*rooms: str) -> str:
 
 
 def _meaning(file: Path) -> str:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    text = file.read_text(encoding="utf-8")
+    if file.suffix != ".py":
+        return text
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
@@ -251,7 +256,7 @@ def make_record(
 
 @dataclass
 class Run:
-    """One notebook's run: where its figures and tables go, and the record they carry."""
+    """One notebook's run: where its figures, tables and pages go, and the record they carry."""
 
     name: str
     out_dir: Path
@@ -301,6 +306,20 @@ class Run:
             write_text(self.out_dir / "tables" / f"{name}.{kind}", comments[kind] + text)
         write_json(self.out_dir / "tables" / f"{name}.json", self.record)
         return Markdown(table["md"])
+
+    def save_page(self, html: str, name: str) -> Markdown:
+        """Write pages/<name>.html, as it is, and <name>.json, the record.
+
+        Returns:
+            Where the page lies in out_dir and how large it is, for a notebook to show.
+        """
+        path = self.out_dir / "pages" / f"{name}.html"
+        write_text(path, html)
+        write_json(path.with_suffix(".json"), self.record)
+        size = path.stat().st_size / 1e6
+        return Markdown(
+            f"`pages/{name}.html` ({size:.1f} MB) opens in a browser, without a kernel."
+        )
 
 
 def start(name: str, out_dir: str | Path, *, seed: int, **parameters: object) -> Run:

@@ -8,6 +8,7 @@ import ast
 import json
 import re
 import shutil
+import socket
 
 import nbformat
 import papermill
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 from synthlib import cli, formats, pipeline, runs, scanner
-from synthlib.pipeline import execute, profiles
+from synthlib.pipeline import execute, page, profiles, serve, strip
 
 ROOT = runs.project_root()
 PROFILES = ["demo", "paper-16coil", "paper-20coil"]
@@ -160,6 +161,123 @@ def test_ctrl_c_is_exit_status_130_and_says_that_work_is_kept(monkeypatch, capsy
     monkeypatch.setattr(pipeline, "reproduce", stopped)
     assert cli.main(["reproduce"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
+
+
+# --- what readers without a kernel see ---------------------------------------------------
+
+VIEW = {strip.WIDGET: {"model_id": "0"}}
+BOTH = {**VIEW, "text/html": "<iframe srcdoc='&lt;p&gt;'></iframe>", "text/plain": "Viewer()"}
+
+
+def write_outputs(path, *outputs):
+    """A notebook that was executed where there were widgets, in a folder of that machine."""
+    cell = nbformat.v4.new_code_cell("show()")
+    cell.outputs = [nbformat.v4.new_output("display_data", data=data) for data in outputs]
+    cell.metadata["papermill"] = {"duration": 1}
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    notebook.metadata["papermill"] = {"input_path": str(path)}
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    nbformat.write(notebook, path)
+
+
+def test_a_settled_notebook_shows_html_or_pictures_instead_of_dead_widgets(tmp_path):
+    kept = {"text/markdown": "**kept**"}
+    picture = {**VIEW, "image/png": "aaaa", "text/plain": "Viewer()"}
+    write_outputs(tmp_path / "a.ipynb", BOTH, picture, {**VIEW, "text/plain": "VBox(...)"}, kept)
+    strip.settle(tmp_path / "a.ipynb")
+    text = (tmp_path / "a.ipynb").read_text()
+    assert not any(word in text for word in ("widget", "papermill", "VBox", str(tmp_path)))
+    (cell,) = nbformat.read(tmp_path / "a.ipynb", as_version=4).cells
+    html, png, words, same = (output.data for output in cell.outputs)
+    assert html == {name: BOTH[name] for name in ("text/html", "text/plain")}
+    assert set(png) == {"image/png", "text/plain"}
+    assert words == {"text/plain": "An interactive view: run this cell to use it."}
+    assert same == kept
+    strip.settle(tmp_path / "a.ipynb")
+    assert (tmp_path / "a.ipynb").read_text() == text
+
+
+def test_the_committed_notebooks_are_settled(tmp_path):
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        copy = tmp_path / path.name
+        shutil.copy(path, copy)
+        strip.settle(copy)
+        before, after = (nbformat.read(file, as_version=4) for file in (path, copy))
+        is_settled = before == after  # a notebook in a failed comparison fills the screen
+        assert is_settled, f"{path.name} holds what only its kernel could show: run make notebooks"
+
+
+def test_the_executed_copy_and_its_page_hold_the_html_of_a_widget(project):
+    shown = f"from IPython.display import display\ndisplay({BOTH!r}, raw=True)"
+    write_notebook(project / "notebooks" / "01_first.ipynb", f'name = "01"\n{WORK}\n{shown}')
+    reproduce(only=["01"])
+    folder = project / "results" / "small" / "notebooks"
+    (output,) = nbformat.read(folder / "01_first.ipynb", 4).cells[-1].outputs[1:]
+    assert set(output.data) == {"text/html", "text/plain"}
+    assert 'srcdoc="&lt;p&gt;"' in (folder / "01_first.html").read_text()
+
+
+def test_the_index_links_pages_beside_what_their_notebook_made(tmp_path):
+    for name in ("01_first", "02_second"):
+        run = runs.start(name, tmp_path, seed=1)
+        run.save_page("<p>" + "x" * 2_000_000, f"page_{name}")
+        runs.write_json(tmp_path / "stages" / f"{name}.json", {"key": "0"})
+        runs.write_text(tmp_path / "notebooks" / f"{name}.html", "")
+    page.write_index(tmp_path, "params/small", ["01_first", "02_second"])
+    first, second = assert_whole(tmp_path).split("<h2 ")[1:3]
+    for name, part in (("01_first", first), ("02_second", second)):
+        assert f'href="pages/page_{name}.html">Open page_{name}</a>' in part
+        assert "works without a kernel, 2.0 MB" in part
+    assert "page_02" not in first
+
+
+# --- the gallery ------------------------------------------------------------------------
+
+
+def test_the_gallery_is_the_tagged_cells_of_its_notebook_with_the_profiles_parameters():
+    (stage,) = profiles.choose(profiles.load("params/demo"), ["03"])
+    small = serve.gallery_notebook(stage, "params/demo")
+    heading, defaults, injected, *cells = small.cells
+    assert heading.source == "# Phase gallery\n\nparams/demo"
+    assert defaults.metadata.tags == ["parameters"]
+    values = {}
+    exec(defaults.source + "\n" + injected.source, values)
+    assert {name: values[name] for name in stage.parameters} == stage.parameters
+    whole = nbformat.read(stage.notebook, as_version=4).cells
+    tagged = [cell.source for cell in whole if "gallery" in cell.metadata.get("tags", ())]
+    assert [cell.source for cell in cells] == tagged
+    assert "widgets." in tagged[-1]
+
+
+def gallery(capfd, *arguments):
+    """Exit status and errors of a command that is expected to stop before it serves."""
+    status = cli.main(["gallery", "params/demo", "--no-browser", *arguments])
+    return status, capfd.readouterr().err
+
+
+def test_a_gallery_without_its_trained_generator_says_how_to_make_it(tmp_path, capfd):
+    status, text = gallery(capfd, "--out", str(tmp_path))
+    assert status == 1
+    assert text.startswith("synthlib: the gallery of params/demo shows the generator that notebook")
+    assert "no generator_4coil.safetensors in" in text
+    assert "`make reproduce PROFILE=params/demo`" in text
+    assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("port", ["taken", "99999"])
+def test_a_port_that_cannot_be_had_is_told(tmp_path, capfd, port):
+    with socket.create_server((serve.HOST, 0)) as other:
+        wanted = str(other.getsockname()[1]) if port == "taken" else port
+        command = ["--out", str(tmp_path), "--set", "generator=tiny", "--port", wanted]
+        status, text = gallery(capfd, *command)
+    assert status == 1
+    assert text.startswith(f"synthlib: port {wanted} cannot be had")
+    assert "expected one that nothing else listens on" in text
+
+
+def test_a_profile_without_the_gallerys_notebook_is_refused(project, capfd):
+    assert cli.main(["gallery", "params/small"]) == 1
+    assert "'03_phase_gallery' fits 0 of the profile" in capfd.readouterr().err
 
 
 # --- what is refused ------------------------------------------------------------------
@@ -307,11 +425,11 @@ def fastmri_folder(folder, n_coils):
 
 def assert_whole(out):
     """Everything that the page shows or links to is there."""
-    page = (out / "index.html").read_text()
-    targets = re.findall(r'(?:src|href)="([^"#]+)"', page)
+    text = (out / "index.html").read_text()
+    targets = re.findall(r'(?:src|href)="([^"#]+)"', text)
     assert targets
     assert [t for t in targets if not (out / t).is_file()] == []
-    return page
+    return text
 
 
 @pytest.mark.parametrize(("profile", "n_coils"), [("paper-16coil", 16), ("paper-20coil", 20)])
@@ -323,8 +441,7 @@ def test_the_first_step_of_a_paper_profile_runs_on_a_folder_of_fastmri_files(
     command = ["reproduce", f"params/{profile}", "--data", str(tmp_path / "brain")]
     command += ["--out", str(out), "--only", "01"]
     assert cli.main(command) == 0, capfd.readouterr().err
-    page = assert_whole(out)
-    assert "tab_01_scans" in page
+    assert "tab_01_scans" in assert_whole(out)
     table = (out / "tables" / "tab_01_scans.csv").read_text()
     (row,) = table.strip().splitlines()[1:]  # the file of four coils is left out
     assert row.startswith(f"AXT2,{n_coils},88x36,44x36")

@@ -235,6 +235,15 @@ def test_comments_and_docstrings_do_not_change_the_fingerprint_of_code(fingerpri
     assert fingerprints_of_a_copy(name, "    return", "    # said here\n    return") == before
 
 
+@pytest.mark.parametrize("kind", ["js", "css"])
+def test_what_the_browser_runs_changes_the_fingerprint_of_its_room(fingerprints_of_a_copy, kind):
+    name = f"coils/look.{kind}"
+    (Path(runs.__file__).parent / name).write_text("a { color: red }")
+    before = fingerprints_of_a_copy(name, "red", "red")
+    after = fingerprints_of_a_copy(name, "red", "blue")
+    assert [a == b for a, b in zip(before, after, strict=True)] == [False, True, False]
+
+
 def test_every_fingerprint_of_code_is_of_rooms_that_exist():
     # the hash of no file at all would never change
     package = Path(runs.__file__).parent
@@ -254,7 +263,7 @@ def test_every_fingerprint_of_code_is_of_rooms_that_exist():
 
 @pytest.fixture
 def two_runs(tmp_path, monkeypatch) -> list[Path]:
-    """The same figure and table made twice, in two folders and at two times of day."""
+    """The same figure, table and page made twice, in two folders and at two times of day."""
     folders = []
     for day, name in enumerate(("first", "second")):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", str(86400 * day))
@@ -266,6 +275,7 @@ def two_runs(tmp_path, monkeypatch) -> list[Path]:
         run.save_figure(figure, "fig")
         plt.close(figure)
         run.save_table(tables.render(["a", "b"], [["x", "1"]]), "tab")
+        run.save_page("<!doctype html><p>µ</p>", "page")
         folders.append(run.out_dir)
     return folders
 
@@ -273,9 +283,10 @@ def two_runs(tmp_path, monkeypatch) -> list[Path]:
 FILES = [f"figures/fig.{kind}" for kind in ("png", "pdf", "json")] + [
     f"tables/tab.{kind}" for kind in ("csv", "md", "tex", "json")
 ]
+FILES += ["pages/page.html", "pages/page.json"]
 
 
-def test_a_run_writes_every_kind_of_figure_and_table(two_runs):
+def test_a_run_writes_every_kind_of_figure_table_and_page(two_runs):
     found = sorted(str(p.relative_to(two_runs[0])) for p in two_runs[0].rglob("*") if p.is_file())
     assert found == sorted(FILES)
 
@@ -293,7 +304,7 @@ def test_results_name_no_path_of_this_machine(two_runs, name):
         assert str(path).encode() not in content
 
 
-def test_figures_and_tables_carry_the_record(two_runs):
+def test_figures_tables_and_pages_carry_the_record(two_runs):
     folder = two_runs[0]
     record = runs.read_json(folder / "figures/fig.json")
     assert record["run"] == "99_test"
@@ -305,6 +316,7 @@ def test_figures_and_tables_carry_the_record(two_runs):
     )
     assert record["git_commit"].removesuffix("+changes") == (head.stdout.strip() or "unknown")
     assert runs.read_json(folder / "tables/tab.json") == record
+    assert runs.read_json(folder / "pages/page.json") == record
 
     with Image.open(folder / "figures/fig.png") as picture:
         assert json.loads(picture.text["Description"]) == record
@@ -316,3 +328,12 @@ def test_figures_and_tables_carry_the_record(two_runs):
         text = (folder / f"tables/tab.{kind}").read_text()
         assert "record: tab.json" in text
         assert record["git_commit"] in text
+
+
+def test_a_page_is_kept_as_it_is_and_the_notebook_shows_where(tmp_path):
+    run = runs.start("99_test", tmp_path / "out", seed=7)
+    page = "<!doctype html><p>µ</p>" + " " * 1_500_000
+    shown = run.save_page(page, "page_99")
+    assert (tmp_path / "out/pages/page_99.html").read_text(encoding="utf-8") == page
+    assert "`pages/page_99.html` (1.5 MB)" in shown.data
+    assert str(tmp_path) not in shown.data

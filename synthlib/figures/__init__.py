@@ -1,5 +1,6 @@
 """Arrays in, a matplotlib Figure out. Nothing here reads or writes a file."""
 
+from synthlib.figures.complexes import complex_panels
 from synthlib.figures.maps import beyond_the_support, coil_maps, coil_view, combination, gauges
 from synthlib.figures.networks import benchmark_curves, losses, reconstructions
 from synthlib.figures.phases import (
@@ -17,6 +18,7 @@ __all__ = [
     "coil_maps",
     "coil_view",
     "combination",
+    "complex_panels",
     "data_overview",
     "gauges",
     "likeness",

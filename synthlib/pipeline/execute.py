@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
@@ -20,7 +19,18 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from synthlib import runs, tasks
+from synthlib.pipeline import strip
 from synthlib.pipeline.profiles import Stage
+
+# nbconvert's own page without what it would load from content delivery networks: require.js,
+# MathJax, Mermaid and the manager of widgets. The notebooks have no use for any of them.
+TEMPLATE = """
+{%- extends 'lab/index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block jupyter_widgets -%}{%- endblock -%}
+"""
 
 
 class StageError(RuntimeError):
@@ -81,10 +91,8 @@ def run_notebook(stage: Stage, folder: Path, position: str) -> tuple[Path, Path]
                 extra_arguments=["--IPKernelApp.log_level=40"],
                 cwd=str(runs.project_root()),
             )
-        _strip_machine(running)
-        exporter = HTMLExporter(template_name="lab", embed_images=True)
-        html, _ = exporter.from_filename(str(running))
-        runs.write_text(page, html)
+        strip.settle(running)
+        write_page(running, page)
         running.replace(finished)
     except PapermillExecutionError as error:
         running.replace(failed)
@@ -104,13 +112,11 @@ def run_notebook(stage: Stage, folder: Path, position: str) -> tuple[Path, Path]
     return finished, page
 
 
-def _strip_machine(path: Path) -> None:
-    """Take papermill's own notes out of a copy: they hold paths of this machine."""
-    notebook = nbformat.read(path, as_version=4)
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-    runs.write_text(path, nbformat.writes(notebook) + "\n")
+def write_page(notebook: Path, page: Path) -> None:
+    """Export an executed notebook to one HTML file that asks for nothing from anywhere."""
+    exporter = HTMLExporter(raw_template=TEMPLATE, embed_images=True)
+    html, _ = exporter.from_filename(str(notebook))
+    runs.write_text(page, html)
 
 
 def short(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""index.html: every figure and table of a run on one page, with the record of the run."""
+"""index.html: every figure and table of a run on one page, its pages, and the record of the run."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ th { background: #f3f3f3; }
 td { font-variant-numeric: tabular-nums; }
 pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: 12px; }
 nav a { margin-right: 1rem; }
+.page { font-size: 1.2rem; border: 1px solid #ccc; border-radius: 6px; padding: .6rem 1rem; }
 .small { color: #666; font-size: 13px; }
 """
 
 
 def write_index(out: Path, profile: str, names: Sequence[str]) -> Path:
-    """Gather figures, tables, executed notebooks and records below `out`."""
+    """Gather figures, tables, pages, executed notebooks and records below `out`."""
     done = [name for name in names if (out / "stages" / f"{name}.json").is_file()]
     body = [
         f"<h1>synthlib: {html.escape(Path(profile).name)}</h1>",
@@ -38,6 +39,7 @@ def write_index(out: Path, profile: str, names: Sequence[str]) -> Path:
     ]
     for name in done:
         body.append(f'<h2 id="{name}">{name}</h2>')
+        body += [_page(path, out) for path in _made_by(name, out / "pages")]
         body += [_figure(path, out) for path in _made_by(name, out / "figures")]
         body += [_table(path, out) for path in _made_by(name, out / "tables")]
     records = {name: runs.read_json(out / "stages" / f"{name}.json") for name in done}
@@ -54,9 +56,17 @@ def write_index(out: Path, profile: str, names: Sequence[str]) -> Path:
 
 
 def _made_by(notebook: str, folder: Path) -> list[Path]:
-    """Records of the figures or tables that a notebook left, in the order of their names."""
+    """Records of the figures, tables or pages that a notebook left, in the order of their names."""
     files = sorted(folder.glob("*.json"))
     return [file for file in files if runs.read_json(file).get("run") == notebook]
+
+
+def _page(record: Path, out: Path) -> str:
+    target = record.with_suffix(".html")
+    size = f"{target.stat().st_size / 1e6:.1f} MB"
+    link = _link(str(target.relative_to(out)), f"Open {record.stem}")
+    note = f'<span class="small">works without a kernel, {size} '
+    return f'<p class="page">{link}{note}{_link(f"pages/{record.name}", "record")}</span></p>'
 
 
 def _figure(record: Path, out: Path) -> str:
