@@ -276,10 +276,11 @@ def test_phase_is_grey_below_the_dark_level_and_whole_half_as_far_above(images):
     size = images[WHERE].abs().numpy()
     assert (faded[size < 1.999] == 128).all()
     assert (faded[size > 3.001] == plain[size > 3.001]).all()
-    between = (size > 2.3) & (size < 2.9)
-    share = ((size / 2 - 1) / 0.5)[between][:, None]
-    expected = share * plain[between] + (1 - share) * 128
-    assert abs(faded[between] - expected).max() < 128 / 16 + 1
+    # 17 equal steps between, mixed and rounded; a rare pixel is at the edge of a step
+    share = np.clip(np.floor(17 * (size / 2 - 1) / 0.5), 0, 16)[..., None] / 16
+    apart = abs(faded - (share * plain + (1 - share) * 128)).max(-1)
+    assert (apart <= 0.5).mean() > 0.98
+    assert apart.max() < 128 / 16 + 1
 
 
 def test_fade_counts_in_dark_levels(images):
@@ -378,6 +379,11 @@ def panels(images, other):
     return [Panel("mine", view, kept, reference) for view in complexes.VIEWS]
 
 
+WORDS = {"kspace": "k-space", "real": "real part", "imaginary": "imaginary part"}
+WORDS |= {"colour": "phase, brightness", "difference": "phase difference"}
+WORDS = {view: WORDS.get(view, view) for view in complexes.VIEWS}
+
+
 def parts(figure, panels):
     """(panel, its axes, its colour bar's axes) of a figure."""
     shown = [axes for axes in figure.axes if axes.images]
@@ -396,8 +402,9 @@ def test_the_picture_of_record_shows_what_is_painted(panels, limits):
             align=False,
         )  # fmt: skip
         assert np.array_equal(axes.images[0].get_array(), rgb)
-        assert axes.get_title().startswith("mine\n")
-    assert len({axes.get_title() for _, axes, _ in parts(figure, panels)}) == len(panels)
+        name, view = axes.get_title().split("\n")
+        assert name == "mine"
+        assert view.lower().startswith(WORDS[panel.view])
     assert figure.get_suptitle() == "sub-1, slice 1"
 
 

@@ -29,11 +29,11 @@ GREY = 128  # what phase fades to where it is noise
 VIEWS = {
     "magnitude": "Magnitude",
     "phase": "Phase",
-    "colour": "Phase in colour, magnitude as brightness",
+    "colour": "Phase, magnitude as brightness",
     "real": "Real part",
     "imaginary": "Imaginary part",
     "kspace": "k-space (log)",
-    "difference": "Phase less the reference's",
+    "difference": "Phase difference",
 }
 COLOURS = {"phase": "twilight", "colour": "twilight", "difference": "twilight_shifted"}
 
@@ -65,7 +65,7 @@ def table(name: str) -> NDArray[np.uint8]:
 
 def level(values: NDArray[Any], ends: tuple[float, float], n: int) -> NDArray[np.int64]:
     """Index into a table of n colours, as matplotlib counts: the upper end is the last colour."""
-    share = (values - ends[0]) / (ends[1] - ends[0])
+    share = (values - ends[0]) / max(ends[1] - ends[0], 1e-12)
     return np.clip(np.floor(share * n), 0, n - 1).astype(np.int64)
 
 
@@ -194,8 +194,8 @@ def complex_panels(
             reference=panel.reference, align=align,
         )  # fmt: skip
         place.imshow(rgb, interpolation="nearest", aspect=ratio)
-        kind = "difference" if panel.view == "difference" else VIEWS[panel.view].split(",")[0]
-        place.set_title(f"{panel.name}\n{kind.lower()}", fontsize=8)
+        kind = "phase, brightness" if panel.view == "colour" else VIEWS[panel.view]
+        place.set_title(f"{panel.name}\n{kind[0].lower()}{kind[1:]}", fontsize=8)
         _bar(figure, place, panel, limits)
         if panel.view != "kspace" and np.isfinite(spacing_mm[1]):
             _scale_bar(place, nx, ny, spacing_mm[1])

@@ -7,6 +7,7 @@ no wrapping. 16-bit magnitude is exact to 1/65535 of a stack's maximum.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class Stack:
         colours: matplotlib's name of the magnitude's colours.
     """
 
-    images: Tensor
+    images: Tensor | NDArray[Any]
     unit: str = "a.u."
     top: float | None = None
     dark: float | None = None
@@ -78,15 +79,15 @@ class Pixels:
         return torch.polar(magnitude, torch.from_numpy(turn.astype(np.float32)) * PHASE_STEP)
 
 
-def quantise(stack: Stack | Tensor, name: str = "images") -> Pixels:
+def quantise(stack: Stack | Tensor | NDArray[Any], name: str = "images") -> Pixels:
     """Bring a stack to 16 bits.
 
     Raises:
         ValueError: not two to four axes, NaN or Inf, or real with negative pixels.
     """
-    if isinstance(stack, Tensor):
+    if not isinstance(stack, Stack):
         stack = Stack(stack)
-    images = stack.images.detach().cpu()
+    images = torch.as_tensor(stack.images).detach().cpu()
     if not 2 <= images.ndim <= 4 or not images.numel():
         raise ValueError(
             f"{name} is of shape {tuple(images.shape)}; expected (y, x), (slice, y, x) or "
@@ -98,6 +99,8 @@ def quantise(stack: Stack | Tensor, name: str = "images") -> Pixels:
     if images.ndim == 3:
         images = images[:, None]
     phase = None
+    if images.dtype == torch.bool:
+        images = images.to(torch.float32)
     if images.is_complex():
         phase = quantise_phase(images.angle())
     elif images.min() < 0:
@@ -108,7 +111,7 @@ def quantise(stack: Stack | Tensor, name: str = "images") -> Pixels:
     magnitude = images.abs().to(torch.float32)
     scale = float(magnitude.max()) or 1.0
     return Pixels(
-        magnitude=(magnitude * (LEVELS / scale)).round().numpy().astype(np.uint16),
+        magnitude=(magnitude.double() / scale * LEVELS).round().numpy().astype(np.uint16),
         phase=phase,
         scale=scale,
         top=stack.top or float(_quantile(magnitude, 0.99)) or scale,

@@ -12,7 +12,7 @@ from torch import Tensor
 from synthlib.figures import complexes
 from synthlib.figures.pixels import Pixels, Stack, quantise
 
-Images = Tensor | Stack
+Images = Tensor | np.ndarray | Stack
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Loaded:
     stacks: dict[str, Pixels]
     spacing_mm: tuple[float, float]
     keys: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    text: str = ""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -61,6 +62,7 @@ class Loaded:
             "name": self.name,
             "shape": list(self.shape),
             "spacing": list(self.spacing_mm) if known else None,
+            "text": self.text,
             "stacks": [
                 {
                     "name": name, "magnitude": self.keys[name][0], "phase": self.keys[name][1],
@@ -83,8 +85,8 @@ class Loaded:
         return found
 
 
-def load(name: str, case: Case) -> Loaded:
-    """Bring a case to 16 bits.
+def load(name: str, case: Case, text: str = "") -> Loaded:
+    """Bring a case to 16 bits; `text` is told while it is shown.
 
     Raises:
         ValueError: no stacks, or stacks that do not fit together.
@@ -104,7 +106,7 @@ def load(name: str, case: Case) -> Loaded:
         if len(set(counts.values()) - {1}) > 1:
             found = ", ".join(f"{label} {count}" for label, count in counts.items())
             raise ValueError(f"numbers of {what} differ: {found}; expected equal numbers, or one")
-    loaded = Loaded(name, stacks, case.spacing_mm)
+    loaded = Loaded(name, stacks, case.spacing_mm, text=text)
     first: list[tuple[str, Pixels]] = []
     for number, (label, pixels) in enumerate(stacks.items()):
         key = next((key for key, other in first if _same_magnitude(pixels, other)), f"m{number}")
@@ -122,18 +124,22 @@ def _same_magnitude(one: Pixels, other: Pixels) -> bool:
 
 def named_cases(images: Any, spacing_mm: tuple[float, float], *, named: bool) -> dict[str, Any]:
     """Case name to what is in it; nothing yet, where only their names are given."""
-    if named and isinstance(images, Sequence) and images:
+    if named and isinstance(images, Sequence) and images and not isinstance(images, str):
         return {str(name): None for name in images}
-    if isinstance(images, Tensor | Stack):
+    if _are_images(images):
         images = {"images": images}
     if not isinstance(images, Mapping) or not images:
         raise ValueError(
             f"{type(images).__name__} cannot be shown; expected complex images, or a mapping of "
             "names to them, or of cases to such mappings"
         )
-    if isinstance(next(iter(images.values())), Tensor | Stack):
+    if _are_images(next(iter(images.values()))):
         return {"all": Case(images, spacing_mm)}
     return {str(name): case for name, case in images.items()}
+
+
+def _are_images(value: Any) -> bool:
+    return isinstance(value, Stack) or hasattr(value, "__array__")
 
 
 def as_case(case: Case | Mapping[str, Images]) -> Case:

@@ -89,8 +89,9 @@ class CoilBrowser(ComplexViewer):
             if all(one["stack"] != SIGPY for one in self.panels):
                 more = [{"stack": SIGPY, "view": view} for view in ("phase", "difference")]
                 self.panels = [*self.panels, *more]
-        else:
-            self.panels = [one for one in self.panels if one["stack"] != SIGPY]
+        elif any(one["stack"] == SIGPY for one in self.panels):
+            kept = [one for one in self.panels if one["stack"] != SIGPY]
+            self.panels = kept or [{"stack": MAP, "view": "phase"}]
         return Case(stacks, volume.raw.spacing_mm), text
 
 

@@ -6,14 +6,15 @@ import base64
 import html
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from synthlib.widgets.cases import Loaded
+from synthlib.widgets.cases import Loaded, colour_tables
 
 MB = 1e6
+NOTE = 1000  # bytes at most of the sentences about the page itself
 # bits of magnitude, bits of phase, how the page says it
 DEPTHS = (
     (16, 16, "16 bits: magnitude in steps of 1/65535 of the maximum, phase of 0.0001 rad"),
@@ -47,16 +48,20 @@ def page(
     Raises:
         ValueError: the cases (with `thin`, one slice of the first) do not fit.
     """
-    empty = len(_document(state, [], {}, esm=esm, css=css, title=title, record=record))
-    room = max_mb * MB - empty - 4000
+    bare = {**state, "_layout": {**state["_layout"], "cases": []}}
+    empty = _document(bare, [], {}, esm=esm, css=css, title=title, record=record)
+    room = max_mb * MB - len(empty.encode()) - NOTE
+    known = state["_colours"]
     chosen: list[Loaded] = []
     packed: list[dict[str, dict[str, str]]] = []
     depth, every = 0, 1
     for case in cases:
-        found = _fit([*chosen, case], packed, room, depth, deepest=1 if chosen and thin else 2)
+        found = _fit(
+            [*chosen, case], packed, room, depth, deepest=1 if chosen and thin else 2, known=known
+        )
         while found is None and thin and not chosen and every < case.shape[0]:
             every *= 2
-            found = _fit([case.thinned(every)], [], room, 2, deepest=2)
+            found = _fit([case.thinned(every)], [], room, 2, deepest=2, known=known)
         if found is None:
             if thin and chosen:
                 break
@@ -68,14 +73,17 @@ def page(
         chosen, packed, depth = found
     note = f"Pixels of this page have {DEPTHS[depth][2]}."
     if every > 1:
-        note += f" Of the slices every {every}th is here; the notebook has all."
+        note += f" Of the slices one in {every} is here; the notebook has all."
     left_out = len(state["_layout"]["cases"]) - len(chosen)
     if left_out:
         note += f" The notebook has {left_out} more."
     layout = {**state["_layout"], "note": note, "cases": [{"name": one.name} for one in chosen]}
     keyed = {f"{i} {key}": value for i, case in enumerate(packed) for key, value in case.items()}
     layouts = [_renamed(case.layout(), str(i)) for i, case in enumerate(chosen)]
-    full = {**state, "_layout": layout, "case": chosen[0].name}
+    colours = dict(state["_colours"])
+    for case in chosen:
+        colours |= colour_tables(case)
+    full = {**state, "_layout": layout, "_colours": colours, "case": chosen[0].name}
     full["slice_index"] = min(state["slice_index"] // every, chosen[0].shape[0] - 1)
     return _document(full, layouts, keyed, esm=esm, css=css, title=title, record=record)
 
@@ -87,6 +95,7 @@ def _fit(
     depth: int,
     *,
     deepest: int,
+    known: Collection[str],
 ) -> tuple[list[Loaded], list[dict[str, dict[str, str]]], int] | None:
     """Cases, packed, and the depth at which they fit; None if they do not.
 
@@ -95,9 +104,15 @@ def _fit(
     for trial in range(depth, max(depth, deepest) + 1):
         first = packed if trial == depth else [_pack(one, DEPTHS[trial]) for one in cases[:-1]]
         whole = [*first, _pack(cases[-1], DEPTHS[trial])]
-        if _size(whole) <= room:
+        if _size(whole) + sum(_around(case, known) for case in cases) <= room:
             return cases, whole, trial
     return None
+
+
+def _around(case: Loaded, known: Collection[str]) -> int:
+    """Bytes of a case in a page, pixels apart; `known` colours are in it anyway."""
+    tables = sum(2 * len(table) for k, table in colour_tables(case).items() if k not in known)
+    return len(_json(case.layout()).encode()) + 20 * len(case.stacks) + len(case.name) + 30 + tables
 
 
 def _renamed(layout: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class PhaseGallery(ComplexViewer):
         self._names, self._context, self._seed = list(names), context, seed
         self._center_fraction = center_fraction
         self._draws = 0
+        self._drawn: dict[tuple[str, int], Tensor] = {}  # phase of the last draw for a slice
         controls = [Control("R", [FULL, *accelerations], label="acceleration R")]
         if GAN in names:
             controls.append(Control("draw", None, label="New draw of the generator"))
@@ -77,6 +78,9 @@ class PhaseGallery(ComplexViewer):
         volume = self._volumes[case]
         slices = [volume.pair(index) for index in range(volume.n_slices)]
         written = sources.write_many(self._names, slices, self._context, seed=self._seed)
+        for (drawn, index), phase in self._drawn.items():
+            if drawn == case:
+                written[GAN][index] = phase
         thin = None if R == FULL else self._mask(volume, int(R))
         images: dict[str, Stack] = {}
         for name in self._names:
@@ -110,18 +114,23 @@ class PhaseGallery(ComplexViewer):
         """A new draw of the generator's dropout for the slice on show."""
         if self.values["R"] != FULL:
             raise ValueError("a new draw is made for the whole image; set R to 1 first")
-        self._draws += 1
         volume, label = self._volumes[case], sources.label(GAN)
+        if not 0 <= slice_index < volume.n_slices:
+            raise ValueError(f"{case} has no slice {slice_index}; it has {volume.n_slices}")
+        self._draws += 1
         pair = volume.pair(slice_index)
         begin = time.perf_counter()
         seed = runs.seed_for(self._seed, "draw", self._draws)
         phase = sources.write(GAN, pair, self._context, seed=seed)
         took = time.perf_counter() - begin
-        kept = self._open(case).stacks[label].phase
+        loaded = self._open(case)
+        kept = loaded.stacks[label].phase
         assert kept is not None  # every source's images are complex
         words = pixels.quantise_phase(phase)
         before = torch.from_numpy(kept[slice_index, 0] * pixels.PHASE_STEP)
-        kept[slice_index, 0] = words  # the arrays that later views are sent, too
+        kept[slice_index, 0] = words
+        self._drawn[case, slice_index] = phase
+        self._keep_first(loaded)
         text = _about(self._draws, pair, phase, before.to(torch.float32), took)
         self.send(
             {"kind": "draw", "case": case, "slice": slice_index, "stack": label, "text": text},

@@ -200,6 +200,8 @@ class ComplexViewer(anywidget.AnyWidget):
 
     @traitlets.validate("panels")
     def _check_panels(self, proposal: Any) -> list[dict[str, str]]:
+        if not proposal["value"]:
+            raise ValueError("no panels were given; expected at least one {stack, view}")
         for one in proposal["value"]:
             _require(one.get("view"), list(complexes.VIEWS), "view")
         return list(proposal["value"])
@@ -257,7 +259,7 @@ class ComplexViewer(anywidget.AnyWidget):
         for name in cases or ():
             _require(name, list(self._cases), "case")
         names = [self.case, *(name for name in self._cases if name != self.case)]
-        page = self._page(cases or names, max_mb, thin=cases is None, record=record or {})
+        page = self._page(cases or names, max_mb, thin=not cases, record=record or {})
         if path is not None:
             runs.write_text(path, page)
         return page
@@ -265,12 +267,16 @@ class ComplexViewer(anywidget.AnyWidget):
     def _page(
         self, cases: Sequence[str], max_mb: float, *, thin: bool, record: Mapping[str, Any]
     ) -> str:
-        return export.page(
-            self._state(),
-            (self._open(name) for name in cases),
-            esm=self._esm, css=self._css, title=self._title, max_mb=max_mb, thin=thin,
-            record=record,
-        )  # fmt: skip
+        told = self._alarm, self.message
+        try:
+            return export.page(
+                self._state(),
+                (self._open(name) for name in cases),
+                esm=self._esm, css=self._css, title=self._title, max_mb=max_mb, thin=thin,
+                record=record,
+            )  # fmt: skip
+        finally:
+            self._alarm, self.message = told  # what was told of other cases is not of this one
 
     def _state(self) -> dict[str, Any]:
         names = [name for name, trait in self.traits(sync=True).items() if not name.startswith("_")]
@@ -311,7 +317,7 @@ class ComplexViewer(anywidget.AnyWidget):
             else:
                 made = self._compute(name, **self.values)
                 case, text = made if isinstance(made, tuple) else (made, "")
-            self._loaded[name] = load(name, as_case(case))
+            self._loaded[name] = load(name, as_case(case), text)
             self.tell(text)
             if self._compute is not None and len(self._loaded) > KEPT:  # it can be made again
                 del self._loaded[next(old for old in self._loaded if old not in (name, self.case))]
@@ -327,11 +333,7 @@ class ComplexViewer(anywidget.AnyWidget):
     def _send_case(self, loaded: Loaded, *, forget: bool = False) -> None:
         """Send pixels to the browser, which forgets all other cases if they are out of date."""
         pixels = loaded.pixels()
-        if forget or self._first[0]["name"] == loaded.name:
-            # for views that open later: quietly, the open ones get it below
-            self._first[0] = loaded.layout()
-            self._pixels.clear()
-            self._pixels.update(as_bytes(pixels))
+        self._keep_first(loaded, forget)
         missing = {k: v for k, v in colour_tables(loaded).items() if k not in self._colours}
         if missing:
             self._colours = {**self._colours, **missing}
@@ -339,6 +341,13 @@ class ComplexViewer(anywidget.AnyWidget):
             {"kind": "case", "layout": loaded.layout(), "keys": list(pixels), "forget": forget},
             list(as_bytes(pixels).values()),
         )
+
+    def _keep_first(self, loaded: Loaded, forget: bool = False) -> None:
+        """What views that open later are sent; quietly, the open ones have it."""
+        if forget or self._first[0]["name"] == loaded.name:
+            self._first[0] = loaded.layout()
+            self._pixels.clear()
+            self._pixels.update(as_bytes(loaded.pixels()))
 
     def tell(self, text: str, *, alarm: bool = False) -> None:
         """A line of text above the panels."""
@@ -348,12 +357,14 @@ class ComplexViewer(anywidget.AnyWidget):
     def _hear(self, _: Any, content: Mapping[str, Any], buffers: Any) -> None:
         kind = content.get("kind")
         try:
+            if kind in ("need", "press"):
+                _require(str(content["case"]), list(self._cases), self._layout["case_label"])
             if kind == "need":
                 self._send_case(self._open(str(content["case"])))
             elif kind == "press":
                 self.press(str(content["name"]), str(content["case"]), int(content["slice"]))
-        except (ValueError, KeyError, OSError) as error:  # told, not lost in a log
-            self.send({"kind": "failed", "case": content.get("case"), "text": str(error)})
+        except Exception as error:  # whatever a computation raises is told, not lost in a log
+            self.send({"kind": "failed", "case": content.get("case"), "text": _words(error)})
 
     def press(self, name: str, case: str, slice_index: int) -> None:
         """What a button does; a viewer with buttons says it."""
@@ -362,13 +373,13 @@ class ComplexViewer(anywidget.AnyWidget):
     def _recompute(self, _: Any) -> None:
         if self._compute is None:
             return
+        kept, self._loaded = self._loaded, {}
         try:
-            kept, self._loaded = self._loaded, {}
             self._send_case(self._open(self.case), forget=True)
-        except (ValueError, KeyError, OSError) as error:
+        except Exception as error:  # whatever a computation raises is told, not lost in a log
             self._loaded = kept
             self.tell("")  # the same error twice is told twice
-            self.tell(str(error), alarm=True)
+            self.tell(_words(error), alarm=True)
 
 
 def _panels(
@@ -387,6 +398,11 @@ def _panels(
 def _require(name: str | None, known: Sequence[str], what: str) -> None:
     if name is not None and name not in known:
         raise ValueError(f"{what} {name!r} is unknown; expected one of {', '.join(known)}")
+
+
+def _words(error: Exception) -> str:
+    known = isinstance(error, ValueError | OSError)
+    return str(error) if known else f"{type(error).__name__}: {error}"
 
 
 def _guess(

@@ -166,7 +166,7 @@ def test_notebook_04_estimates_coil_maps_again_when_a_parameter_changes(lab, pag
     page.get_by_text(re.compile(r"SigPy: \d+\.\d% of the support")).wait_for()
     labels = [panel(page, k).locator(".sv-stage").get_attribute("aria-label") for k in (5, 6)]
     assert [label.split(".")[0] for label in labels] == [
-        "SigPy's map, our gauge: Phase", "SigPy's map, our gauge: Phase less the reference's",
+        "SigPy's map, our gauge: Phase", "SigPy's map, our gauge: Phase difference",
     ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ const rgba = (r, g, b) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
 
 /** Index into n colours, as matplotlib counts: the upper end is the last colour. */
 function level(value, low, high, n) {
-  const index = Math.floor(((value - low) / (high - low)) * n);
+  const index = Math.floor(((value - low) / Math.max(high - low, 1e-12)) * n);
   return index < 0 ? 0 : index >= n ? n - 1 : index;
 }
 

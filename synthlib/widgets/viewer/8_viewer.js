@@ -52,7 +52,6 @@ class Viewer {
         this.controls.cases.value = this.s.case;
         return;
       }
-      this.tell("");
     }
     this.set("case", name);
   }
@@ -71,6 +70,7 @@ class Viewer {
     if (cursor?.length) this.s.cursor = [Math.min(cursor[0], next.ny - 1), Math.min(cursor[1], next.nx - 1)];
     for (const panel of this.panels) panel.fill();
     this.controls.show();
+    this.tell(next.text);
     this.mark("paint", "place", "read");
   }
 
@@ -331,7 +331,7 @@ class Viewer {
       model.on(`change:${name}`, heard);
       return [`change:${name}`, heard];
     });
-    const told = () => this.tell(model.get("message"), model.get("_alarm"));
+    const told = () => this.tell(model.get("message") || this.shown.text, model.get("_alarm"));
     const custom = (content, buffers) => this.receive(content, buffers);
     model.on("change:message", told);
     model.on("msg:custom", custom);
@@ -348,9 +348,9 @@ class Viewer {
       this.waiting.get(name)?.(true);
       this.waiting.delete(name);
       if (name === this.s.case) this.enterCase();
-      if (this.message.textContent === COMPUTING) this.tell("");
     } else if (content.kind === "draw") {
       const about = this.cases.get(content.case);
+      if (!about) return; // it comes with the case when that is asked for again
       const phase = about.replace(content.stack, content.slice, buffers[0]);
       this.previous = { case: content.case, slice: content.slice, stack: content.stack, phase };
       this.set("histogram", true);
@@ -369,8 +369,19 @@ class Viewer {
   }
 }
 
+/** Leave the time of the first paint on the page's performance timeline. */
+function measureFirstPaint(start) {
+  requestAnimationFrame(() => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => performance.measure("synthlib-viewer first paint", { start });
+    port2.postMessage(0); // taken up when the frame has been painted
+  });
+}
+
 function render({ model, el }) {
+  const start = performance.now();
   const viewer = new Viewer(model, el);
+  measureFirstPaint(start);
   return () => viewer.close();
 }
 
