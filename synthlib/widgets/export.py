@@ -33,6 +33,7 @@ def page(
     max_mb: float,
     thin: bool,
     record: Mapping[str, Any],
+    level: int = 6,
 ) -> str:
     """The page of some cases.
 
@@ -44,6 +45,7 @@ def page(
         max_mb: upper limit of its size.
         thin: leave cases out, and slices of the first, rather than raise.
         record: kept in the page.
+        level: of zlib; 1 is some times faster, for a page that is made in passing.
 
     Raises:
         ValueError: the cases (with `thin`, one slice of the first) do not fit.
@@ -57,11 +59,12 @@ def page(
     depth, every = 0, 1
     for case in cases:
         found = _fit(
-            [*chosen, case], packed, room, depth, deepest=1 if chosen and thin else 2, known=known
-        )
+            [*chosen, case], packed, room, depth, deepest=1 if chosen and thin else 2, known=known,
+            level=level,
+        )  # fmt: skip
         while found is None and thin and not chosen and every < case.shape[0]:
             every *= 2
-            found = _fit([case.thinned(every)], [], room, 2, deepest=2, known=known)
+            found = _fit([case.thinned(every)], [], room, 2, deepest=2, known=known, level=level)
         if found is None:
             if thin and chosen:
                 break
@@ -96,14 +99,21 @@ def _fit(
     *,
     deepest: int,
     known: Collection[str],
+    level: int,
 ) -> tuple[list[Loaded], list[dict[str, dict[str, str]]], int] | None:
     """Cases, packed, and the depth at which they fit; None if they do not.
 
     All cases of a page have one depth; those packed already have `depth`.
     """
     for trial in range(depth, max(depth, deepest) + 1):
-        first = packed if trial == depth else [_pack(one, DEPTHS[trial]) for one in cases[:-1]]
-        whole = [*first, _pack(cases[-1], DEPTHS[trial])]
+        sample = cases[-1].thinned(max(1, cases[-1].shape[0] // 2))
+        share = sample.shape[0] / cases[-1].shape[0]
+        if _size([_pack(sample, DEPTHS[trial], 1)]) / share > 1.5 * room:
+            continue  # far too large: not worth the time
+        first = (
+            packed if trial == depth else [_pack(one, DEPTHS[trial], level) for one in cases[:-1]]
+        )
+        whole = [*first, _pack(cases[-1], DEPTHS[trial], level)]
         if _size(whole) + sum(_around(case, known) for case in cases) <= room:
             return cases, whole, trial
     return None
@@ -127,7 +137,7 @@ def _size(packed: list[dict[str, dict[str, str]]]) -> int:
     return sum(len(one["data"]) + 60 for case in packed for one in case.values())
 
 
-def _pack(case: Loaded, depth: tuple[int, int, str]) -> dict[str, dict[str, str]]:
+def _pack(case: Loaded, depth: tuple[int, int, str], level: int) -> dict[str, dict[str, str]]:
     """Arrays as differences of neighbours, deflated, in base64."""
     found = {}
     for key, array in case.pixels().items():
@@ -148,7 +158,7 @@ def _pack(case: Loaded, depth: tuple[int, int, str]) -> dict[str, dict[str, str]
         found[key] = {
             "kind": kind + (" phase" if is_phase else " magnitude"),
             "nx": str(array.shape[-1]),
-            "data": base64.b64encode(zlib.compress(data, 9)).decode(),
+            "data": base64.b64encode(zlib.compress(data, level)).decode(),
         }
     return found
 

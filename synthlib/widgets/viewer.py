@@ -149,7 +149,7 @@ class ComplexViewer(anywidget.AnyWidget):
         guess_seed: int | None = None,
         title: str = "Complex images",
         case_label: str = "case",
-        keep_mb: float = 5.0,
+        keep_mb: float = 2.0,
     ) -> None:
         self._cases = named_cases(images, spacing_mm, named=compute is not None)
         self._loaded: dict[str, Loaded] = {}
@@ -265,7 +265,13 @@ class ComplexViewer(anywidget.AnyWidget):
         return page
 
     def _page(
-        self, cases: Sequence[str], max_mb: float, *, thin: bool, record: Mapping[str, Any]
+        self,
+        cases: Sequence[str],
+        max_mb: float,
+        *,
+        thin: bool,
+        record: Mapping[str, Any],
+        level: int = 6,
     ) -> str:
         told = self._alarm, self.message
         try:
@@ -273,7 +279,7 @@ class ComplexViewer(anywidget.AnyWidget):
                 self._state(),
                 (self._open(name) for name in cases),
                 esm=self._esm, css=self._css, title=self._title, max_mb=max_mb, thin=thin,
-                record=record,
+                record=record, level=level,
             )  # fmt: skip
         finally:
             self._alarm, self.message = told  # what was told of other cases is not of this one
@@ -293,7 +299,7 @@ class ComplexViewer(anywidget.AnyWidget):
             return None
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         try:
-            page = self._page([self.case], self._keep_mb, thin=True, record={})
+            page = self._page([self.case], self._keep_mb, thin=True, record={}, level=1)
         except ValueError:
             text = "<p>The viewer is too large to be kept here: viewer.to_html(path) writes it.</p>"
         else:

@@ -21,6 +21,7 @@ from synthlib.recon import masks, samples
 from synthlib.records import RawVolume
 from tests.benchmarks import coils as coil_maps
 from tests.benchmarks import scanner as scanner_stages
+from tests.benchmarks import viewer
 from tests.benchmarks.timing import best_of
 
 SMALL = scanner.ScanSettings(n_subjects=1, coil_counts=(8,), contrasts=("AXT2",), n_slices=3)
@@ -53,6 +54,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             _loading(size, volume, Path(folder), repeats)
     scanner_stages.report(best_of)
+    print()
+    viewer.report()
     print()
     coil_maps.report()
 

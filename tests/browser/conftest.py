@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -52,11 +53,18 @@ def playwright() -> Iterator[Playwright]:
         yield started
 
 
-@pytest.fixture(scope="module")
-def chromium(playwright: Playwright) -> Iterator[Browser]:
-    """Chromium or Chrome as the system has it."""
+def launch(playwright: Playwright) -> Browser | None:
+    """Chromium or Chrome as the system has it; None where it has none."""
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if path is None:
+        return None
+    return playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    browser = launch(playwright)
+    if browser is None:
         reason = (
             f"none of {', '.join(BROWSERS)} was found; expected one for the browser tests. "
             "Install it, on Debian: apt-get install chromium"
@@ -64,7 +72,6 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
     yield browser
     browser.close()
 
@@ -199,8 +206,14 @@ class Lab:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """JupyterLab on loopback, apart from the user's settings, running until the tests end."""
-    home = tmp_path_factory.mktemp("lab")
+    """JupyterLab on loopback, running until the tests end."""
+    with serve_lab(tmp_path_factory.mktemp("lab"), threads=1) as found:
+        yield found
+
+
+@contextmanager
+def serve_lab(home: Path, threads: int | None = None) -> Iterator[Lab]:
+    """JupyterLab on loopback, apart from the user's settings, which it keeps in `home`."""
     root = home / "notebooks"
     shutil.copytree(
         runs.project_root() / "notebooks", root, ignore=shutil.ignore_patterns(".ipynb_checkpoints")
@@ -231,7 +244,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     environment = {
         **os.environ,
         **{name: str(home / folder) for name, folder in folders.items()},
-        "OMP_NUM_THREADS": "1",
+        **({"OMP_NUM_THREADS": str(threads)} if threads else {}),
     }
     log = home / "lab.log"
     with log.open("w") as file:
