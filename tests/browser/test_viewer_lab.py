@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import re
 
 import numpy as np
 import pytest
+from viewer_hands import (
+    assert_like,
+    drag,
+    end_of_colours,
+    magnitude_and_phase,
+    panel,
+    pixels,
+    point_at,
+    set_range,
+    settle,
+)
 
 from synthlib import widgets
 from synthlib.figures import complexes
@@ -23,41 +33,9 @@ def gallery(study):
     return widgets.phase_gallery(study["test"] + study["val"], SHOWN, context, seed=2023)
 
 
-def settle(page):
-    page.evaluate("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
-
-
-def panel(page, index):
-    return page.locator(".synthlib-viewer .sv-panel").nth(index)
-
-
-def pixels(page, index):
-    """The painted canvas of a panel, uint8 (y, x, 3)."""
-    script = """canvas => { const c = canvas.getContext("2d");
-      const d = c.getImageData(0, 0, canvas.width, canvas.height).data;
-      let text = ""; for (const b of d) text += String.fromCharCode(b);
-      return [canvas.height, canvas.width, btoa(text)]; }"""
-    ny, nx, data = panel(page, index).locator("canvas.sv-canvas").evaluate(script)
-    return np.frombuffer(base64.b64decode(data), np.uint8).reshape(ny, nx, 4)[..., :3]
-
-
 def painted(gallery, source, slice_index, case, limits=None):
     stack = gallery._open(case).stacks[sources.label(source)]
     return complexes.paint("phase", stack, slice_index, 0, limits or complexes.Limits())
-
-
-def assert_like(found, wanted):
-    """Equal, but for last bits of maps, which depend on the number of threads."""
-    assert found.shape == wanted.shape
-    assert (np.abs(found.astype(int) - wanted).max(-1) <= 8).mean() > 0.99
-
-
-def set_range(page, label, value):
-    for event in ("input", "change"):
-        page.get_by_label(label, exact=True).evaluate(
-            f"(e, v) => {{ e.value = v; e.dispatchEvent(new Event('{event}')); }}", value
-        )
-    settle(page)
 
 
 def message(page):
@@ -89,32 +67,20 @@ def test_notebook_03_is_browsed_in_jupyterlab(lab, page, gallery):
     assert_like(pixels(page, 1), painted(gallery, "measured", 1, other))
 
     # the window
-    box = panel(page, 1).locator(".sv-stage").bounding_box()
-    page.mouse.move(box["x"] + 90, box["y"] + 60)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 90 - box["width"] / 2, box["y"] + 60)
-    settle(page)
-    page.mouse.up()
+    drag(page, 1, -0.5)
     end = np.pi * np.exp(-1)
-    shown = float(panel(page, 1).get_by_label("Upper end").input_value())
-    assert shown == pytest.approx(end, rel=0.02)
+    assert end_of_colours(page, 1, "Upper") == pytest.approx(end, rel=0.02)
     limits = complexes.Limits(phase=(-end, end))
     apart = np.abs(pixels(page, 1).astype(int) - painted(gallery, "measured", 1, other, limits))
     assert np.median(apart) == 0
     assert apart.max() < 12  # the mouse moved by whole pixels
 
     # the cursor
-    ny, nx = gallery.shown.shape[2:]
-    y, x = 21, 17
-    page.mouse.move(
-        box["x"] + (x + 0.5) / nx * box["width"], box["y"] + (y + 0.5) / ny * box["height"]
-    )
-    settle(page)
-    image = gallery._open(other).stacks[MEASURED].image(1, 0)[y, x]
-    text = panel(page, 1).locator(".sv-readout").inner_text().replace("\N{MINUS SIGN}", "-")
-    size, phase = re.fullmatch(r"(\S+) a\.u\., (\S+) rad", text).groups()
-    assert float(size) == pytest.approx(float(image.abs()), rel=2e-3)
-    assert float(phase) == pytest.approx(float(image.angle()), abs=0.006)
+    point_at(page, 1, 21, 17)
+    image = gallery._open(other).stacks[MEASURED].image(1, 0)[21, 17]
+    size, phase = magnitude_and_phase(page, 1)
+    assert size == pytest.approx(float(image.abs()), rel=2e-3)
+    assert phase == pytest.approx(float(image.angle()), abs=0.006)
 
     # a new draw of the generator: its phase changes, its differences are plotted
     gan = panel(page, 2)
@@ -164,10 +130,9 @@ def test_notebook_04_estimates_coil_maps_again_when_a_parameter_changes(lab, pag
     assert (pixels(page, 1) != before).any()
     page.get_by_label("SigPy beside ours").check()
     page.get_by_text(re.compile(r"SigPy: \d+\.\d% of the support")).wait_for()
-    labels = [panel(page, k).locator(".sv-stage").get_attribute("aria-label") for k in (5, 6)]
-    assert [label.split(".")[0] for label in labels] == [
-        "SigPy's map, our gauge: Phase", "SigPy's map, our gauge: Phase difference",
-    ]  # fmt: skip
+    for view in ("Phase", "Phase difference"):
+        page.locator(f'.sv-stage[aria-label^="SigPy\'s map, our gauge: {view}."]').wait_for()
+    assert page.locator(".sv-panel").count() == 7
 
 
 TALK = """

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import re
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from viewer_hands import (
+    end_of_colours,
+    magnitude_and_phase,
+    panel,
+    pixels,
+    point_at,
+    readout,
+    set_range,
+    settle,
+    show,
+)
 
 from synthlib import widgets
 from synthlib.figures import complexes
@@ -61,57 +71,10 @@ def opened(page, file):
     return page
 
 
-def settle(page):
-    """Until what was asked for is painted."""
-    page.evaluate("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
-
-
-def panel(page, index):
-    return page.locator(".sv-panel").nth(index)
-
-
-def show(page, index, stack, view):
-    panel(page, index).locator(".sv-stack").select_option(stack)
-    panel(page, index).locator(".sv-view").select_option(view)
-    settle(page)
-
-
-def pixels(page, index):
-    """The painted canvas of a panel, uint8 (y, x, 3)."""
-    script = """canvas => { const c = canvas.getContext("2d");
-      const d = c.getImageData(0, 0, canvas.width, canvas.height).data;
-      let text = ""; for (const b of d) text += String.fromCharCode(b);
-      return [canvas.height, canvas.width, btoa(text)]; }"""
-    ny, nx, data = panel(page, index).locator("canvas.sv-canvas").evaluate(script)
-    rgba = np.frombuffer(base64.b64decode(data), np.uint8).reshape(ny, nx, 4)
-    assert (rgba[..., 3] == 255).all()
-    return rgba[..., :3]
-
-
-def set_range(page, label, value):
-    page.get_by_label(label, exact=True).evaluate(
-        "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", value
-    )
-    settle(page)
-
-
 def set_end(page, index, which, value):
     box = panel(page, index).get_by_label(f"{which} end of the colours")
     box.fill(str(value))
     box.press("Enter")
-    settle(page)
-
-
-def readout(page, index):
-    return panel(page, index).locator(".sv-readout").inner_text().replace("\N{MINUS SIGN}", "-")
-
-
-def point_at(page, index, y, x):
-    """Move the mouse over the middle of a pixel."""
-    box = panel(page, index).locator(".sv-stage").bounding_box()
-    page.mouse.move(
-        box["x"] + (x + 0.5) / NX * box["width"], box["y"] + (y + 0.5) / NY * box["height"]
-    )
     settle(page)
 
 
@@ -218,10 +181,7 @@ def test_dragging_changes_window_and_level_of_all_panels_alike(opened, viewer):
     width = np.exp(-0.5)
     ends = (0.6 - width / 2, 0.6 + width / 2)
     top = viewer.shown.stacks["Measured"].top
-    low, high = (
-        float(panel(opened, 0).get_by_label(f"{end} end").input_value())
-        for end in ("Lower", "Upper")
-    )
+    low, high = (end_of_colours(opened, 0, which) for which in ("Lower", "Upper"))
     assert [low / top, high / top] == pytest.approx(ends, rel=0.02)
     limits = Limits(magnitude=(low / top, high / top))
     # the boxes show three digits: that moves a few pixels by one colour
@@ -272,9 +232,9 @@ def test_the_cursor_reads_magnitude_and_phase_in_every_panel(opened):
     assert panel(opened, 0).locator(".sv-stack").input_value() == "Measured"
     for index, name in ((0, "Measured"), (1, "Measured"), (2, "Written"), (3, "Flat")):
         image = scene(1)[name][2, y, x]
-        size, phase = re.fullmatch(r"(\S+) a\.u\., (\S+) rad", readout(opened, index)).groups()
-        assert float(size) == pytest.approx(float(image.abs()), rel=1e-3)
-        assert float(phase) == pytest.approx(float(image.angle()), abs=0.006)
+        size, phase = magnitude_and_phase(opened, index)
+        assert size == pytest.approx(float(image.abs()), rel=1e-3)
+        assert phase == pytest.approx(float(image.angle()), abs=0.006)
 
 
 def test_the_cursor_reads_a_difference_on_the_circle(opened):

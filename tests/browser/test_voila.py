@@ -15,19 +15,32 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
+import pytest
+from viewer_hands import (
+    assert_like,
+    drag,
+    magnitude_and_phase,
+    pixels,
+    point_at,
+    set_range,
+    show,
+)
 
-from synthlib import runs
+from synthlib import runs, widgets
+from synthlib.figures import complexes
+from synthlib.phase import sources
 
 # the scans that other tests simulate, too: they are kept under data/
 TINY = {
     "generator": "tiny",
-    "n_subjects": "4",
+    "n_subjects": "6",
     "n_slices": "2",
+    "gan_fraction": "0.375",
     "matrix": "[48, 40]",
     "coil_counts": "[8]",
     "workers": "1",
 }
-SHOWN = ".jupyter-widgets, .synthlib-viewer"
+SHOWN = ".synthlib-viewer .sv-stage"
 PATIENCE = 120_000  # ms; the kernel imports torch and trains the tiny generator
 
 
@@ -66,7 +79,35 @@ def served(out, *options: str, **settings: str) -> Iterator[Gallery]:
         process.wait(timeout=40)
 
 
-def test_the_gallery_alone_is_shown_and_ctrl_c_leaves_nothing_behind(tmp_path, page):
+def browse(page, study):
+    """Slider, scan, source, window, cursor and a new draw, against the same gallery made here."""
+    shown = ["measured", "sinusoidal"]
+    context = sources.open_context(None, study["gan"])
+    here = widgets.phase_gallery(study["test"] + study["val"], shown, context, seed=2023)
+    scan = list(here._cases)[1]
+    stacks = here._open(scan).stacks
+    page.get_by_label("scan", exact=True).select_option(scan)
+    page.locator(f'.sv-stage[aria-label*="{scan}"]').first.wait_for()
+    show(page, 2, sources.label("sinusoidal"), "phase")
+    for slice_index in (1, 0):
+        set_range(page, "slice", slice_index)
+        for index, name in ((1, "measured"), (2, "sinusoidal")):
+            limits = complexes.Limits()
+            wanted = complexes.paint("phase", stacks[sources.label(name)], slice_index, 0, limits)
+            assert_like(pixels(page, index), wanted)
+    before = pixels(page, 1)
+    drag(page, 1, 0.0, 0.3)
+    assert (pixels(page, 1) != before).mean() > 0.2
+    point_at(page, 2, 20, 18)
+    image = stacks[sources.label("sinusoidal")].image(0, 0)[20, 18]
+    size, phase = magnitude_and_phase(page, 2)
+    assert size == pytest.approx(float(image.abs()), rel=2e-3)
+    assert phase == pytest.approx(float(image.angle()), abs=0.006)
+    page.get_by_role("button", name="New draw").click()
+    page.get_by_text(re.compile(r"Draw 1, written in \d+ ms")).wait_for()
+
+
+def test_the_gallery_alone_is_shown_and_ctrl_c_leaves_nothing_behind(tmp_path, page, study):
     with served(tmp_path) as gallery:
         page.goto(gallery.url, timeout=PATIENCE)
         page.locator(SHOWN).first.wait_for(timeout=PATIENCE)
@@ -76,6 +117,7 @@ def test_the_gallery_alone_is_shown_and_ctrl_c_leaves_nothing_behind(tmp_path, p
         text = page.locator("body").inner_text()
         assert "import" not in text  # no sources
         assert "other_patient " not in text  # nothing that the cells print
+        browse(page, study)
         page.close()  # before its server
 
         root = gallery.url.partition("?")[0]
