@@ -187,7 +187,10 @@ def as_matplotlib(values, view, kept, limits):
     """Float values by matplotlib's own mapping, between the ends that the colour bar prints."""
     colours, low, high, _ = complexes.bar_of(view, kept, limits)
     mappable = ScalarMappable(Normalize(low, high), colours)
-    return mappable.to_rgba(np.asarray(values, np.float64), bytes=True)[..., :3].astype(int)
+    values = np.asarray(values, np.float64)
+    if colours.startswith("twilight"):  # a window on the circle: the turn nearest its middle
+        values = values - 2 * np.pi * np.round((values - (low + high) / 2) / (2 * np.pi))
+    return mappable.to_rgba(values, bytes=True)[..., :3].astype(int)
 
 
 def assert_same_colours(rgb, expected, colours):
@@ -230,6 +233,14 @@ def test_a_view_has_matplotlibs_colours(images, other, view, limits):
     rgb = complexes.paint(view, kept, *WHERE, limits, reference=reference)
     expected = as_matplotlib(VALUES[view](images[WHERE], other[WHERE]), view, kept, limits)
     assert_same_colours(rgb, expected, complexes.bar_of(view, kept, limits)[0])
+
+
+def test_the_level_of_a_whole_turn_turns_the_colours_and_clips_nothing(images):
+    kept = pixels.quantise(images)
+    turned = Limits(phase=(0, 2 * np.pi), fade=0)
+    by_pi = pixels.quantise(images * -1)
+    expected = complexes.paint("phase", by_pi, *WHERE, Limits(fade=0))
+    assert_same_colours(complexes.paint("phase", kept, *WHERE, turned), expected, "twilight")
 
 
 def test_every_view_is_tested():

@@ -69,6 +69,18 @@ def level(values: NDArray[Any], ends: tuple[float, float], n: int) -> NDArray[np
     return np.clip(np.floor(share * n), 0, n - 1).astype(np.int64)
 
 
+def phase_level(turn: NDArray[Any], ends: tuple[float, float], n: int) -> NDArray[np.int64]:
+    """:func:`level` on the circle: phases outside the ends take the nearer end's colour.
+
+    Args:
+        turn: 16-bit phase.
+    """
+    middle = round((ends[0] + ends[1]) / 2 / PHASE_STEP)
+    apart = (turn.astype(np.int64) - middle).astype(np.int16)  # overflow is the wrap
+    half = (ends[1] - ends[0]) / 2
+    return level(apart * PHASE_STEP, (-half, half), n)
+
+
 def best_constant(first: tuple[Any, Any], second: tuple[Any, Any]) -> int:
     """Steps of phase to add to the first image to bring it closest to the second.
 
@@ -119,7 +131,7 @@ def paint(
         return colours[level(kspace_decibels(pixels.image(slice_index, coil)), limits.kspace, n)]
     if view == "colour":
         bright = level(share, limits.magnitude, BRIGHTS + 1)[..., None]
-        hue = colours[level(turn * PHASE_STEP, limits.phase, n)]
+        hue = colours[phase_level(turn, limits.phase, n)]
         return ((hue * bright + BRIGHTS // 2) // BRIGHTS).astype(np.uint8)
     shown = fades(pixels, size, limits.fade)
     ends = limits.phase
@@ -132,7 +144,7 @@ def paint(
         shown = np.minimum(shown, fades(reference, other[0], limits.fade))
         ends = limits.difference
     shown = shown[..., None]
-    hue = colours[level(turn * PHASE_STEP, ends, n)].astype(np.int64)
+    hue = colours[phase_level(turn, ends, n)].astype(np.int64)
     return ((hue * shown + GREY * (FADES - shown) + FADES // 2) // FADES).astype(np.uint8)
 
 
@@ -197,7 +209,7 @@ def complex_panels(
         kind = "phase, brightness" if panel.view == "colour" else VIEWS[panel.view]
         place.set_title(f"{panel.name}\n{kind[0].lower()}{kind[1:]}", fontsize=8)
         _bar(figure, place, panel, limits)
-        if panel.view != "kspace" and np.isfinite(spacing_mm[1]):
+        if panel.view != "kspace" and np.isfinite(spacing_mm).all():
             _scale_bar(place, nx, ny, spacing_mm[1])
     if title:
         figure.suptitle(title, fontsize=9)

@@ -87,7 +87,10 @@ def quantise(stack: Stack | Tensor | NDArray[Any], name: str = "images") -> Pixe
     """
     if not isinstance(stack, Stack):
         stack = Stack(stack)
-    images = torch.as_tensor(stack.images).detach().cpu()
+    images = stack.images
+    if not isinstance(images, Tensor):
+        images = torch.from_numpy(np.ascontiguousarray(images))  # torch knows no steps backwards
+    images = images.detach().cpu()
     if not 2 <= images.ndim <= 4 or not images.numel():
         raise ValueError(
             f"{name} is of shape {tuple(images.shape)}; expected (y, x), (slice, y, x) or "
@@ -108,7 +111,10 @@ def quantise(stack: Stack | Tensor | NDArray[Any], name: str = "images") -> Pixe
             f"{name} is real and has negative pixels, {float(images.min()):.3g}; expected "
             "magnitudes, or complex images: images.to(torch.complex64)"
         )
-    magnitude = images.abs().to(torch.float32)
+    magnitude = images.abs()
+    if not magnitude.max() < 1e38:
+        raise ValueError(f"{name} reaches {float(magnitude.max()):.3g}; expected below 1e38")
+    magnitude = magnitude.to(torch.float32)
     scale = float(magnitude.max()) or 1.0
     return Pixels(
         magnitude=(magnitude.double() / scale * LEVELS).round().numpy().astype(np.uint16),

@@ -37,6 +37,8 @@ class Loaded:
     spacing_mm: tuple[float, float]
     keys: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     text: str = ""
+    first: int = 0
+    every: int = 1
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -44,17 +46,20 @@ class Loaded:
         slices, n_coils = (max(shape[axis] for shape in shapes) for axis in (0, 1))
         return slices, n_coils, shapes[0][2], shapes[0][3]
 
-    def thinned(self, every: int) -> Loaded:
-        """Every 2nd, 3rd, ... slice only."""
+    def thinned(self, every: int, keep: int = 0) -> Loaded:
+        """Every 2nd, 3rd, ... slice only, among them `keep`."""
+        first = keep % every
         stacks = {
             name: replace(
                 pixels,
-                magnitude=pixels.magnitude[::every],
-                phase=None if pixels.phase is None else pixels.phase[::every],
+                magnitude=pixels.magnitude[first::every],
+                phase=None if pixels.phase is None else pixels.phase[first::every],
             )
+            if pixels.shape[0] > 1
+            else pixels
             for name, pixels in self.stacks.items()
         }
-        return replace(self, stacks=stacks)
+        return replace(self, stacks=stacks, first=first, every=every)
 
     def layout(self) -> dict[str, Any]:
         known = bool(np.isfinite(self.spacing_mm).all())
@@ -63,6 +68,8 @@ class Loaded:
             "shape": list(self.shape),
             "spacing": list(self.spacing_mm) if known else None,
             "text": self.text,
+            "first": self.first,
+            "every": self.every,
             "stacks": [
                 {
                     "name": name, "magnitude": self.keys[name][0], "phase": self.keys[name][1],
@@ -91,6 +98,8 @@ def load(name: str, case: Case, text: str = "") -> Loaded:
     Raises:
         ValueError: no stacks, or stacks that do not fit together.
     """
+    if not all(mm > 0 or np.isnan(mm) for mm in case.spacing_mm):
+        raise ValueError(f"spacing_mm of {name} is {case.spacing_mm}; expected mm above 0, or nan")
     if not case.stacks:
         raise ValueError(f"{name} has no images; expected a name and complex images for each")
     stacks = {label: quantise(one, label) for label, one in case.stacks.items()}

@@ -64,7 +64,15 @@ def page(
         )  # fmt: skip
         while found is None and thin and not chosen and every < case.shape[0]:
             every *= 2
-            found = _fit([case.thinned(every)], [], room, 2, deepest=2, known=known, level=level)
+            found = _fit(
+                [case.thinned(every, state["slice_index"])],
+                [],
+                room,
+                2,
+                deepest=2,
+                known=known,
+                level=level,
+            )
         if found is None:
             if thin and chosen:
                 break

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from synthlib import runs
 from synthlib.figures import complexes
 from synthlib.figures.complexes import Limits
+from synthlib.figures.pixels import Pixels
 from synthlib.widgets import export
 from synthlib.widgets.cases import (
     Case,
@@ -120,7 +121,7 @@ class ComplexViewer(anywidget.AnyWidget):
     align = traitlets.Bool(True).tag(sync=True)
     contours = traitlets.Bool(False).tag(sync=True)
     histogram = traitlets.Bool(False).tag(sync=True)
-    profile = traitlets.Unicode("").tag(sync=True)
+    profile = traitlets.Enum(["", "row", "column", "line"], "").tag(sync=True)
     line: traitlets.List[Any] = traitlets.List().tag(sync=True)
     drag = traitlets.Enum(["window", "pan", "line"], "window").tag(sync=True)
     viewport = traitlets.Dict({"zoom": 1, "y": 0.5, "x": 0.5}).tag(sync=True)
@@ -134,6 +135,7 @@ class ComplexViewer(anywidget.AnyWidget):
     _colours = traitlets.Dict().tag(sync=True)
     _first: traitlets.List[Any] = traitlets.List().tag(sync=True)
     _pixels = traitlets.Dict().tag(sync=True)
+    _version = traitlets.Int(0).tag(sync=True)
 
     def __init__(
         self,
@@ -176,9 +178,10 @@ class ComplexViewer(anywidget.AnyWidget):
             "views": [list(view) for view in complexes.VIEWS.items()],
             "reference": reference or names[0],
             "controls": [one.spec() for one in controls],
-            "guess": _guess(guess, names, guess_seed),
+            "guess": _guess(guess, loaded, guess_seed),
             "title": title,
             "note": "",
+            "version": 0,
         }
         self._colours = colour_tables(loaded)
         self._first = [loaded.layout()]
@@ -198,33 +201,64 @@ class ComplexViewer(anywidget.AnyWidget):
         _require(proposal["value"], list(self._cases), "case")
         return str(proposal["value"])
 
+    @traitlets.validate("slice_index", "coil_index", "fade")
+    def _check_not_negative(self, proposal: Any) -> Any:
+        if proposal["value"] < 0:
+            raise ValueError(f"{proposal['trait'].name} is {proposal['value']}; expected 0 or more")
+        return proposal["value"]
+
+    @traitlets.validate("cursor", "line")
+    def _check_places(self, proposal: Any) -> list[int]:
+        name, value = proposal["trait"].name, list(proposal["value"])
+        if len(value) not in (0, {"cursor": 2, "line": 4}[name]):
+            wanted = {"cursor": "[y, x]", "line": "[y0, x0, y1, x1]"}[name]
+            raise ValueError(f"{name} is {value}; expected {wanted}, or [] for none")
+        return value
+
+    @traitlets.validate("limits")
+    def _check_limits(self, proposal: Any) -> dict[str, Any]:
+        """Ends that are left out keep their first values."""
+        known = {k: _plain(v) for k, v in Limits()._asdict().items() if k != "fade"}
+        for name in proposal["value"]:
+            _require(name, list(known), "limit")
+        return {**known, **{k: _plain(_tupled(v)) for k, v in proposal["value"].items()}}
+
     @traitlets.validate("panels")
     def _check_panels(self, proposal: Any) -> list[dict[str, str]]:
         if not proposal["value"]:
             raise ValueError("no panels were given; expected at least one {stack, view}")
         for one in proposal["value"]:
-            _require(one.get("view"), list(complexes.VIEWS), "view")
+            if set(one) != {"stack", "view"}:
+                raise ValueError(f"panel {dict(one)}; expected its stack and its view")
+            _require(one["view"], list(complexes.VIEWS), "view")
         return list(proposal["value"])
 
     def picture(self, *, columns: int = 6) -> Figure:
         """The picture of record: what is shown, as a Figure of the same colours and limits."""
         loaded, layout = self.shown, self._layout
         reference = loaded.stacks.get(layout["reference"])
-        coil = f", coil {self.coil_index}" if loaded.shape[1] > 1 else ""
+        slice_index = min(self.slice_index, loaded.shape[0] - 1)
+        coil_index = min(self.coil_index, loaded.shape[1] - 1)
+        coil = f", coil {coil_index}" if loaded.shape[1] > 1 else ""
         name = f"{self.case}, " if len(self._cases) > 1 else ""
         instead = next(iter(loaded.stacks))  # of a stack that this case lacks
         shown = [one["stack"] if one["stack"] in loaded.stacks else instead for one in self.panels]
         return complexes.complex_panels(
             [
-                complexes.Panel(stack, one["view"], loaded.stacks[stack], reference)
+                complexes.Panel(
+                    stack,
+                    _possible(one["view"], loaded.stacks[stack], reference),
+                    loaded.stacks[stack],
+                    reference,
+                )
                 for stack, one in zip(shown, self.panels, strict=True)
             ],
-            slice_index=self.slice_index,
-            coil=self.coil_index,
+            slice_index=slice_index,
+            coil=coil_index,
             limits=Limits(**{k: _tupled(v) for k, v in self.limits.items()}, fade=self.fade),
             align=self.align,
             spacing_mm=loaded.spacing_mm,
-            title=f"{name}slice {self.slice_index}{coil}",
+            title=f"{name}slice {slice_index}{coil}",
             columns=columns,
         )
 
@@ -351,6 +385,8 @@ class ComplexViewer(anywidget.AnyWidget):
     def _keep_first(self, loaded: Loaded, forget: bool = False) -> None:
         """What views that open later are sent; quietly, the open ones have it."""
         if forget or self._first[0]["name"] == loaded.name:
+            self._version += 1  # views that open later see that their copy is old, and ask
+            self._layout["version"] = self._version
             self._first[0] = loaded.layout()
             self._pixels.clear()
             self._pixels.update(as_bytes(loaded.pixels()))
@@ -406,18 +442,30 @@ def _require(name: str | None, known: Sequence[str], what: str) -> None:
         raise ValueError(f"{what} {name!r} is unknown; expected one of {', '.join(known)}")
 
 
+def _possible(view: str, pixels: Pixels, reference: Pixels | None) -> str:
+    """The view that a stack is shown in, as the browser chooses it too."""
+    has_it = pixels.phase is not None or view in ("magnitude", "kspace")
+    return view if has_it and (view != "difference" or reference is not None) else "magnitude"
+
+
 def _words(error: Exception) -> str:
     known = isinstance(error, ValueError | OSError)
     return str(error) if known else f"{type(error).__name__}: {error}"
 
 
 def _guess(
-    guess: tuple[str, str] | None, names: Sequence[str], seed: int | None
+    guess: tuple[str, str] | None, loaded: Loaded, seed: int | None
 ) -> dict[str, Any] | None:
     if guess is None:
         return None
     measured, against = guess
-    others = [name for name in names if name != measured]
+    complex_ones = [name for name, one in loaded.stacks.items() if one.phase is not None]
+    if measured == against or not {measured, against} <= set(complex_ones):
+        raise ValueError(
+            f"guess is {measured!r} against {against!r}; expected two different complex stacks of "
+            f"{', '.join(complex_ones)}"
+        )
+    others = [name for name in complex_ones if name != measured]
     return {"measured": measured, "others": others, "against": against, "seed": seed}
 
 

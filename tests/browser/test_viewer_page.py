@@ -294,7 +294,7 @@ def test_wraps_are_drawn_where_the_phase_jumps(opened):
     show(opened, 0, "Measured", "phase")
     opened.get_by_label("wraps").check()
     settle(opened)
-    path = panel(opened, 0).locator(".sv-wraps").get_attribute("d")
+    path = panel(opened, 0).locator(".sv-wraps").last.get_attribute("d")
     edges = {(int(y), int(x)) for x, y in re.findall(r"M(\d+) (\d+)v1", path)}
     image = scene(1)["Measured"][1]
     bright = (image.abs() > 150).numpy()
@@ -522,3 +522,29 @@ def test_what_needs_a_kernel_is_not_offered_without_one(page, tmp_path):
     page.goto((tmp_path / "page.html").as_uri())
     page.locator(".sv-stage").first.wait_for()
     assert page.locator(".sv-extra").is_hidden()
+
+
+@pytest.mark.parametrize("view", ["phase", "difference"])
+def test_a_moved_level_of_phase_is_painted_as_in_the_picture_of_record(opened, viewer, view):
+    show(opened, 0, "Written", view)
+    set_end(opened, 0, "Upper", 5.5)
+    set_end(opened, 0, "Lower", 1.0)
+    wanted = expected(viewer, "Written", view, 1, limits=Limits(**{view: (1.0, 5.5)}))
+    assert_close(pixels(opened, 0), wanted, all_but=0.005)
+
+
+def test_guessing_shows_no_noise_and_no_numbers_that_would_tell(opened):
+    opened.get_by_role("button", name="Guess which is measured").click()
+    settle(opened)
+    point_at(opened, 0, 20, 28)
+    for key in "FFFFhpcv":
+        opened.keyboard.press(key)
+    settle(opened)
+    slice_index = int(opened.get_by_label("slice", exact=True).input_value())
+    air = [scene(seed)["Measured"][slice_index].abs().numpy() < 20 for seed in (1, 2)]
+    for index in (0, 1):
+        assert (pixels(opened, index)[air[0] & air[1]] == 128).all()
+        assert not readout(opened, index).strip()
+    assert opened.locator(".sv-figure").count() == 0
+    opened.keyboard.press("Control+a")
+    assert "No guess yet" in opened.locator(".sv-score").inner_text()

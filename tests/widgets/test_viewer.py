@@ -162,12 +162,15 @@ def test_nothing_wrong_can_be_set_later(scan):
     assert len(viewer.panels) == 3
 
 
-def test_guessing_is_offered_against_all_the_others(scan):
+def test_guessing_is_offered_against_all_the_others_that_have_a_phase(scan):
     viewer = ComplexViewer(scan, guess=("measured", "zero"), guess_seed=5)
     assert viewer._layout["guess"] == {
-        "measured": "measured", "others": ["zero", "truth"], "against": "zero", "seed": 5,
+        "measured": "measured", "others": ["zero"], "against": "zero", "seed": 5,
     }  # fmt: skip
     assert ComplexViewer(scan)._layout["guess"] is None
+    for pair in (("measured", "measured"), ("measured", "truth"), ("truth", "zero")):
+        with pytest.raises(ValueError, match="expected two different complex stacks"):
+            ComplexViewer(scan, guess=pair)
 
 
 # --- what the browser gets --------------------------------------------------------------

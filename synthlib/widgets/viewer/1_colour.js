@@ -67,11 +67,19 @@ function magnitudeTable(name, colours, stack, [low, high]) {
   });
 }
 
-/** Row of a hue table for every phase; the index is the phase's 16 bits, unsigned. */
+/**
+ * Row of a hue table for every phase; the index is the phase's 16 bits, unsigned.
+ * The window lies on the circle: what is outside takes the colour of the nearer end.
+ */
 function hueIndex(n, [low, high]) {
   return tables.get(`h ${n} ${low} ${high}`, () => {
     const table = new Uint16Array(2 * HALF_TURN);
-    for (let q = -HALF_TURN; q < HALF_TURN; q++) table[q & 0xffff] = level(q * STEP, low, high, n);
+    const middle = Math.round((low + high) / 2 / STEP);
+    const half = (high - low) / 2;
+    for (let q = -HALF_TURN; q < HALF_TURN; q++) {
+      const apart = ((q - middle) << 16) >> 16;
+      table[q & 0xffff] = level(apart * STEP, -half, half, n);
+    }
     return table;
   });
 }

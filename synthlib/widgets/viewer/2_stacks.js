@@ -15,8 +15,8 @@ function typed(bytes, Kind) {
 /** One case: stacks on one grid. */
 class Case {
   /**
-   * @param layout {name, shape: [slice, coil, y, x], spacing, stacks: [{name, key, ...}]}
-   * @param pixels "m" + key to magnitude, "p" + key to phase, as bytes
+   * @param layout {name, shape: [slice, coil, y, x], spacing, stacks: [{name, magnitude, phase, ...}]}
+   * @param pixels key to pixels as bytes; magnitude and phase of a stack are such keys
    */
   constructor(layout, pixels) {
     Object.assign(this, layout);
@@ -93,9 +93,47 @@ class Case {
     });
   }
 
+  /** The number that a slice has in its scan: a page may hold only every second one. */
+  number(slice) {
+    return this.first + slice * this.every;
+  }
+
+  /** 1 in the largest connected part that is bright in all the stacks, else 0. */
+  mainPart(stacks, slice, coil) {
+    const key = `h ${stacks.map(({ name }) => name).join("|")} ${slice} ${coil}`;
+    return this.computed.get(key, () => {
+      const part = new Int32Array(this.n).fill(-1); // bright, of no part yet
+      for (const stack of stacks) {
+        const [m] = this.at(stack, slice, coil);
+        const least = ((1.2 * stack.dark) / stack.scale) * LEVELS;
+        for (let i = 0; i < this.n; i++) if (m[i] < least) part[i] = 0;
+      }
+      let [best, most] = [1, 0];
+      for (let i = 0, id = 0; i < this.n; i++) {
+        if (part[i] !== -1) continue;
+        id++;
+        const queue = [i];
+        part[i] = id;
+        for (let k = 0; k < queue.length; k++) {
+          const at = queue[k];
+          const x = at % this.nx;
+          for (const to of [x > 0 ? at - 1 : -1, x + 1 < this.nx ? at + 1 : -1, at - this.nx, at + this.nx]) {
+            if (part[to] === -1) { // outside the image it is undefined
+              part[to] = id;
+              queue.push(to);
+            }
+          }
+        }
+        if (queue.length > most) [best, most] = [id, queue.length];
+      }
+      return Uint8Array.from(part, (id) => (id === best ? 1 : 0));
+    });
+  }
+
   /** Another phase for one slice of a stack, for the moment it is shown. */
   replace(name, slice, bytes) {
     const stack = this.byName.get(name);
+    stack.p = stack.p.slice(); // other views of the viewer stand on the same bytes
     const phase = typed(bytes, Int16Array);
     const [, old] = this.at(stack, slice, 0);
     const before = old.slice();

@@ -52,11 +52,11 @@ class Panel {
       "aria-label": "Remove this panel", onclick: () => viewer.removePanel(this),
     }, "×");
     this.canvas = h("canvas", { class: "sv-canvas" });
-    this.wraps = h("svg:path", { class: "sv-wraps" });
-    this.crossX = h("svg:path", { class: "sv-cross" });
+    this.wraps = ["sv-wraps sv-under", "sv-wraps"].map((name) => h("svg:path", { class: name }));
+    this.cross = h("svg:path", { class: "sv-cross" });
     this.line = h("svg:path", { class: "sv-line" });
     this.svg = h("svg:svg", { class: "sv-overlay", preserveAspectRatio: "none", "aria-hidden": "true" },
-      this.wraps, this.line, this.crossX);
+      ...this.wraps, this.line, this.cross);
     this.layer = h("div", { class: "sv-layer" }, this.canvas, this.svg);
     this.scale = h("div", { class: "sv-scale", "aria-hidden": "true" }, h("span"));
     this.stage = h("div", {
@@ -71,16 +71,15 @@ class Panel {
       onkeydown: (event) => viewer.hands.key(event, this),
       oncontextmenu: (event) => event.preventDefault(),
     }, this.layer, this.scale);
-    this.stage.panel = this;
     this.bar = h("canvas", { class: "sv-bar", width: "256", height: "1", "aria-hidden": "true" });
     const end = (which, text) => h("input", {
       type: "number", class: "sv-end", "aria-label": text, step: "any",
-      onchange: (event) => this.setEnd(which, Number(event.target.value)),
+      onchange: (event) => this.setEnd(which, event.target.valueAsNumber),
     });
     this.low = end(0, "Lower end of the colours");
     this.high = end(1, "Upper end of the colours");
     this.unit = h("span", { class: "sv-unit" });
-    this.readout = h("output", { class: "sv-readout" });
+    this.readout = h("span", { class: "sv-readout" });
     this.root = h("section", { class: "sv-panel" },
       h("div", { class: "sv-head" }, this.stackSelect, this.close, this.viewSelect),
       this.stage,
@@ -110,8 +109,8 @@ class Panel {
     options(this.stackSelect, [...shown.byName.keys()].map((name) => [name, name]), this.stack.name);
     const views = layout.views.filter(
       ([view]) => (view !== "difference" || this.reference) && (this.stack.p || view === "magnitude" || view === "kspace"));
-    if (!views.some(([view]) => view === this.spec.view)) this.spec.view = "magnitude";
-    options(this.viewSelect, views, this.spec.view);
+    this.view = views.some(([view]) => view === this.spec.view) ? this.spec.view : "magnitude";
+    options(this.viewSelect, views, this.view);
     if (this.canvas.width !== shown.nx || this.canvas.height !== shown.ny) {
       this.canvas.width = shown.nx;
       this.canvas.height = shown.ny;
@@ -134,7 +133,7 @@ class Panel {
     const { limits } = s;
     const where = [s.slice_index, s.coil_index];
     const [m, p] = shown.at(stack, ...where);
-    const view = this.spec.view;
+    const view = this.view;
     if (view === "magnitude") {
       const name = stack.colours;
       paintMagnitude(out, m, magnitudeTable(name, colours[name], stack, limits.magnitude));
@@ -160,18 +159,31 @@ class Panel {
     } else {
       paintSigned(out, m, p, stack, view, limits.signed, colours.gray);
     }
+    if (this.label) this.hideAir();
     this.context.putImageData(this.image, 0, 0);
-    const path = s.contours && stack.p && view !== "kspace" ? shown.wraps(stack, ...where, s.fade || 1) : "";
-    if (path !== this.path) this.wraps.setAttribute("d", (this.path = path));
+    const drawn = s.contours && stack.p && view !== "kspace" && view !== "difference";
+    const path = drawn ? shown.wraps(stack, ...where, s.fade || 1) : "";
+    if (path !== this.path) {
+      this.path = path;
+      for (const one of this.wraps) one.setAttribute("d", path);
+    }
     this.name();
+  }
+
+  /** While somebody guesses: noise outside the head would tell which phase was measured. */
+  hideAir() {
+    const { shown, s, guess } = this.viewer;
+    const inside = shown.mainPart(guess.stacks(), s.slice_index, s.coil_index);
+    const grey = rgba(GREY, GREY, GREY);
+    for (let i = 0; i < inside.length; i++) if (!inside[i]) this.out[i] = grey;
   }
 
   /** What a screen reader says the panel is. */
   name() {
     const { shown, s, layout } = this.viewer;
-    const view = layout.views.find(([key]) => key === this.spec.view)[1];
-    const coil = this.stack.coils > 1 ? `, coil ${s.coil_index}` : "";
-    const text = `${this.label || this.stack.name}: ${view}. ${this.label ? "" : `${shown.name}, `}slice ${s.slice_index}${coil}`;
+    const view = layout.views.find(([key]) => key === this.view)[1];
+    const coil = this.stack.coils > 1 && !this.label ? `, coil ${s.coil_index}` : "";
+    const text = `${this.label || this.stack.name}: ${view}. ${this.label ? "" : `${shown.name}, `}slice ${shown.number(s.slice_index)}${coil}`;
     if (text !== this.named) this.stage.setAttribute("aria-label", (this.named = text));
   }
 
@@ -188,8 +200,8 @@ class Panel {
       difference: () => ["twilight_shifted", ...limits.difference, "difference (rad)"],
       real: () => ["gray", -limits.signed * top, limits.signed * top, `real part${unit}`],
       imaginary: () => ["gray", -limits.signed * top, limits.signed * top, `imaginary part${unit}`],
-      kspace: () => ["gray", ...limits.kspace, "dB of the largest sample"],
-    }[this.spec.view]();
+      kspace: () => ["gray", ...limits.kspace, "dB of the largest"],
+    }[this.view]();
   }
 
   paintBar() {
@@ -211,8 +223,8 @@ class Panel {
 
   /** Move an end of the colours to a number typed beside the bar. */
   setEnd(which, value) {
-    const { viewer, stack, spec } = this;
-    const kind = spec.view === "colour" ? "phase" : LIMIT_OF[spec.view]; // its bar is that of the hue
+    const { viewer, stack, view } = this;
+    const kind = view === "colour" ? "phase" : LIMIT_OF[view]; // its bar is that of the hue
     const { limits } = viewer.s;
     this.barKey = null; // what cannot be is put back
     viewer.mark("paint");
@@ -239,7 +251,7 @@ class Panel {
     this.canvas.classList.toggle("sv-smooth", perPixel < 1);
     const mm = this.viewer.shown.spacing?.[1];
     const bar = this.scale.firstChild;
-    if (!mm || this.spec.view === "kspace") {
+    if (!mm || this.view === "kspace") {
       this.scale.hidden = true;
       return;
     }
@@ -255,7 +267,7 @@ class Panel {
     const { shown, s } = this.viewer;
     const where = [s.slice_index, s.coil_index];
     const at = y * shown.nx + x;
-    if (this.spec.view === "kspace") {
+    if (this.view === "kspace") {
       const { decibels, phase } = shown.kspace(this.stack, ...where);
       return `${pad(decibels[at].toFixed(1))} dB, ${radians(phase[at])} rad`;
     }
@@ -264,7 +276,7 @@ class Panel {
     const size = `${figures((m[at] * stack.scale) / LEVELS, 4)} ${stack.unit}`.trim();
     if (!stack.p) return size;
     let text = `${size}, ${radians(p[at] === -HALF_TURN ? Math.PI : p[at] * STEP)} rad`;
-    if (this.spec.view === "difference") {
+    if (this.view === "difference") {
       const other = this.reference;
       const shift = s.align ? shown.constant(stack, other, ...where) : 0;
       const apart = ((p[at] - shown.at(other, ...where)[1][at] + shift) << 16) >> 16;
@@ -278,13 +290,13 @@ class Panel {
     const { ny, nx } = this.viewer.shown;
     if (!cursor?.length) {
       this.readout.textContent = " ";
-      this.crossX.setAttribute("d", "");
+      this.cross.setAttribute("d", "");
       return;
     }
     const [y, x] = cursor;
-    this.readout.textContent = this.read(y, x);
+    this.readout.textContent = this.label ? " " : this.read(y, x); // numbers would tell
     const gap = 2.5;
-    this.crossX.setAttribute("d",
+    this.cross.setAttribute("d",
       `M0 ${y + 0.5}H${x + 0.5 - gap}M${x + 0.5 + gap} ${y + 0.5}H${nx}` +
       `M${x + 0.5} 0V${y + 0.5 - gap}M${x + 0.5} ${y + 0.5 + gap}V${ny}`);
   }

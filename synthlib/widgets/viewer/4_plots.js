@@ -123,7 +123,7 @@ function histogram(pairs) {
     const mean = total ? (sum / total).toFixed(2) : "–";
     return { name: `${name}: mean |Δ| ${mean} rad`, points };
   });
-  return plot("Differences of phase in the head", series, {
+  return plot("Differences of phase where both images are bright", series, {
     x: [-Math.PI, Math.PI], y: [0, most], xTicks: [-3, -2, -1, 0, 1, 2, 3],
     xLabel: "difference on the circle (rad)", yLabel: "% of pixels",
   });

@@ -44,7 +44,8 @@ function scoreText(guesses) {
     : high < 0.5
       ? "You tell them apart, but the wrong way round."
       : "No better than guessing (0.50), as far as this many tell.";
-  return `${right} of ${n} right; share ${(right / n).toFixed(2)}, 95 % interval ${low.toFixed(2)} to ${high.toFixed(2)}. ${verdict}`;
+  // who stops when the interval looks good has looked too often
+  return `${right} of ${n} right; share ${(right / n).toFixed(2)}, 95 % interval ${low.toFixed(2)} to ${high.toFixed(2)}. ${verdict} Settle the number of pairs beforehand: an interval that is watched is too narrow.`;
 }
 
 class Guess {
@@ -54,15 +55,16 @@ class Guess {
     this.against = h("select", { "aria-label": "against", onchange: () => this.next() });
     options(this.against, [...others.map((name) => [name, name]), ["", "any of them"]], against);
     this.kind = h("select", { "aria-label": "shown as", onchange: () => this.arrange() });
-    options(this.kind, viewer.layout.views.filter(([view]) => ["phase", "colour", "real", "imaginary"].includes(view)), "phase");
+    options(this.kind, viewer.layout.views.filter(([view]) => ["phase", "colour"].includes(view)), "phase");
     const button = (text, click, title) => h("button", { type: "button", title, onclick: click }, text);
     this.answers = ["A", "B"].map((letter, side) =>
       button(`${letter} is measured`, () => this.answer(side), `Key ${letter.toLowerCase()}`));
     this.nextButton = button("Next pair", () => this.next(), "Key n");
     this.verdict = h("p", { class: "sv-verdict", role: "status", "aria-live": "polite" });
-    this.score = h("p", { class: "sv-score" });
+    this.score = h("p", { class: "sv-score", role: "status", "aria-live": "polite" });
+    this.answered = true; // there is no pair yet
     this.root = h("div", { class: "sv-guess", role: "group", "aria-label": "Guess which is measured" },
-      h("p", {}, "One of the two phases was measured, the other belongs to the same magnitude but was made up. Which was measured?"),
+      h("p", {}, "One of the two phases was measured, the other was made up. Which was measured?"),
       h("div", { class: "sv-row" },
         h("label", {}, "against ", this.against), h("label", {}, "shown as ", this.kind),
         ...this.answers, this.nextButton,
@@ -79,10 +81,21 @@ class Guess {
     const { layout } = viewer;
     const draw = (n) => Math.floor(this.viewer.random() * n);
     const names = layout.cases.map(({ name }) => name);
-    await viewer.openCase(names[draw(names.length)]);
+    const { measured, others } = layout.guess;
+    let pool = [];
+    for (let tries = 0; !pool.length && tries < 50; tries++) {
+      await viewer.openCase(names[draw(names.length)]);
+      if (viewer.guess !== this) return; // stopped while it was loading
+      const { byName } = viewer.shown;
+      pool = (this.against.value ? [this.against.value] : others)
+        .filter((name) => byName.get(measured)?.p && byName.get(name)?.p);
+    }
+    if (!pool.length) {
+      this.verdict.textContent = "No scan has both phases.";
+      return;
+    }
     viewer.set("slice_index", draw(viewer.shown.nSlices));
-    const pool = layout.guess.others.filter((name) => viewer.shown.byName.has(name));
-    this.other = this.against.value || pool[draw(pool.length)];
+    this.other = pool[draw(pool.length)];
     this.side = draw(2); // where the measured phase is
     this.answered = false;
     this.arrange();
@@ -91,12 +104,18 @@ class Guess {
     this.answers[0].focus(); // the button that was pressed is disabled now
   }
 
+  /** The two that are compared. */
+  stacks() {
+    return [this.viewer.layout.guess.measured, this.other].map((name) => this.viewer.shown.stack(name));
+  }
+
   stop() {
     this.viewer.root.removeEventListener("keydown", this.keys);
     this.root.remove();
   }
 
   arrange() {
+    if (!this.other) return;
     const measured = this.viewer.layout.guess.measured;
     const stacks = this.side === 0 ? [measured, this.other] : [this.other, measured];
     this.viewer.showPanels(stacks.map((stack) => ({ stack, view: this.kind.value })),
@@ -109,7 +128,7 @@ class Guess {
     const { viewer } = this;
     const right = side === this.side;
     viewer.set("guesses", [...viewer.s.guesses, {
-      case: viewer.s.case, slice: viewer.s.slice_index, against: this.other, view: this.kind.value,
+      case: viewer.s.case, slice: viewer.shown.number(viewer.s.slice_index), against: this.other, view: this.kind.value,
       measured_is: "AB"[this.side], answer: "AB"[side], right,
     }]);
     this.arrange();
@@ -120,7 +139,7 @@ class Guess {
 
   tell() {
     for (const button of this.answers) button.disabled = this.answered;
-    this.nextButton.disabled = !this.answered;
+    this.nextButton.disabled = !this.answered || !this.other;
     this.score.textContent = scoreText(this.viewer.s.guesses);
   }
 
@@ -130,8 +149,9 @@ class Guess {
   }
 
   key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (["INPUT", "SELECT"].includes(event.target.tagName)) return;
-    const run = { a: () => this.answer(0), b: () => this.answer(1), n: () => this.answered && this.next() }[event.key];
+    const run = { a: () => this.answer(0), b: () => this.answer(1), n: () => this.answered && this.next() }[event.key.toLowerCase()];
     if (run) {
       run();
       event.preventDefault();

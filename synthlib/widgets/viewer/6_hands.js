@@ -5,7 +5,7 @@ const HELP = [
   ["[ and ]", "coil"], ["+ and −, Ctrl + wheel", "zoom"], ["0 or double click", "whole image, first window"],
   ["w and W", "narrower and wider window"], ["l and L", "level down and up"],
   ["v and V", "next and previous view"], ["f and F", "fade more and less"],
-  ["p", "profile along row, column, off"], ["c", "wraps"], ["h", "histogram"],
+  ["p", "profile along row, column, off"], ["d", "begin, then end a line of the profile at the cursor"], ["c", "wraps"], ["h", "histogram"],
   ["drag", "window (across) and level (up and down); pan or line as chosen; with Shift: pan"],
 ];
 
@@ -63,12 +63,13 @@ class Hands {
     const { ny, nx } = this.viewer.shown;
     const at = panel.fraction(event);
     const pixel = ([y, x]) => [Math.floor(y * ny), Math.floor(x * nx)];
+    if (!event.buttons) this.held = null; // it was let go elsewhere
     const { held } = this;
     if (held?.drag === "window") {
       const box = panel.stage.getBoundingClientRect();
       const across = (event.clientX - held.x) / box.width;
       const up = (held.y - event.clientY) / box.height;
-      this.window(panel.spec.view, Math.exp(2 * across), up, held.limits);
+      this.window(panel.view, Math.exp(2 * across), up, held.limits);
       return;
     }
     if (held?.drag === "pan") {
@@ -79,7 +80,8 @@ class Hands {
     }
     if (held?.drag === "line") {
       this.viewer.set("profile", "line");
-      this.viewer.set("line", [...pixel(held.at), ...pixel(at)]);
+      const inside = ([r, c]) => [Math.max(0, Math.min(ny - 1, r)), Math.max(0, Math.min(nx - 1, c))];
+      this.viewer.set("line", [...inside(pixel(held.at)), ...inside(pixel(at))]);
     }
     const [y, x] = pixel(at);
     if (y >= 0 && y < ny && x >= 0 && x < nx) this.viewer.set("cursor", [y, x]);
@@ -112,11 +114,11 @@ class Hands {
     };
     const turnView = (by) => {
       const views = [...panel.viewSelect.options].map((option) => option.value);
-      const next = views[(views.indexOf(panel.spec.view) + by + views.length) % views.length];
+      const next = views[(views.indexOf(panel.view) + by + views.length) % views.length];
       if (!this.viewer.guess) this.viewer.setPanel(panel, { view: next });
     };
     const middle = [s.viewport.y, s.viewport.x];
-    const view = panel.spec.view;
+    const view = panel.view;
     const run = {
       ArrowUp: () => move(-1, 0), ArrowDown: () => move(1, 0),
       ArrowLeft: () => move(0, -1), ArrowRight: () => move(0, 1),
@@ -131,9 +133,21 @@ class Hands {
       v: () => turnView(1), V: () => turnView(-1),
       f: () => this.viewer.set("fade", Math.min(3, s.fade + 0.25)), F: () => this.viewer.set("fade", Math.max(0, s.fade - 0.25)),
       p: () => this.viewer.set("profile", { "": "row", row: "column" }[s.profile] ?? ""),
+      d: () => {
+        if (!s.cursor?.length) return;
+        if (!this.begun) {
+          this.begun = s.cursor;
+          this.viewer.tell("The line begins here; move the cursor and press d again.");
+          return;
+        }
+        this.viewer.set("profile", "line");
+        this.viewer.set("line", [...this.begun, ...s.cursor]);
+        this.begun = null;
+        this.viewer.tell(shown.text);
+      },
       c: () => this.viewer.set("contours", !s.contours), h: () => this.viewer.set("histogram", !s.histogram),
     }[event.key];
-    if (!run) return;
+    if (!run || (this.viewer.guess && "fFcChHpPdvV".includes(event.key))) return; // they would tell
     run();
     event.preventDefault();
     event.stopPropagation();

@@ -16,7 +16,7 @@ class Controls {
     const slider = (name, text, most = 0, step = 1) => {
       const input = h("input", { type: "range", min: 0, max: most, step, "aria-label": text,
         oninput: () => set(name, Number(input.value)) });
-      const value = h("output", { class: "sv-value" });
+      const value = h("span", { class: "sv-value" });
       const label = h("label", { class: "sv-slider" }, h("span", {}, text), input, value);
       this.sliders[name] = { input, value, label };
       return label;
@@ -65,7 +65,7 @@ class Controls {
     if (kind === "button") {
       return button(label, () => {
         viewer.tell(COMPUTING);
-        viewer.model.send({ kind: "press", name, case: viewer.s.case, slice: viewer.s.slice_index });
+        viewer.ask({ kind: "press", name, case: viewer.s.case, slice: viewer.s.slice_index });
       });
     }
     const change = (value) => {
@@ -73,7 +73,7 @@ class Controls {
       viewer.set("values", { ...viewer.s.values, [name]: value });
       viewer.send();
     };
-    const value = h("output", { class: "sv-value" });
+    const value = h("span", { class: "sv-value" });
     let input;
     if (kind === "choice") {
       input = h("select", { "aria-label": label, onchange: () => change(control.options[input.selectedIndex]) });
@@ -96,8 +96,9 @@ class Controls {
       const { input, value, label } = this.sliders[name];
       input.max = count - 1;
       input.value = s[name];
-      input.setAttribute("aria-valuetext", `${s[name]}, the last is ${count - 1}`);
-      value.textContent = `${s[name]} / ${count - 1}`;
+      const number = (k) => (name === "slice_index" ? shown.number(k) : k);
+      input.setAttribute("aria-valuetext", `${number(s[name])}, the last is ${number(count - 1)}`);
+      value.textContent = `${number(s[name])} / ${number(count - 1)}`;
       label.hidden = count < 2;
     }
     const { input, value } = this.sliders.fade;

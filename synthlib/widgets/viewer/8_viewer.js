@@ -26,8 +26,10 @@ class Viewer {
     this.hands = new Hands(this);
     this.build(el);
     this.showPanels(this.s.panels);
-    if (!this.cases.has(this.s.case)) this.openCase(this.s.case);
     this.listen();
+    const stale = this.live && this.layout.version !== model.get("_version");
+    if (stale) this.cases.clear(); // another view has been shown newer pixels
+    if (!this.cases.has(this.s.case)) this.openCase(this.s.case);
   }
 
   // --- cases -----------------------------------------------------------------------
@@ -42,18 +44,45 @@ class Viewer {
 
   /** Show a case, after its pixels have come from the kernel if they are not here. */
   async openCase(name) {
+    this.wanted = name;
     if (!this.cases.has(name)) {
       this.tell(`Loading ${name} …`);
-      const came = await new Promise((resolve) => {
-        this.waiting.set(name, resolve);
-        this.model.send({ kind: "need", case: name });
-      });
+      const came = await this.bring(name);
+      if (this.wanted !== name) return; // something else was chosen meanwhile
       if (!came) {
         this.controls.cases.value = this.s.case;
         return;
       }
     }
-    this.set("case", name);
+    if (name === this.s.case) this.enterCase();
+    else this.set("case", name);
+  }
+
+  /** Ask the kernel for a case; whether it came. */
+  bring(name) {
+    if (!this.waiting.has(name)) {
+      const one = {};
+      one.came = new Promise((resolve) => (one.resolve = resolve));
+      this.waiting.set(name, one);
+      if (!this.ask({ kind: "need", case: name })) this.arrived(name, false);
+    }
+    return this.waiting.get(name)?.came ?? false;
+  }
+
+  arrived(name, came) {
+    this.waiting.get(name)?.resolve(came);
+    this.waiting.delete(name);
+  }
+
+  /** Send a message; false, and told, where there is no kernel. */
+  ask(message) {
+    try {
+      this.model.send(message);
+      return true;
+    } catch {
+      this.tell("The kernel does not answer: run the notebook again.", true);
+      return false;
+    }
   }
 
   enterCase() {
@@ -64,8 +93,8 @@ class Viewer {
     }
     this.shown = next;
     this.previous = null;
-    this.s.slice_index = Math.min(this.s.slice_index, next.nSlices - 1);
-    this.s.coil_index = Math.min(this.s.coil_index, next.nCoils - 1);
+    this.set("slice_index", Math.min(this.s.slice_index, next.nSlices - 1));
+    this.set("coil_index", Math.min(this.s.coil_index, next.nCoils - 1));
     const { cursor } = this.s;
     if (cursor?.length) this.s.cursor = [Math.min(cursor[0], next.ny - 1), Math.min(cursor[1], next.nx - 1)];
     for (const panel of this.panels) panel.fill();
@@ -89,7 +118,9 @@ class Viewer {
     this.timer = null;
     for (const [name, value] of this.unsent) this.model.set(name, value);
     this.unsent.clear();
-    this.model.save_changes();
+    try {
+      this.model.save_changes();
+    } catch { /* without a kernel the viewer goes on by itself */ }
   }
 
   /** What must be drawn again after a change. */
@@ -101,6 +132,7 @@ class Viewer {
       line: ["read"], viewport: ["place"], cursor: ["read"], drag: ["controls"], values: ["controls"],
       guesses: [],
     }[name];
+    if (name === "guesses") this.guess?.tell();
     if (name === "case") this.enterCase();
     else if (name === "panels") this.mark("panels");
     else this.mark(...needs);
@@ -190,7 +222,7 @@ class Viewer {
 
   /** Compute the neighbours' k-space while nobody waits for it. */
   ahead() {
-    if (!this.panels.some((panel) => panel.spec.view === "kspace")) return;
+    if (!this.panels.some((panel) => panel.view === "kspace")) return;
     clearTimeout(this.aheadTimer);
     this.aheadTimer = setTimeout(() => {
       const { s, shown } = this;
@@ -198,7 +230,7 @@ class Viewer {
         const slice = s.slice_index + step;
         if (slice < 0 || slice >= shown.nSlices) continue;
         for (const panel of this.panels) {
-          if (panel.spec.view === "kspace") shown.kspace(panel.stack, slice, s.coil_index);
+          if (panel.view === "kspace") shown.kspace(panel.stack, slice, s.coil_index);
         }
       }
     }, 150);
@@ -345,9 +377,11 @@ class Viewer {
       if (content.forget) this.cases.clear();
       this.takeCase([content.layout], pixels);
       const { name } = content.layout;
-      this.waiting.get(name)?.(true);
-      this.waiting.delete(name);
-      if (name === this.s.case) this.enterCase();
+      const asked = this.waiting.has(name);
+      this.arrived(name, true);
+      if (name === this.s.case && !asked) this.enterCase();
+      // what is shown was computed for other values of the controls
+      if (content.forget && !this.cases.has(this.s.case)) this.openCase(this.s.case);
     } else if (content.kind === "draw") {
       const about = this.cases.get(content.case);
       if (!about) return; // it comes with the case when that is asked for again
@@ -357,8 +391,7 @@ class Viewer {
       this.mark("paint", "read", "plots");
       this.tell(content.text);
     } else if (content.kind === "failed") {
-      this.waiting.get(content.case)?.(false);
-      this.waiting.delete(content.case);
+      this.arrived(content.case, false);
       this.tell(content.text, true);
     }
   }
