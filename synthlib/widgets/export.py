@@ -202,6 +202,10 @@ const model = {
 render({ model, el: document.getElementById("viewer") });
 if (window.frameElement) {  // in a notebook's output: as high as its content
   window.frameElement.previousElementSibling?.remove();
+  const around = getComputedStyle(parent.document.body).backgroundColor;
+  const [r, g, b, alpha] = around.match(/[\\d.]+/g).map(Number);
+  const dark = alpha !== 0 && r + g + b < 384;
+  document.documentElement.style.colorScheme = dark ? "dark" : "light"; // as the page around it
   const fit = () => {
     try {
       window.frameElement.style.height = `${document.documentElement.offsetHeight + 4}px`;
