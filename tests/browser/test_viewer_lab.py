@@ -187,6 +187,60 @@ def test_browser_and_kernel_tell_each_other_what_is_shown(lab, page):
     page.get_by_text(re.compile(r"right [01] of 1")).wait_for()
 
 
+SLOW = """
+import time, torch, ipywidgets
+from synthlib.widgets import ComplexViewer, Control
+
+def compute(case, factor):
+    time.sleep(0.6)
+    return {"one": torch.full((2, 9, 7), 10.0 * factor + "abc".index(case), dtype=torch.complex64)}
+
+slow = ComplexViewer(
+    ["a", "b", "c"], compute=compute, controls=[Control("factor", [1, 2, 3])],
+    panels=[("one", "magnitude")],
+)
+again, out = ipywidgets.Button(description="show it again"), ipywidgets.Output()
+again.on_click(lambda _: out.append_display_data(slow))
+ipywidgets.VBox([slow, again, out])
+"""
+
+
+def wait_for_magnitude(page, viewer, value):
+    """The one value of a flat image stands beside its colour bar."""
+    page.wait_for_function(
+        """([index, value]) => { const one = document.querySelectorAll('.synthlib-viewer')[index];
+        return one?.querySelectorAll('.sv-end')[1].value === value; }""",
+        arg=[viewer, value],
+    )
+
+
+def test_what_was_chosen_last_is_shown_however_late_the_kernel_answers(lab, page):
+    lab.write("slow.ipynb", SLOW)
+    lab.open(page, "slow.ipynb")
+    lab.run_all(page)
+    viewer = page.locator(".synthlib-viewer").first
+    case, factor = (viewer.get_by_label(name, exact=True) for name in ("case", "factor"))
+    wait_for_magnitude(page, 0, "10")
+    case.select_option("b")
+    wait_for_magnitude(page, 0, "11")
+
+    factor.select_option("2")  # b is computed again; a, which was here, is out of date
+    case.select_option("a")
+    wait_for_magnitude(page, 0, "20")
+
+    case.select_option("c")  # the kernel takes its time; a is here
+    case.select_option("a")
+    page.wait_for_timeout(1500)
+    assert case.input_value() == "a"
+    wait_for_magnitude(page, 0, "20")
+
+    page.get_by_role("button", name="show it again").click()  # a view that opens later
+    wait_for_magnitude(page, 1, "20")
+    case.select_option("c")
+    for index in (0, 1):
+        wait_for_magnitude(page, index, "22")
+
+
 def test_errors_of_the_kernel_are_told_and_the_theme_is_jupyterlabs(lab, page):
     lab.write("talk.ipynb", TALK)
     lab.open(page, "talk.ipynb")
