@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from synthlib import pairs, runs, scanner
+from synthlib.phase import generator, pix2pix, sources
 
 # Small arrays: two threads wait for each other most of the time. And the last bits of sums depend
 # on the number of threads.
@@ -39,6 +41,17 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[pairs.Prep
         seed=2023,
         simulate=scanner.ScanSettings(n_subjects=6, n_slices=2, matrix=(48, 40)),
     )
+
+
+@pytest.fixture(scope="session")
+def context(study: dict[str, list[pairs.PreparedVolume]]) -> sources.Context:
+    """All that sources draw on, with an untrained generator that has dropout."""
+    with runs.seeded(0, "weights"):
+        architecture = generator.Architecture("scalar", ngf=4, depth=6)
+        network = architecture.build()
+        pix2pix.initialise(network)
+    without = sources.open_context(None, study["gan"])
+    return dataclasses.replace(without, generator=generator.PhaseGenerator(network, architecture))
 
 
 @pytest.fixture(scope="session")

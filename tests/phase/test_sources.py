@@ -9,20 +9,9 @@ import torch
 from scipy import stats
 
 from synthlib import pairs
-from synthlib.phase import generator, pix2pix, sources
+from synthlib.phase import sources
 
 SEVEN = {"measured", "gan", "sinusoidal", "random", "zero", "other_patient", "polynomial"}
-
-
-@pytest.fixture(scope="module")
-def context(study):
-    """All that sources draw on, with an untrained generator that has dropout."""
-    torch.manual_seed(0)
-    architecture = generator.Architecture("scalar", ngf=4, depth=6)
-    network = architecture.build()
-    pix2pix.initialise(network)
-    without = sources.open_context(None, study["gan"])
-    return dataclasses.replace(without, generator=generator.PhaseGenerator(network, architecture))
 
 
 def reshaped(pair, shape, name):

@@ -9,7 +9,7 @@ import torch
 from fastmri.data.subsample import EquispacedMaskFractionFunc
 
 from synthlib import arrays, widgets
-from synthlib.phase import generator, pix2pix, sources
+from synthlib.phase import sources
 from synthlib.widgets.gallery import FULL
 
 NAMES = ["measured", "gan", "sinusoidal", "random", "zero", "other_patient", "polynomial"]
@@ -20,18 +20,6 @@ SEED = 11
 @pytest.fixture(scope="module")
 def volumes(study):
     return study["test"][:2]
-
-
-@pytest.fixture(scope="module")
-def context(study):
-    """All that sources draw on, with an untrained generator that has dropout."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        architecture = generator.Architecture("scalar", ngf=4, depth=6)
-        network = architecture.build()
-        pix2pix.initialise(network)
-    without = sources.open_context(None, study["gan"])
-    return dataclasses.replace(without, generator=generator.PhaseGenerator(network, architecture))
 
 
 @pytest.fixture

@@ -84,13 +84,12 @@ function hueIndex(n, [low, high]) {
   });
 }
 
-/** Hues mixed with grey: pixel [step * n + hue], step 0 (grey) to 16. */
-function fadedHues(name, colours) {
-  return tables.get(`f ${name}`, () => {
+/** Hues in steps: pixel [step * n + hue]; `mix` gives a channel's byte at a step. */
+function steppedHues(key, colours, steps, mix) {
+  return tables.get(key, () => {
     const n = colours.length / 3;
-    const mix = (c, s) => Math.floor((c * s + GREY * (FADES - s) + FADES / 2) / FADES);
-    const table = new Uint32Array((FADES + 1) * n);
-    for (let s = 0; s <= FADES; s++) {
+    const table = new Uint32Array((steps + 1) * n);
+    for (let s = 0; s <= steps; s++) {
       for (let i = 0; i < n; i++) {
         const [r, g, b] = colours.subarray(3 * i, 3 * i + 3);
         table[s * n + i] = rgba(mix(r, s), mix(g, s), mix(b, s));
@@ -99,6 +98,14 @@ function fadedHues(name, colours) {
     return table;
   });
 }
+
+/** Hues mixed with grey, step 0 (grey) to 16. */
+const fadedHues = (name, colours) => steppedHues(`f ${name}`, colours, FADES,
+  (c, s) => Math.floor((c * s + GREY * (FADES - s) + FADES / 2) / FADES));
+
+/** Hues by brightness, step 0 (black) to 63. */
+const brightHues = (name, colours) => steppedHues(`b ${name}`, colours, BRIGHTS,
+  (c, s) => Math.floor((c * s + Math.floor(BRIGHTS / 2)) / BRIGHTS));
 
 /** Start of a row of fadedHues for every magnitude. */
 function fadeRow(stack, fade, n) {
@@ -109,22 +116,6 @@ function fadeRow(stack, fade, n) {
     for (let q = 0; q <= LEVELS; q++) {
       const step = Math.floor(((q / dark - 1) / 0.5) * (FADES + 1));
       table[q] = n * Math.max(0, Math.min(FADES, step));
-    }
-    return table;
-  });
-}
-
-/** Hues by brightness: pixel [bright * n + hue], bright 0 to 63. */
-function brightHues(name, colours) {
-  return tables.get(`b ${name}`, () => {
-    const n = colours.length / 3;
-    const dim = (c, s) => Math.floor((c * s + Math.floor(BRIGHTS / 2)) / BRIGHTS);
-    const table = new Uint32Array((BRIGHTS + 1) * n);
-    for (let s = 0; s <= BRIGHTS; s++) {
-      for (let i = 0; i < n; i++) {
-        const [r, g, b] = colours.subarray(3 * i, 3 * i + 3);
-        table[s * n + i] = rgba(dim(r, s), dim(g, s), dim(b, s));
-      }
     }
     return table;
   });
