@@ -12,6 +12,27 @@ from torch import Tensor
 from synthlib import arrays
 
 
+UNKNOWN_MM = (float("nan"), float("nan"))
+# What a header may say of how images were made; each is left out where it does not say.
+FACTS = {
+    "format": "dicom, nifti, fastmri or stack",
+    "bits_stored": "bits of a stored pixel",
+    "acquisition_matrix": "(rows, columns) of the stored image that were really encoded",
+    "phase_encoding": "row or column of the stored image along which phase was encoded",
+    "partial_fourier": "true if the header says so",
+    "lossy": "true if the header, or the transfer syntax, says that lossy compression was used",
+    "image_type": "codes of a fixed list (ORIGINAL, DERIVED, NORM, DIS2D ...)",
+    "normalised": "true if the header tells an intensity correction",
+    "distortion_corrected": "true if the header tells a resampling against distortion",
+    "interpolated": "true if the header tells that the matrix was interpolated",
+    "burned_in": "true if the header says that text is in the pixels",
+    "te_ms": "echo time",
+    "tr_ms": "repetition time",
+    "ti_ms": "inversion time",
+    "flip_deg": "flip angle",
+}
+
+
 class Slices(Protocol):
     """Slices read one at a time: a tensor in memory, or a data set in a file."""
 
@@ -47,7 +68,7 @@ class RawVolume:
     kspace: Slices
     recon_shape: tuple[int, int]
     acquired: tuple[int, int]
-    spacing_mm: tuple[float, float] = (float("nan"), float("nan"))
+    spacing_mm: tuple[float, float] = UNKNOWN_MM
     rss: Slices | None = None
     header: str = ""
     attributes: Mapping[str, object] = field(default_factory=dict)
@@ -102,17 +123,39 @@ class RawVolume:
 class ImageVolume:
     """Magnitude images and their geometry, as an archive keeps them.
 
+    Nothing in it names a person: texts of headers stay with the readers.
+
     Attributes:
         name, patient_id, contrast: as in :class:`RawVolume`.
         magnitude: float32 (slice, y, x), >= 0.
         spacing_mm: (y, x) pixel size, nan if unknown.
+        thickness_mm: of a slice; step_mm: between the centres of neighbours; nan if unknown.
+        orientation: "axial", "coronal", "sagittal", or "unknown".
+        anatomy: "head", another part of the body in one word, or "unknown".
+        field_t: of the magnet, nan if unknown.
+        facts: what the header says of how the images were made, by names of
+            FACTS; numbers, flags and words of fixed lists only.
+        labels: integer (slice, y, x) label maps by name, on the magnitude's grid.
+        notes: what was found and mended or left out on the way, for the report.
     """
 
     name: str
     patient_id: str
     contrast: str
     magnitude: Tensor
-    spacing_mm: tuple[float, float] = (float("nan"), float("nan"))
+    spacing_mm: tuple[float, float] = UNKNOWN_MM
+    thickness_mm: float = float("nan")
+    step_mm: float = float("nan")
+    orientation: str = "unknown"
+    anatomy: str = "unknown"
+    field_t: float = float("nan")
+    facts: Mapping[str, object] = field(default_factory=dict)
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_slices(self) -> int:
+        return len(self.magnitude)
 
 
 @dataclass(frozen=True)
@@ -143,7 +186,7 @@ class PhasePair:
     support: Tensor
     recon_shape: tuple[int, int]
     acquired: tuple[int, int]
-    spacing_mm: tuple[float, float] = (float("nan"), float("nan"))
+    spacing_mm: tuple[float, float] = UNKNOWN_MM
 
     @property
     def head(self) -> Tensor:

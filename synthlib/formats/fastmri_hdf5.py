@@ -23,11 +23,10 @@ from torch import Tensor
 
 from synthlib import arrays
 from synthlib.formats import hdf5
-from synthlib.records import RawVolume, Slices
+from synthlib.records import UNKNOWN_MM, RawVolume, Slices
 
 MAGNITUDES = ("reconstruction_rss", "reconstruction_esc")  # multi-coil, single-coil
 XML = {"h": "http://www.ismrm.org/ISMRMRD"}
-UNKNOWN_MM = (float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
