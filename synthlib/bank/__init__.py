@@ -1,1 +1,28 @@
 """The coil bank: maps of measured or simulated volumes in head coordinates, for images without raw data."""
+
+from synthlib.bank.building import SIMULATED, Bank, Place, build_folder, open_bank
+from synthlib.bank.choosing import MATCHED, PAIRINGS, RANDOM, Match, choose
+from synthlib.bank.donor import POINTS, REACH, Coils, Donor, compress, to_head, weights
+from synthlib.bank.outline import Outline, outline
+
+__all__ = [
+    "MATCHED",
+    "PAIRINGS",
+    "POINTS",
+    "RANDOM",
+    "REACH",
+    "SIMULATED",
+    "Bank",
+    "Coils",
+    "Donor",
+    "Match",
+    "Outline",
+    "Place",
+    "build_folder",
+    "choose",
+    "compress",
+    "open_bank",
+    "outline",
+    "to_head",
+    "weights",
+]

@@ -176,7 +176,7 @@ def write_raw(
     with hdf5.atomic_file(path) as file:
         file["kspace"] = kspace.to(torch.complex64).numpy(force=True)
         file["reconstruction_rss"] = rss.to(torch.float32).numpy(force=True)
-        file["ismrmrd_header"] = _header(
+        file["ismrmrd_header"] = header_xml(
             tuple(kspace.shape), recon_shape, spacing_mm, thickness_mm, field_t, acquired
         ).encode()
         for name, array in (extra or {}).items():
@@ -263,7 +263,7 @@ class _Numbers:
             return None
 
 
-def _header(
+def header_xml(
     shape: tuple[int, ...],
     recon_shape: tuple[int, int],
     spacing_mm: tuple[float, float],
@@ -271,6 +271,7 @@ def _header(
     field_t: float,
     acquired: tuple[int, int] | None,
 ) -> str:
+    """The ISMRMRD header of one volume; see :func:`write_raw`."""
     _, n_coils, rows, columns = shape
     first, end = acquired or (0, columns)
     spacing = [mm if mm == mm else 1.0 for mm in spacing_mm]  # unknown (nan): 1 mm

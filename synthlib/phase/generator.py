@@ -15,6 +15,9 @@ from torch import Tensor
 from synthlib import arrays, pairs, runs
 from synthlib.phase import pix2pix
 
+PIXELS = "pixels_mm"  # in a record's parameters: (y, x) pixel size of the training images
+LEAST_EDGE = 16  # pixels of a resampled image
+ALIKE = 1.25  # pixel sizes that differ by less need no resampling
 MODES = {"scalar": 1, "vector": 2}  # channels that each way to write phase needs
 
 
@@ -63,6 +66,35 @@ class PhaseGenerator:
         with runs.seeded(seed, "dropout", name, devices=gpus):
             target = self.network(scaled)[0]  # (channel, y, x)
         return arrays.wrap(pairs.target_to_phase(target, self.architecture.mode)).cpu()
+
+    def at_pixels(
+        self, magnitude: Tensor, spacing_mm: tuple[float, float], *, seed: int, name: str = ""
+    ) -> Tensor:
+        """Phase of one slice whose pixels are not those that the generator was trained on.
+
+        A network knows anatomy at one size. The magnitude is brought to the
+        pixel size of the training, and the phase it gets, as exp(i phase), back:
+        wrapped phase itself is never interpolated. Where either size is unknown,
+        or they are alike, the network sees the image as it is.
+
+        Args:
+            magnitude: float (y, x), >= 0.
+            spacing_mm: (y, x) of its pixels.
+            seed, name: as in calling the generator.
+
+        Returns:
+            float32 (y, x), radians in (-pi, pi].
+        """
+        trained = self.record.get("parameters", {}).get(PIXELS, (0, 0))
+        factors = [of / to if to > 0 else 1.0 for of, to in zip(spacing_mm, trained, strict=True)]
+        if not all(1 / ALIKE < f < ALIKE for f in factors) and all(f == f for f in factors):
+            ny, nx = magnitude.shape
+            shape = max(LEAST_EDGE, round(ny * factors[0])), max(LEAST_EDGE, round(nx * factors[1]))
+            image = torch.complex(magnitude.float(), torch.zeros_like(magnitude.float()))
+            seen = arrays.resample(image, shape).real.clamp(min=0)
+            phase = self(seen, seed=seed, name=name)
+            return arrays.resample(torch.polar(torch.ones_like(phase), phase), (ny, nx)).angle()
+        return self(magnitude, seed=seed, name=name)
 
 
 def save(

@@ -194,7 +194,9 @@ def _train_loop(fabric: Fabric, job: Job, folder: Path) -> None:
         fabric.barrier()
     if fabric.is_global_zero:
         sources = pairs.input_hashes(list(job.volumes))
-        record = runs.make_record({"gan": dataclasses.asdict(settings)}, sources)
+        pixels = torch.tensor([volume.raw.spacing_mm for volume in job.volumes]).median(0).values
+        parameters = {"gan": dataclasses.asdict(settings), generator.PIXELS: pixels.tolist()}
+        record = runs.make_record(parameters, sources)
         weights = _weights(folder, settings.epochs)
         generator.save(weights, network, settings.architecture, record)
 

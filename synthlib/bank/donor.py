@@ -1,0 +1,187 @@
+"""One donor: the coils of one scan, in the coordinates of its head."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.interpolate import make_interp_spline
+from torch import Tensor
+
+from synthlib import arrays
+from synthlib.bank.outline import Outline
+from synthlib.formats import prepared_hdf5
+
+POINTS = 64  # of the grid in head coordinates, along each axis
+REACH = 2.0  # the grid goes to this many half axes on either side
+
+
+@dataclass(frozen=True)
+class Donor:
+    """Coil maps and noise of one scan, made ready for other heads.
+
+    Attributes:
+        name: of the donor, from the hash of its raw file: no name of a file or person.
+        n_coils, n_slices: what it holds.
+        contrast, orientation, anatomy: as records.ImageVolume has them.
+        field_t: nan if unknown.
+        half_mm: (y, x) half axes of the widest slice, nan if pixel sizes are unknown.
+        levels_mm: (slice,) distance from the widest slice, lowest first; nan if unknown.
+        quality: numbers and flags that tell how good the maps are.
+        path: of its file.
+    """
+
+    name: str
+    n_coils: int
+    n_slices: int
+    contrast: str
+    orientation: str
+    anatomy: str
+    field_t: float
+    half_mm: tuple[float, float]
+    levels_mm: tuple[float, ...]
+    quality: dict[str, Any]
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path) -> Donor:
+        """Read what a donor's file says of itself, but not its maps.
+
+        Raises:
+            ValueError: it is no donor's file, or damaged.
+        """
+        kept = prepared_hdf5.read_attributes(path)
+        names = [field.name for field in dataclasses.fields(cls) if field.name != "path"]
+        if not all(name in kept for name in names):
+            raise ValueError(
+                f"{path.name} is no donor of a coil bank, or damaged; expected a file that "
+                "`synthlib bank` made. Make the bank again, or move the file away."
+            )
+        found = {name: kept[name] for name in names}
+        for name in ("half_mm", "levels_mm"):
+            found[name] = tuple(float("nan") if v is None else float(v) for v in found[name])
+        found["field_t"] = float("nan") if found["field_t"] is None else float(found["field_t"])
+        return cls(**found, path=path)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the raw file's content, the settings and the code."""
+        return str(prepared_hdf5.read_attributes(self.path)["fingerprint"])
+
+    def read(self, n_coils: int) -> Coils:
+        """The donor's coils, compressed to `n_coils` where it has more.
+
+        Raises:
+            ValueError: it has fewer coils, or its file was damaged.
+        """
+        if n_coils > self.n_coils:
+            raise ValueError(
+                f"donor {self.name} has {self.n_coils} coils; {n_coils} were asked for"
+            )
+        maps = prepared_hdf5.read(self.path, "maps")  # (slice, coil, POINTS, POINTS)
+        covariance = prepared_hdf5.read(self.path, "covariance")
+        if n_coils < self.n_coils:
+            maps, covariance = compress(maps, covariance, n_coils)
+        return Coils(maps, covariance)
+
+
+@dataclass(frozen=True)
+class Coils:
+    """Maps of a donor in head coordinates, and the covariance of its receivers' noise.
+
+    Attributes:
+        maps: complex64 (slice, coil, POINTS, POINTS), REACH half axes on either side.
+        covariance: complex64 (coil, coil), Hermitian, positive definite, mean of the diagonal 1.
+    """
+
+    maps: Tensor
+    covariance: Tensor
+
+    @property
+    def root(self) -> Tensor:
+        """Complex64 (coil, coil) L with L L^H the covariance: white noise becomes theirs."""
+        return torch.linalg.cholesky(self.covariance.to(torch.complex128)).to(torch.complex64)
+
+
+def compress(maps: Tensor, covariance: Tensor, n_coils: int) -> tuple[Tensor, Tensor]:
+    """Fewer virtual coils that keep most of the maps' energy in the head.
+
+    Args:
+        maps: complex (slice, coil, y, x) in head coordinates.
+        covariance: complex (coil, coil).
+        n_coils: how many are kept.
+
+    Returns:
+        Maps of unit root sum of squares, and the covariance, mean of its diagonal 1.
+
+    Source: Buehrer et al., MRM 57:1131 (2007); Huang et al., MRI 26:133 (2008).
+    """
+    inside = _radius() <= 1
+    vectors = maps[..., inside].movedim(1, 0).flatten(1)  # (coil, everything)
+    _, basis = torch.linalg.eigh(vectors @ vectors.mH)
+    keep = basis[:, -n_coils:].flip(1)  # (coil, n_coils), the strongest first
+    fewer = torch.einsum("cv,scyx->svyx", keep.conj(), maps)
+    fewer = fewer / arrays.rss(fewer).clamp(min=1e-6)[:, None]
+    smaller = keep.mH @ covariance @ keep
+    return fewer, smaller / smaller.diagonal().real.mean()
+
+
+def _radius() -> Tensor:
+    """(POINTS, POINTS) distance from the head's centre, 1 at the outline."""
+    along = torch.linspace(-REACH, REACH, POINTS)
+    return (along[:, None].square() + along.square()).sqrt()
+
+
+def to_head(maps: Tensor, centre: Tensor, half: Tensor) -> Tensor:
+    """Maps of an image's pixels on the grid of head coordinates.
+
+    Beyond the field of view the maps are mirrored, as their cosine series goes on.
+
+    Args:
+        maps: complex (coil, y, x), smooth everywhere.
+        centre, half: (2,) of the outline, in pixels.
+
+    Returns:
+        complex64 (coil, POINTS, POINTS).
+    """
+    found = maps
+    for axis, at in ((-2, 0), (-1, 1)):
+        n = maps.shape[axis]
+        wanted = float(centre[at]) + float(half[at]) * np.linspace(-REACH, REACH, POINTS)
+        mirrored = np.abs((wanted + 0.5) % (2 * n))  # 0 to 2 n
+        mirrored = np.where(mirrored > n, 2 * n - mirrored, mirrored) - 0.5
+        found = _interpolate(found, axis, np.arange(n), np.clip(mirrored, 0, n - 1))
+    return found / arrays.rss(found).clamp(min=1e-6)
+
+
+def weights(outline: Outline, index: int, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Matrices that bring values from the grid of head coordinates to pixels.
+
+    Args:
+        outline: of the image; its grid may be smaller than `shape` (readout
+            oversampling), and is then centred in it.
+        index: slice.
+        shape: (ny, nx) of the pixels.
+
+    Returns:
+        float32 (ny, POINTS) and (nx, POINTS): pixels = wy @ values @ wx.T.
+    """
+    found = []
+    for axis, n in enumerate(shape):
+        inner = outline.mask.shape[1 + axis]
+        pixels = np.arange(n) - (n // 2 - inner // 2)  # in the outline's own pixels
+        at = (pixels - float(outline.centre[index, axis])) / float(outline.half[index, axis])
+        steps = np.linspace(-REACH, REACH, POINTS)
+        matrix = make_interp_spline(steps, np.eye(POINTS), k=3)(np.clip(at, -REACH, REACH))
+        found.append(torch.from_numpy(matrix.astype(np.float32)))
+    return found[0], found[1]
+
+
+def _interpolate(values: Tensor, axis: int, at: np.ndarray, wanted: np.ndarray) -> Tensor:
+    """Cubic spline along one axis of a complex tensor."""
+    spline = make_interp_spline(at, values.numpy(force=True), k=min(3, len(at) - 1), axis=axis)
+    return torch.from_numpy(spline(wanted).astype(np.complex64))

@@ -1,0 +1,145 @@
+"""The noise that a magnitude image still has, and what is missing of its receivers' noise.
+
+A magnitude image keeps one of the 2 n_coils components of its coils' noise:
+along the signal, where signal is strong. Adding white noise to its synthetic
+k-space would count that component twice. Here it is taken out of what is
+added, so that the result has all components and the SNR of the image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.special import gammaln
+from torch import Tensor
+
+BLOCK = 8  # pixels along the edge of a block in which noise is level
+FEWEST_BLOCKS = 12
+RIM = 5  # pixels around the head that are neither head nor air
+MOST_CHANNELS = 64
+DENOISED = 0.3  # air with less than this share of the head's noise was denoised or masked
+GAUSSIAN_MAD = 0.6745  # median of |x|, x standard normal
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """Noise of a magnitude image.
+
+    Attributes:
+        std: along the signal, that is of the image itself where it is bright.
+        channels: independent complex channels whose root sum of squares the air
+            looks like; 1 for a Rician image.
+        source: "air", or "head" where air holds no honest noise.
+        snr: mean over the head divided by std.
+    """
+
+    std: float
+    channels: float
+    source: str
+    snr: float
+
+    @property
+    def air_power(self) -> float:
+        """Mean square of the magnitude in air."""
+        return 2 * self.channels * self.std**2 if self.source == "air" else 0.0
+
+
+def estimate_noise(magnitude: Tensor, head: Tensor) -> NoiseLevel:
+    """Noise level of a volume of magnitude images.
+
+    In air the magnitude of complex noise in n channels is chi distributed with
+    2 n degrees of freedom: n follows from the mean and the mean square, the
+    standard deviation from the local variance, which hardly depends on n. Where
+    air was masked or denoised, the diagonal differences of neighbouring pixels
+    in the head tell the noise, with some fine structure.
+
+    Args:
+        magnitude: float (slice, y, x), >= 0.
+        head: bool (slice, y, x).
+
+    Returns:
+        NoiseLevel; std is 0 for an image without any noise.
+
+    Source: Constantinides et al., MRM 38:852 (1997); Donoho, Biometrika 81:425 (1994).
+    """
+    inside = magnitude[head] if bool(head.any()) else magnitude.flatten()
+    mean = float(inside.mean())
+    in_head = _of_differences(magnitude, head)
+    air = _blocks(magnitude, ~_grown(head))
+    if len(air) >= FEWEST_BLOCKS:
+        channels = _channels(air)
+        std = math.sqrt(float(np.median(air.var(1, ddof=1))) / _chi_variance(channels))
+        if std > DENOISED * in_head:
+            return NoiseLevel(std, channels, "air", mean / std if std else math.inf)
+    return NoiseLevel(in_head, 1.0, "head", mean / in_head if in_head else math.inf)
+
+
+def kept_signal(magnitude: Tensor, level: NoiseLevel) -> tuple[Tensor, Tensor]:
+    """The part of a magnitude that is signal, and how far its noise lies along that signal.
+
+    The mean square of air is taken off, so that dark places do not shine: a root
+    sum of squares puts it back when the coils' noise is added.
+
+    Args:
+        magnitude: float (..., y, x).
+        level: of its noise.
+
+    Returns:
+        float (..., y, x) signal; float (..., y, x) share, 0 in air to 1 in bright tissue.
+    """
+    power = magnitude.square()
+    noise = level.air_power or 2 * level.std**2
+    kept = (power - noise).clamp(min=0)
+    return kept.sqrt(), kept / (kept + noise) if noise else torch.ones_like(kept)
+
+
+def require_reachable(snr: float, level: NoiseLevel) -> str:
+    """ "" if images of this noise can get that SNR by adding noise, else what to tell."""
+    if snr <= level.snr:
+        return ""
+    return f"SNR {snr:g} was asked for, the images have {level.snr:.0f}: no noise was added to them"
+
+
+def _of_differences(magnitude: Tensor, head: Tensor) -> float:
+    """Standard deviation of noise from diagonal differences in the head."""
+    a, b = magnitude[:, :-1:2, :-1:2], magnitude[:, :-1:2, 1::2]
+    c, d = magnitude[:, 1::2, :-1:2], magnitude[:, 1::2, 1::2]
+    n = slice(None), slice(None, min(a.shape[1], d.shape[1])), slice(None, d.shape[2])
+    detail = (a[n] - b[n] - c[n] + d[n]) / 2
+    inside = head[:, :-1:2, :-1:2][n]
+    chosen = detail[inside] if bool(inside.any()) else detail.flatten()
+    return float(chosen.abs().median()) / GAUSSIAN_MAD
+
+
+def _grown(head: Tensor) -> Tensor:
+    return torch.nn.functional.max_pool2d(head.float()[:, None], 2 * RIM + 1, 1, RIM)[:, 0] > 0
+
+
+def _blocks(magnitude: Tensor, air: Tensor) -> np.ndarray:
+    """(block, BLOCK * BLOCK) values of blocks of air that hold noise, not a constant."""
+    n_slices, ny, nx = magnitude.shape
+    rows, columns = ny // BLOCK, nx // BLOCK
+    shape = (n_slices, rows, BLOCK, columns, BLOCK)
+    cut = slice(None), slice(None, rows * BLOCK), slice(None, columns * BLOCK)
+    values = magnitude[cut].reshape(shape).permute(0, 1, 3, 2, 4).flatten(3)
+    clear = air[cut].reshape(shape).permute(0, 1, 3, 2, 4).flatten(3).all(-1)
+    found = values[clear]  # (block, pixels)
+    several = (found != found[:, :1]).float().mean(1) > 0.5
+    return found[several].numpy(force=True).astype(np.float64)
+
+
+def _channels(air: np.ndarray) -> float:
+    """Number of channels whose chi distribution has the mean and mean square found in air."""
+    mean, power = np.median(air.mean(1)), np.median((air**2).mean(1))
+    ratio = mean**2 / power if power else 1.0
+    counts = np.arange(1, MOST_CHANNELS + 1)
+    return float(np.interp(ratio, [1 - _chi_variance(n) / (2 * n) for n in counts], counts))
+
+
+def _chi_variance(channels: float) -> float:
+    """Variance of the magnitude of unit complex noise in so many channels, 0.43 to 0.5."""
+    mean = math.sqrt(2) * math.exp(gammaln(channels + 0.5) - gammaln(channels))
+    return 2 * channels - mean**2

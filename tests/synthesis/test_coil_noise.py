@@ -1,0 +1,257 @@
+"""How noisy an image is, and receivers' noise that makes it no noisier."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from synthlib import arrays, bank, runs, scanner, synthesis
+
+SHAPE = (90, 77)
+
+
+def head_mask(n_slices=1):
+    y, x = (torch.arange(n) - n // 2 for n in SHAPE)
+    one = (y[:, None] / 33).square() + (x / 26).square() <= 1
+    return one.expand(n_slices, *SHAPE)
+
+
+def image(std, channels, signal=1.0, n_slices=3, seed=5):
+    """A flat head in chi distributed noise of `channels` complex channels, its truth beside it."""
+    rng = torch.Generator().manual_seed(seed)
+    truth = signal * head_mask(n_slices).float()
+    noise = std * torch.randn(2 * channels, n_slices, *SHAPE, generator=rng)
+    noise[0] += truth
+    return noise.square().sum(0).sqrt(), truth
+
+
+@pytest.mark.parametrize("channels", [1, 4, 16])
+@pytest.mark.parametrize("std", [0.01, 0.04])
+def test_noise_and_channels_of_a_flat_head_are_found_in_air(std, channels):
+    magnitude, _ = image(std, channels)
+    found = synthesis.estimate_noise(magnitude, head_mask(3))
+    assert found.source == "air"
+    assert found.std == pytest.approx(std, rel=0.06)
+    assert found.air_power == pytest.approx(2 * channels * std**2, rel=0.25)
+    assert found.snr == pytest.approx(1 / std, rel=0.1)
+
+
+@pytest.mark.parametrize("std", [0.01, 0.04])
+def test_noise_of_a_masked_image_is_found_in_the_head(std):
+    magnitude, _ = image(std, 1)
+    found = synthesis.estimate_noise(magnitude * head_mask(3), head_mask(3))
+    assert found.source == "head" and found.air_power == 0
+    assert found.std == pytest.approx(std, rel=0.05)
+
+
+def test_denoised_air_does_not_tell_the_noise():
+    magnitude, _ = image(0.03, 1)
+    quiet = torch.where(head_mask(3), magnitude, 0.05 * magnitude)
+    found = synthesis.estimate_noise(quiet, head_mask(3))
+    assert found.source == "head" and found.std == pytest.approx(0.03, rel=0.05)
+
+
+@pytest.mark.parametrize("snr", [12.0, 40.0])
+@pytest.mark.parametrize("contrast", ["AXT1", "AXT2"])
+def test_noise_of_a_simulated_scan_is_that_along_its_signal(snr, contrast):
+    settings = scanner.ScanSettings(
+        n_subjects=1, coil_counts=(8,), contrasts=(contrast,), matrix=(154, 132), snr=snr
+    )
+    scan = scanner.scan_subject(settings, scanner.subjects(settings)[0])[0]
+    magnitude = torch.stack([arrays.rss(scan.volume.coil_images(i)) for i in range(3)])
+    head = bank.outline(magnitude).mask
+    maps = scan.truth["maps"]
+    clean = arrays.rss(scan.truth["magnitude"][:, None] * maps)
+    bright = head & (clean > 0.3 * clean[head].mean())
+    true = float((magnitude - clean)[bright].std())
+    found = synthesis.estimate_noise(magnitude, head)
+    assert found.source == "air"
+    assert found.std == pytest.approx(true, rel=0.3)
+
+
+def test_an_image_without_noise_has_none():
+    found = synthesis.estimate_noise(head_mask(2).float(), head_mask(2))
+    assert found.std == 0 and math.isinf(found.snr)
+
+
+def donor_coils(n_coils=5):
+    """Smooth maps that differ, and strongly correlated noise."""
+    along = torch.linspace(-bank.REACH, bank.REACH, bank.POINTS)
+    v, u = along[:, None], along[None, :]
+    angles = torch.arange(n_coils) * 2 * math.pi / n_coils
+    maps = torch.stack(
+        [
+            torch.polar(1 + 0.4 * (u * a.cos() + v * a.sin()), 0.8 * u * a.sin() + 0.5 * v + a)
+            for a in angles
+        ]
+    )
+    maps = (maps / arrays.rss(maps))[None]
+    rng = runs.rng(3, "covariance")
+    mix = torch.randn(n_coils, n_coils, dtype=torch.complex64, generator=rng)
+    covariance = mix @ mix.mH / n_coils + 0.5 * torch.eye(n_coils)
+    return bank.Coils(maps, covariance / covariance.diagonal().real.mean())
+
+
+def outline():
+    ny, nx = SHAPE
+    return bank.Outline(
+        torch.tensor([[ny // 2, nx // 2]]).float(), torch.tensor([[33.0, 26.0]]),
+        torch.ones(1), head_mask(),
+    )  # fmt: skip
+
+
+def phase():
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
+    return 2 * x * y - 3 * y + x
+
+
+def maps_at(coils, shape):
+    wy, wx = bank.weights(outline(), 0, shape)
+    few = coils.maps[0]
+    maps = torch.complex(wy @ few.real @ wx.T, wy @ few.imag @ wx.T)
+    return maps / arrays.rss(maps)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (180, 77), (90, 76), (180, 78)])
+def test_without_noise_it_is_the_sense_model(shape):
+    size = (SHAPE[0], shape[1])
+    magnitude = torch.rand(size, generator=torch.Generator().manual_seed(2))
+    angle = arrays.crop_or_pad(phase(), size)
+    coils = donor_coils()
+    head = bank.Outline(
+        outline().centre, outline().half, torch.ones(1), torch.ones((1, *size)).bool()
+    )
+    receiver = synthesis.Receiver(coils, head, shape)
+    kspace, rss = receiver.slice(magnitude, angle, index=0, donor_slice=0)
+    wy, wx = bank.weights(head, 0, shape)
+    few = coils.maps[0]
+    maps = torch.complex(wy @ few.real @ wx.T, wy @ few.imag @ wx.T)
+    expected = synthesis.multicoil_kspace(
+        arrays.crop_or_pad(magnitude, shape),
+        arrays.crop_or_pad(angle, shape),
+        maps / arrays.rss(maps),
+    )
+    torch.testing.assert_close(kspace, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(rss, arrays.crop_or_pad(magnitude, shape), rtol=1e-5, atol=1e-6)
+
+
+def received(magnitude, level, std, *, n=1, seed=0, coils=None, shape=SHAPE):
+    """Coil images (draw, coil, y, x) of n draws of the noise."""
+    receiver = synthesis.Receiver(coils or donor_coils(), outline(), shape, level=level, std=std)
+    found = []
+    for draw in range(n):
+        noise = receiver.draw(seed, draw)
+        kspace, _ = receiver.slice(magnitude, phase(), index=0, donor_slice=0, noise=noise)
+        found.append(arrays.ifft2c(kspace.clone()))
+    return torch.stack(found)
+
+
+def level_of(std, channels=1.0):
+    return synthesis.NoiseLevel(std, channels, "air", 1 / std)
+
+
+def test_the_result_has_the_snr_of_the_image():
+    """Adding white noise would make it worse by sqrt 2."""
+    std = 0.02
+    magnitude, truth = image(std, 1, n_slices=1)
+    rss = arrays.rss(received(magnitude[0], level_of(std), std, n=4))
+    inside = head_mask()[0]
+    assert float((magnitude[0] - truth[0])[inside].std()) == pytest.approx(std, rel=0.05)
+    error = (rss - truth[0])[:, inside]
+    assert float(error.std()) == pytest.approx(std, rel=0.06)
+    # and it is the image's own noise, pixel by pixel
+    difference = (rss - magnitude[0])[:, inside]
+    assert float(difference.std()) < 0.35 * std
+    assert float(difference.mean().abs()) < 0.35 * std
+
+
+def test_root_sum_of_squares_equals_the_magnitude_within_the_noise():
+    std = 0.02
+    for channels in (1, 8):
+        magnitude, _ = image(std, channels, n_slices=1)
+        rss = arrays.rss(received(magnitude[0], level_of(std, channels), std))[0]
+        inside = head_mask()[0]
+        assert float((rss - magnitude[0])[inside].abs().quantile(0.99)) < std
+
+
+def test_all_noise_together_has_the_donors_covariance():
+    """That of the image along the signal, and what was added in all other directions."""
+    std, coils = 0.02, donor_coils()
+    inside = head_mask()[0]
+    maps = maps_at(coils, SHAPE)
+    direction = torch.polar(torch.ones(SHAPE), phase()) * maps
+    errors = []
+    for seed in range(30):
+        magnitude, truth = image(std, 1, n_slices=1, seed=seed)
+        images = received(magnitude[0], level_of(std), std, seed=seed, coils=coils)[0]
+        errors.append((images - truth[0] * direction)[:, inside])
+    noise = torch.cat(errors, 1)
+    found = noise @ noise.mH / noise.shape[1]
+    along = (direction.conj() * torch.einsum("cd,dyx->cyx", coils.covariance, direction)).sum(0)
+    expected = 2 * std**2 * coils.covariance / along.real[inside].mean()
+    # what the image holds along the signal is taken as white: with coils as correlated as these
+    # that is seen in the covariance
+    assert (found - expected).abs().max() < 0.15 * expected.diagonal().real.mean()
+    off = expected - torch.diag(expected.diagonal())
+    assert off.abs().max() > 0.3 * expected.diagonal().real.mean()  # else white noise would pass
+
+
+def test_air_is_noise_of_all_coils_with_their_covariance():
+    std, coils = 0.03, donor_coils()
+    magnitude, _ = image(std, 1, n_slices=1)
+    images = received(magnitude[0], level_of(std), std, n=20, coils=coils)
+    y, x = (torch.arange(n) - n // 2 for n in SHAPE)
+    far = (y[:, None] / 33).square() + (x / 26).square() > 1.3
+    noise = images[:, :, far].movedim(1, 0).flatten(1)
+    found = noise @ noise.mH / noise.shape[1]
+    found = found / found.diagonal().real.mean()
+    assert (found - coils.covariance).abs().max() < 0.12
+
+
+def test_a_masked_background_gets_the_noise_that_it_lost():
+    std = 0.03
+    magnitude, _ = image(std, 1, n_slices=1)
+    level = synthesis.NoiseLevel(std, 1.0, "head", 1 / std)
+    images = received(magnitude[0] * head_mask()[0], level, std)
+    corner = arrays.rss(images)[0, :12, :12]
+    # the mean square of ten real components, in units where the head's mean noise is std
+    assert float(corner.square().mean().sqrt()) > 2 * std
+
+
+@pytest.mark.parametrize("snr", [10.0, 25.0])
+def test_a_lower_snr_is_reached(snr):
+    std = 0.02
+    magnitude, truth = image(std, 1, n_slices=1)
+    target = 1 / snr
+    rss = arrays.rss(received(magnitude[0], level_of(std), target, n=4))
+    inside = head_mask()[0]
+    assert float((rss - truth[0])[:, inside].std()) == pytest.approx(target, rel=0.08)
+
+
+def test_a_higher_snr_than_the_images_cannot_be_had():
+    assert synthesis.require_reachable(40.0, level_of(0.02)) == ""
+    assert "the images have 50" in synthesis.require_reachable(60.0, level_of(0.02))
+
+
+def test_draws_are_normal_repeatable_and_leave_the_global_state_alone():
+    receiver = synthesis.Receiver(donor_coils(), outline(), SHAPE)
+    state = torch.get_rng_state()
+    first, second = receiver.draw(1, "a", 0), receiver.draw(1, "a", 0)
+    assert torch.equal(first, second) and not torch.equal(first, receiver.draw(1, "a", 1))
+    assert torch.equal(state, torch.get_rng_state())
+    values = torch.view_as_real(first).flatten().double()
+    n = len(values)
+    assert float(values.mean()) == pytest.approx(0, abs=4 / math.sqrt(n))
+    assert float(values.var()) == pytest.approx(1, abs=4 * math.sqrt(2 / n))
+    assert float((values**4).mean()) == pytest.approx(3, abs=4 * math.sqrt(96 / n))
+    assert float((values.abs() > 3).double().mean()) == pytest.approx(0.0027, abs=0.0008)
+    lag = (values[1:] * values[:-1]).mean()
+    assert float(lag) == pytest.approx(0, abs=4 / math.sqrt(n))
+
+
+def test_the_smallest_images_pass_through():
+    magnitude = torch.rand(1, 9, 7)
+    found = synthesis.estimate_noise(magnitude, torch.zeros(1, 9, 7).bool())
+    assert found.std > 0 and found.source == "head"
