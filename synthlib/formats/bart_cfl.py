@@ -1,0 +1,176 @@
+"""BART's pairs of .hdr (sizes) and .cfl (complex float, first axis fastest).
+
+Readout ky is BART's dimension 0, phase encoding kx 1, coils 3, slices 13; the
+centre of k-space is at n // 2, the scale that of `bart fft -u`. Beside the pair
+<name> lie <name>.json, the header, and label maps as pairs <name>_labels_<label>.
+<name>.hdr comes last: a set that has it is complete.
+Source: BART 0.8, src/misc/mri.h; https://mrirecon.github.io/bart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synthlib import runs
+from synthlib.formats import raw_header
+from synthlib.formats.raw_header import RawHeader
+from synthlib.formats.raw_writer import RawWriter
+
+N_DIMENSIONS = 16
+READOUT, PHASE, COIL, SLICE = 0, 1, 3, 13
+ENDINGS = (".hdr", ".cfl", ".json")
+LARGEST_LABEL = 2**24  # whole numbers that a float32 keeps
+
+
+class CflWriter(RawWriter):
+    """BART's files of one scan under way; see :class:`RawWriter`.
+
+    Args:
+        path: <name>, also with one of its endings .hdr, .cfl, .json.
+        shape, header: as in :class:`RawWriter`.
+
+    Raises:
+        ValueError: a label map holds more than a float32 keeps.
+    """
+
+    def __init__(
+        self, path: str | Path, *, shape: tuple[int, int, int, int], header: RawHeader
+    ) -> None:
+        super().__init__(base(path), shape=shape, header=header)
+        for name, labels in header.labels.items():
+            largest = max(int(labels.max()), -int(labels.min()))
+            if largest > LARGEST_LABEL:
+                raise ValueError(
+                    f"label map {name} holds {largest}; a .cfl file keeps whole numbers up to "
+                    f"{LARGEST_LABEL}. Number the labels anew."
+                )
+
+    @contextmanager
+    def _files(self) -> Iterator[None]:
+        n_slices, n_coils, rows, columns = self.shape
+        named: list[Path] = []
+        try:
+            with ExitStack() as stack:
+
+                def scratch(suffix: str, label: str = "") -> Path:
+                    path = _beside(self.path, suffix, label)
+                    stack.push(lambda error, *_: None if error else named.append(path))
+                    return stack.enter_context(runs.atomic_path(path))
+
+                # What is opened first gets its name last.
+                scratch(".hdr").write_text(_hdr(rows, columns, n_coils, n_slices))
+                scratch(".json").write_text(self.header.to_json(), encoding="utf-8")
+                for name, labels in self.header.labels.items():
+                    scratch(".hdr", name).write_text(_hdr(*self.header.recon_shape, 1, len(labels)))
+                    with scratch(".cfl", name).open("wb") as file:
+                        for label in labels:
+                            file.write(_columns_first(label.numpy(force=True)))
+                data = scratch(".cfl")
+                stack.enter_context(_removed_before_naming(_beside(self.path, ".hdr")))
+                self._file = stack.enter_context(data.open("wb"))
+                yield
+        except BaseException:
+            for path in named:
+                path.unlink(missing_ok=True)
+            raise
+
+    def _write(self, index: int, kspace: np.ndarray) -> None:
+        self._file.seek(index * kspace.nbytes)
+        self._file.write(_columns_first(kspace))
+
+
+def base(path: str | Path) -> Path:
+    """<name> from a path with or without one of the endings."""
+    path = Path(path)
+    return path.with_suffix("") if path.suffix in ENDINGS else path
+
+
+def read_kspace(path: str | Path) -> Tensor:
+    """K-space of a pair with no dimensions but readout, phase, coil and slice.
+
+    Returns:
+        complex64 (slice, coil, ky, kx).
+
+    Raises:
+        FileNotFoundError: there is no such pair.
+        ValueError: the pair is damaged, or has other dimensions.
+    """
+    return torch.from_numpy(_read(base(path)))
+
+
+def read_header(path: str | Path) -> RawHeader:
+    """The header, labels and record of a set that :class:`CflWriter` wrote.
+
+    Raises:
+        FileNotFoundError: a file of the set is missing.
+        ValueError: one is damaged.
+    """
+    path = base(path)
+    text = _existing(_beside(path, ".json")).read_bytes()
+
+    def labels(name: str) -> Tensor:
+        return torch.from_numpy(_read(_beside(path, "", name))[:, 0].real.astype(np.int64))
+
+    return raw_header.from_json(text, labels)
+
+
+def _beside(path: Path, suffix: str, label: str = "") -> Path:
+    return path.with_name(path.name + (f"_labels_{label}" if label else "") + suffix)
+
+
+@contextmanager
+def _removed_before_naming(old: Path) -> Iterator[None]:
+    """With the .hdr of an older set beside them, the first new files would look complete."""
+    yield
+    old.unlink(missing_ok=True)
+
+
+def _hdr(rows: int, columns: int, n_coils: int, n_slices: int) -> str:
+    sizes = [1] * N_DIMENSIONS
+    sizes[READOUT], sizes[PHASE], sizes[COIL], sizes[SLICE] = rows, columns, n_coils, n_slices
+    return f"# Dimensions\n{' '.join(map(str, sizes))}\n# Creator\nsynthlib: SYNTHETIC\n"
+
+
+def _columns_first(array: np.ndarray) -> memoryview:
+    """(..., y, x) as BART's bytes: y runs fastest, then x, then what stands before."""
+    return np.ascontiguousarray(array.swapaxes(-1, -2).astype(np.complex64, copy=False)).data
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not a file; expected the .hdr, .cfl and .json of one scan side by side"
+        )
+    return path
+
+
+def _read(path: Path) -> np.ndarray:
+    """A pair as complex64 (slice, coil, y, x)."""
+    header, data = _existing(_beside(path, ".hdr")), _existing(_beside(path, ".cfl"))
+    lines = header.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        sizes = [int(n) for n in lines[lines.index("# Dimensions") + 1].split()]
+    except (ValueError, IndexError) as error:
+        raise _broken(header.name, "it has no line of sizes after '# Dimensions'") from error
+    sizes += [1] * (N_DIMENSIONS - len(sizes))
+    others = [n for at, n in enumerate(sizes) if at not in (READOUT, PHASE, COIL, SLICE)]
+    if min(sizes) < 1 or set(others) != {1}:
+        raise _broken(header.name, f"its sizes are {sizes}")
+    shape = sizes[SLICE], sizes[COIL], sizes[PHASE], sizes[READOUT]
+    expected = np.prod([8, *shape], dtype=object)
+    if data.stat().st_size != expected:
+        raise _broken(data.name, f"it has {data.stat().st_size} bytes where {expected} belong")
+    return np.fromfile(data, np.complex64).reshape(shape).swapaxes(-1, -2)
+
+
+def _broken(name: str, found: str) -> ValueError:
+    return ValueError(
+        f"{name}: {found}. Expected BART's sizes of readout, phase, coil (dimension {COIL}) and "
+        f"slice ({SLICE}) and as many complex floats. Write it again, or leave it out."
+    )

@@ -1,0 +1,79 @@
+"""The fastMRI HDF5 layout, written slice by slice; fastmri_hdf5 tells the layout."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synthlib import arrays
+from synthlib.formats import hdf5_stream, raw_header
+from synthlib.formats.fastmri_hdf5 import header_xml
+from synthlib.formats.raw_writer import RawWriter
+
+THICKNESS_MM = 5.0  # for the header's field of view, where it is unknown
+FIELD_T = 3.0
+
+
+class FastmriWriter(RawWriter):
+    """A fastMRI file under way; see :class:`RawWriter`.
+
+    Labels are data sets labels/<name>, annotations and the whole header JSON
+    data sets of their names; stock loaders pass them by.
+    """
+
+    @contextmanager
+    def _files(self) -> Iterator[None]:
+        n_slices, _, _, columns = self.shape
+        header = self.header
+        ny, nx = header.recon_shape
+        known = {name: value for name, value in _numbers(header).items() if math.isfinite(value)}
+        with hdf5_stream.atomic_stream(self.path) as self._stream:
+            file = self._stream.file
+            self._kspace = file.create_dataset("kspace", self.shape, np.complex64)
+            self._rss = np.zeros((n_slices, ny, nx), np.float32)
+            file["ismrmrd_header"] = header_xml(
+                self.shape,
+                header.recon_shape,
+                header.spacing_mm,
+                known.get("thickness_mm", THICKNESS_MM),
+                known.get("field_t", FIELD_T),
+                header.columns(columns),
+            ).encode()
+            for name, labels in header.labels.items():
+                file.create_dataset(f"labels/{name}", data=labels.numpy(), compression="gzip")
+            if header.annotations:
+                file["annotations"] = json.dumps(raw_header.plain(header.annotations))
+            file.attrs["acquisition"] = header.contrast
+            file.attrs["patient_id"] = header.patient_id
+            for name, value in {**known, **header.attributes}.items():
+                file.attrs[name] = value
+            file.attrs["record"] = json.dumps(raw_header.plain(header.record), sort_keys=True)
+            yield
+            largest = float(self._rss.max())
+            if not largest > 0:
+                raise ValueError(f"{self.path.name}: k-space to write is all zero; expected signal")
+            file["reconstruction_rss"] = self._rss
+            file.attrs["max"] = largest
+            file.attrs["norm"] = float(np.linalg.norm(self._rss))
+
+    def put(self, index: int, kspace: Tensor, rss: Tensor | None = None) -> None:
+        """Write one slice; see :class:`RawWriter`. A known `rss` saves an inverse FFT."""
+        super().put(index, kspace)
+        if rss is None:
+            images = arrays.crop_or_pad(arrays.ifft2c(kspace), self.header.recon_shape)
+            rss = arrays.rss(images)
+        self._rss[index] = rss.to(torch.float32).numpy(force=True)
+
+    def _write(self, index: int, kspace: np.ndarray) -> None:
+        self._kspace[index] = kspace
+        self._stream.check()
+
+
+def _numbers(header: raw_header.RawHeader) -> dict[str, float]:
+    return {name: float(getattr(header, name)) for name in raw_header.NUMBERS}

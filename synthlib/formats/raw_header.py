@@ -1,0 +1,151 @@
+"""What a raw data file says beside its k-space, whatever its format."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synthlib.records import UNKNOWN_MM
+
+UNKNOWN = float("nan")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # safe as part of a file's or a group's name
+NUMBERS = ("thickness_mm", "step_mm", "field_t", "te_ms", "tr_ms", "ti_ms", "flip_deg")
+
+
+@dataclass(frozen=True)
+class RawHeader:
+    """One scan's facts, labels and annotations, and the record of how it was made.
+
+    Attributes:
+        contrast: acquisition label, for example "AXT2".
+        patient_id: pseudonym of who was scanned.
+        recon_shape: (ny, nx) of the image; ky beyond ny is readout oversampling.
+        spacing_mm: (y, x) pixel size of the image.
+        thickness_mm: of a slice; step_mm: between the centres of neighbours.
+        field_t: of the magnet; te_ms, tr_ms, ti_ms, flip_deg: of the sequence.
+            What is not known is nan.
+        acquired: first and one-past-last column of kx that was measured; the
+            columns outside are zero. None: all.
+        record: what the file was made from.
+        attributes: further facts: text, numbers, lists of them.
+        labels: integer (slice, ny, nx) label maps by name.
+        annotations: boxes, remarks and the like, one mapping each.
+
+    Raises:
+        ValueError: texts, names or shapes that no file could hold.
+    """
+
+    contrast: str
+    patient_id: str
+    recon_shape: tuple[int, int]
+    spacing_mm: tuple[float, float] = UNKNOWN_MM
+    thickness_mm: float = UNKNOWN
+    step_mm: float = UNKNOWN
+    field_t: float = UNKNOWN
+    te_ms: float = UNKNOWN
+    tr_ms: float = UNKNOWN
+    ti_ms: float = UNKNOWN
+    flip_deg: float = UNKNOWN
+    acquired: tuple[int, int] | None = None
+    record: Mapping[str, object] = field(default_factory=dict)
+    attributes: Mapping[str, object] = field(default_factory=dict)
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
+    annotations: Sequence[Mapping[str, object]] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("contrast", "patient_id"):
+            value = getattr(self, name)
+            if not value or not value.isprintable():
+                raise ValueError(f"{name} is {value!r}; expected printable text on one line")
+        if min(self.recon_shape) < 1:
+            raise ValueError(f"recon_shape is {self.recon_shape}; expected (ny, nx), both >= 1")
+        for name, labels in self.labels.items():
+            if not NAME.fullmatch(name):
+                raise ValueError(
+                    f"a label map is called {name!r}; expected letters, digits and _ . + - only, "
+                    "for its name becomes part of a file's or a group's name. Rename it."
+                )
+            if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+                raise ValueError(f"label map {name} holds {labels.dtype}; expected integers")
+            if labels.ndim != 3 or tuple(labels.shape[1:]) != tuple(self.recon_shape):
+                raise ValueError(
+                    f"label map {name} has shape {tuple(labels.shape)}; expected (slice, "
+                    f"{self.recon_shape[0]}, {self.recon_shape[1]}), the image's grid"
+                )
+
+    def columns(self, n_columns: int) -> tuple[int, int]:
+        """First and one-past-last measured column of a k-space of `n_columns`."""
+        return self.acquired or (0, n_columns)
+
+    def require_fits(self, shape: Sequence[int]) -> None:
+        """Raise ValueError unless the header belongs to a k-space (slice, coil, ky, kx)."""
+        if len(shape) != 4 or min(shape) < 1:
+            raise ValueError(f"k-space of shape {tuple(shape)}; expected (slice, coil, ky, kx)")
+        first, end = self.columns(shape[3])
+        if not 0 <= first <= shape[3] // 2 < end <= shape[3]:
+            raise ValueError(
+                f"columns {first} to {end - 1} of {shape[3]} were acquired, says the header; "
+                f"expected a range that holds column {shape[3] // 2}, the centre of k-space"
+            )
+        for name, labels in self.labels.items():
+            if len(labels) != shape[0]:
+                raise ValueError(f"label map {name} has {len(labels)} slices, k-space {shape[0]}")
+
+    def to_json(self) -> str:
+        """JSON that any reader takes: what is not finite becomes null; of labels only the names."""
+        facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        facts["labels"] = sorted(self.labels)
+        return json.dumps(plain(facts), sort_keys=True, allow_nan=False, indent=1)
+
+
+def from_json(text: str | bytes, read_labels: Callable[[str], Tensor]) -> RawHeader:
+    """The header that :meth:`RawHeader.to_json` wrote; tuples in free fields come as lists.
+
+    Args:
+        text: the JSON.
+        read_labels: gives the label map of a name.
+
+    Raises:
+        ValueError: not such a text.
+    """
+    try:
+        facts = json.loads(text)
+        names = [str(name) for name in facts["labels"]]
+        known = {f.name for f in dataclasses.fields(RawHeader)}
+        facts = {name: value for name, value in facts.items() if name in known}
+        for name in NUMBERS:
+            facts[name] = _number(facts.get(name))
+        facts["spacing_mm"] = tuple(_number(mm) for mm in facts["spacing_mm"])
+        facts["recon_shape"] = tuple(facts["recon_shape"])
+        facts["acquired"] = tuple(facts["acquired"]) if facts.get("acquired") else None
+        facts["labels"] = {name: read_labels(name) for name in names}
+        return RawHeader(**facts)
+    except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"not the header of a raw data file that synthlib wrote: {error}"
+        ) from error
+
+
+def _number(value: float | None) -> float:
+    return UNKNOWN if value is None else float(value)
+
+
+def plain(value: Any) -> Any:
+    """Whatever a record holds, as JSON knows it."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(entry) for entry in value]
+    if hasattr(value, "tolist"):  # arrays, tensors and their numbers
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
