@@ -1,4 +1,4 @@
-"""The command line: a thin face over the pipeline and the map store."""
+"""The command line: a thin face over the pipeline, the map store and the conversion."""
 
 from __future__ import annotations
 
@@ -45,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_reproduce(commands)
     _add_gallery(commands)
     _add_maps(commands)
+    _add_synthesize(commands)
+    _add_audit(commands)
+    _add_bank(commands)
     return parser
 
 
@@ -260,3 +263,218 @@ def _some(lines: Iterable[str]) -> Iterator[str]:
 
 def _digits(value: object) -> object:
     return f"{value:.4g}" if isinstance(value, float) else value
+
+
+# --- synthesize ----------------------------------------------------------------------
+
+
+def _add_synthesize(commands: Any) -> None:
+    made = commands.add_parser(
+        "synthesize",
+        help="turn magnitude images (DICOM, NIfTI, ...) into multi-coil raw data",
+        description="Raw data, one file for each series: a generator writes the phase, a bank of "
+        "measured or simulated coils receives, noise is added that the magnitude lost. Images are "
+        "audited first; what cannot be used is set aside with the reason, in report.html. The "
+        "same command goes on where it was stopped. No name of a patient or file gets out.",
+    )
+    made.set_defaults(run=_synthesize)
+    _add_inputs(made)
+    made.add_argument("--out", required=True, help="folder for the raw data and the report")
+    made.add_argument(
+        "--generator",
+        required=True,
+        metavar="WEIGHTS|SOURCE",
+        help="weights of notebook 02 (.safetensors), or sinusoidal, random, zero",
+    )
+    made.add_argument(
+        "--maps", default="simulated", metavar="BANK", help="coil bank; default: simulated"
+    )
+    made.add_argument("--coils", type=_count, default=16, metavar="N", help="default: 16")
+    made.add_argument("--format", default="fastmri", help="fastmri (default), mrd or cfl")
+    made.add_argument(
+        "--noise",
+        type=_number_or_word,
+        default="match",
+        metavar="match|SNR|none",
+        help="match (default): the result has the SNR of the image",
+    )
+    group = made.add_argument_group("more")
+    group.add_argument("--seed", type=int, default=2023, help="of every draw; default: 2023")
+    group.add_argument(
+        "--oversampling", type=_count, default=1, metavar="N", help="of the readout; default: 1"
+    )
+    group.add_argument(
+        "--pairing", default="matched", help="of heads and donors: matched (default) or random"
+    )
+    group.add_argument("--strict", action="store_true", help="set aside what the audit finds")
+    group.add_argument(
+        "--repair", action="store_true", help="crop interpolated images to their true matrix"
+    )
+    group.add_argument("--force", action="store_true", help="replace raw data that are there")
+    group.add_argument(
+        "--contrast", action="append", metavar="LABEL", help="only this one (AXT2); repeatable"
+    )
+    group.add_argument(
+        "--annotations", metavar="CSV", help="boxes by file and slice, carried along (fastMRI+)"
+    )
+    group.add_argument(
+        "--salt-file", metavar="FILE", help="secret of the pseudonyms, shared between runs"
+    )
+    group.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="processes; default: 1"
+    )
+    group.add_argument(
+        "--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster (tcp://host:8786)"
+    )
+
+
+def _add_inputs(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="files and folders of magnitude images"
+    )
+    command.add_argument(
+        "--spacing",
+        nargs=2,
+        type=float,
+        metavar=("Y", "X"),
+        help="pixel size (mm) of PNG and NPY stacks, which do not tell theirs",
+    )
+    command.add_argument(
+        "--show-names", action="store_true", help="messages name files by their paths"
+    )
+
+
+def _number_or_word(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _synthesize(chosen: argparse.Namespace) -> int:
+    from synthlib import conversion
+
+    settings = conversion.Settings(
+        generator=_weights(chosen.generator),
+        maps=_bank_name(chosen.maps),
+        n_coils=chosen.coils,
+        format=chosen.format,
+        noise=chosen.noise,
+        oversampling=chosen.oversampling,
+        pairing=chosen.pairing,
+        strict=chosen.strict,
+        repair=chosen.repair,
+        contrasts=tuple(chosen.contrast or ()),
+        seed=chosen.seed,
+    )
+    result = conversion.synthesize(
+        chosen.inputs,
+        chosen.out,
+        settings,
+        force=chosen.force,
+        workers=chosen.workers,
+        scheduler=chosen.scheduler,
+        spacing_mm=tuple(chosen.spacing) if chosen.spacing else None,
+        annotations=chosen.annotations,
+        salt_file=chosen.salt_file,
+        show_names=chosen.show_names,
+    )
+    print("\n".join(conversion.summary(result)))
+    aside = [(o.where, o.reason) for o in result.outcomes if o.status == conversion.ASIDE]
+    aside += [(other.where, other.reason) for other in result.set_aside]
+    for line in _some(f"{where}: {reason}" for where, reason in aside):
+        print(line, file=sys.stderr)
+    print(f"report: {result.report}")
+    made = result.count(conversion.MADE) + result.count(conversion.THERE)
+    return 0 if made and not result.count(conversion.ASIDE) else 1
+
+
+def _weights(generator: str) -> str:
+    """A file of weights by its path from where the user stands."""
+    if generator.endswith(".safetensors"):
+        return str(Path(generator).expanduser().absolute())
+    return generator
+
+
+def _bank_name(maps: str) -> str:
+    return maps if maps == "simulated" else str(Path(maps).expanduser().absolute())
+
+
+# --- audit ---------------------------------------------------------------------------
+
+
+def _add_audit(commands: Any) -> None:
+    audit = commands.add_parser(
+        "audit",
+        help="find out how magnitude images were processed, which could make results too good",
+        description="Zero-filling, filters, partial Fourier, lossy compression, masking, intensity "
+        "correction, resampling: each with its measure, threshold and advice, and pictures. "
+        "Source: Shimron et al., PNAS 2022.",
+    )
+    audit.set_defaults(run=_audit)
+    _add_inputs(audit)
+    audit.add_argument("--out", help="folder for a picture of every series with findings")
+    audit.add_argument("--strict", action="store_true", help="exit status 1 when anything is found")
+
+
+def _audit(chosen: argparse.Namespace) -> int:
+    from synthlib import conversion
+
+    worst = conversion.look(
+        chosen.inputs,
+        out=chosen.out,
+        spacing_mm=tuple(chosen.spacing) if chosen.spacing else None,
+        show_names=chosen.show_names,
+        say=print,
+    )
+    return 1 if worst.broken or (chosen.strict and worst.found) or not worst.n_series else 0
+
+
+# --- bank ----------------------------------------------------------------------------
+
+
+def _add_bank(commands: Any) -> None:
+    bank = commands.add_parser(
+        "bank",
+        help="make a coil bank of measured raw data, for `synthesize --maps`",
+        description="Coil maps of every multi-coil fastMRI HDF5 file below a folder in head "
+        "coordinates, continued beyond the head, with the receivers' noise covariance and the "
+        "maps' quality. What is there and current is not made again.",
+    )
+    bank.set_defaults(run=_bank)
+    bank.add_argument("folder", help="raw files, searched with its subfolders")
+    bank.add_argument("--out", required=True, help="folder of the bank")
+    bank.add_argument("--orientation", default="", help="axial, ...; default: from the label")
+    bank.add_argument("--anatomy", default="", help="head, knee, ...; default: from the label")
+    bank.add_argument(
+        "--slice-step", type=float, default=float("nan"), metavar="MM",
+        help="between slice centres; default: the slice thickness",
+    )  # fmt: skip
+    bank.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="processes; default: 1"
+    )
+    bank.add_argument(
+        "--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster (tcp://host:8786)"
+    )
+
+
+def _bank(chosen: argparse.Namespace) -> int:
+    from synthlib import bank
+
+    found = bank.build_folder(
+        Path(chosen.folder).expanduser().absolute(),
+        Path(chosen.out).expanduser().absolute(),
+        place=bank.Place(chosen.orientation, chosen.anatomy, chosen.slice_step),
+        workers=chosen.workers,
+        scheduler=chosen.scheduler,
+    )
+    print(f"donors: {len(found.donors)}, of which {found.made} made now")
+    for donor in found.donors:
+        levels = f"{donor.n_slices} slices"
+        print(
+            f"  {donor.name}: {donor.n_coils} coils, {levels}, {donor.contrast}, {donor.anatomy}, "
+            f"{donor.orientation}, residual {donor.quality['residual']:.3f}"
+        )
+    for line in _some(found.broken):
+        print(line, file=sys.stderr)
+    return 1 if found.broken or not found.donors else 0

@@ -1,6 +1,7 @@
 """Arrays in, a matplotlib Figure out. Nothing here reads or writes a file."""
 
 from synthlib.figures.complexes import complex_panels
+from synthlib.figures.conversions import Made, paired, received
 from synthlib.figures.maps import beyond_the_support, coil_maps, coil_view, combination, gauges
 from synthlib.figures.networks import benchmark_curves, losses, reconstructions
 from synthlib.figures.phases import (
@@ -13,6 +14,7 @@ from synthlib.figures.phases import (
 from synthlib.figures.scans import data_overview, likeness, mechanisms
 
 __all__ = [
+    "Made",
     "benchmark_curves",
     "beyond_the_support",
     "coil_maps",
@@ -24,10 +26,12 @@ __all__ = [
     "likeness",
     "losses",
     "mechanisms",
+    "paired",
     "phase_gallery",
     "phase_samples",
     "phase_statistics",
     "phase_view",
+    "received",
     "reconstructions",
     "tissue_phase",
 ]

@@ -22,6 +22,7 @@ RIM = 5  # pixels around the head that are neither head nor air
 MOST_CHANNELS = 64
 DENOISED = 0.3  # air with less than this share of the head's noise was denoised or masked
 GAUSSIAN_MAD = 0.6745  # median of |x|, x standard normal
+GAUSSIAN_QUARTILE = 0.554  # first quartile of the medians of 16 such |x|
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def estimate_noise(magnitude: Tensor, head: Tensor) -> NoiseLevel:
     inside = magnitude[head] if bool(head.any()) else magnitude.flatten()
     mean = float(inside.mean())
     in_head = _of_differences(magnitude, head)
-    air = _blocks(magnitude, ~_grown(head))
+    air = _noisy(_blocks(magnitude, ~_grown(head), BLOCK))
     if len(air) >= FEWEST_BLOCKS:
         channels = _channels(air)
         std = math.sqrt(float(np.median(air.var(1, ddof=1))) / _chi_variance(channels))
@@ -104,31 +105,40 @@ def require_reachable(snr: float, level: NoiseLevel) -> str:
 
 
 def _of_differences(magnitude: Tensor, head: Tensor) -> float:
-    """Standard deviation of noise from diagonal differences in the head."""
+    """Standard deviation of noise from diagonal differences in the head's smoothest quarter."""
     a, b = magnitude[:, :-1:2, :-1:2], magnitude[:, :-1:2, 1::2]
     c, d = magnitude[:, 1::2, :-1:2], magnitude[:, 1::2, 1::2]
-    n = slice(None), slice(None, min(a.shape[1], d.shape[1])), slice(None, d.shape[2])
-    detail = (a[n] - b[n] - c[n] + d[n]) / 2
-    inside = head[:, :-1:2, :-1:2][n]
-    chosen = detail[inside] if bool(inside.any()) else detail.flatten()
-    return float(chosen.abs().median()) / GAUSSIAN_MAD
+    detail = ((a - b - c + d) / 2).abs()  # of 2 x 2 pixels
+    inside = head[:, :-1:2, :-1:2]
+    blocks = _blocks(detail, inside, BLOCK // 2)
+    if len(blocks) < FEWEST_BLOCKS:
+        chosen = detail[inside] if bool(inside.any()) else detail.flatten()
+        return float(chosen.median()) / GAUSSIAN_MAD
+    # blocks of fine structure have large medians, those of plain tissue show the noise
+    return float(np.quantile(np.median(blocks, axis=1), 0.25)) / GAUSSIAN_QUARTILE
 
 
 def _grown(head: Tensor) -> Tensor:
     return torch.nn.functional.max_pool2d(head.float()[:, None], 2 * RIM + 1, 1, RIM)[:, 0] > 0
 
 
-def _blocks(magnitude: Tensor, air: Tensor) -> np.ndarray:
-    """(block, BLOCK * BLOCK) values of blocks of air that hold noise, not a constant."""
-    n_slices, ny, nx = magnitude.shape
-    rows, columns = ny // BLOCK, nx // BLOCK
-    shape = (n_slices, rows, BLOCK, columns, BLOCK)
-    cut = slice(None), slice(None, rows * BLOCK), slice(None, columns * BLOCK)
-    values = magnitude[cut].reshape(shape).permute(0, 1, 3, 2, 4).flatten(3)
-    clear = air[cut].reshape(shape).permute(0, 1, 3, 2, 4).flatten(3).all(-1)
-    found = values[clear]  # (block, pixels)
-    several = (found != found[:, :1]).float().mean(1) > 0.5
-    return found[several].numpy(force=True).astype(np.float64)
+def _blocks(values: Tensor, where: Tensor, edge: int) -> np.ndarray:
+    """(block, edge * edge) values of (slice, y, x) in square blocks that lie in a mask."""
+    n_slices, ny, nx = values.shape
+    rows, columns = ny // edge, nx // edge
+    cut = slice(None), slice(None, rows * edge), slice(None, columns * edge)
+
+    def blocks(array: Tensor) -> Tensor:
+        split = array[cut].reshape(n_slices, rows, edge, columns, edge)
+        return split.permute(0, 1, 3, 2, 4).flatten(3)
+
+    found = blocks(values)[blocks(where).all(-1)]
+    return found.numpy(force=True).astype(np.float64)
+
+
+def _noisy(air: np.ndarray) -> np.ndarray:
+    """Blocks that hold noise, not a constant."""
+    return air[(air != air[:, :1]).mean(1) > 0.5]
 
 
 def _channels(air: np.ndarray) -> float:

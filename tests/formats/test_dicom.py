@@ -8,11 +8,22 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from pydicom.data import get_testdata_file
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    RLELossless,
+    generate_uid,
+)
 
 from synthlib.formats import dicom
+from synthlib.formats.dicom import facts, pixels
+from synthlib.formats.refusals import Refusal
 
 IDENTITY = "Erika^Musterfrau"
 TEXT = ("PN", "LO", "SH", "LT", "ST", "UT")
@@ -148,3 +159,209 @@ def test_the_measured_series_has_ten_slices_and_no_name(real):
     assert found.magnitude.shape == (10, 384, 274)
     assert found.spacing_mm == pytest.approx((0.6667, 0.7), rel=1e-3)
     assert str(pydicom.dcmread(next(folder.glob("*.dcm"))).PatientName) not in repr(found)
+
+
+# --- series of an archive ---------------------------------------------------------------
+
+
+def read_one(path: Path):
+    return dicom.read_series([str(path)])
+
+
+def saved(path: Path, image: FileDataset) -> Path:
+    image.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_monochrome1_is_turned_over_at_the_brightest(tmp_path):
+    made = series(PhotometricInterpretation="MONOCHROME1", RescaleSlope=2)
+    write(tmp_path, made)
+    volume = dicom.read_series([str(path) for path in sorted(tmp_path.iterdir())])
+    largest = 2 * (3000 + 64)
+    assert volume.magnitude.min() == 0
+    assert volume.magnitude[1, 2, 3] == largest - 2 * (1000 + 23)
+    assert "MONOCHROME1" in volume.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("bits", "high", "signed"), [(12, 11, 0), (12, 15, 0), (10, 11, 0), (12, 11, 1), (16, 15, 1)]
+)
+def test_bits_beside_the_pixel_are_not_taken_for_it(tmp_path, bits, high, signed):
+    wanted = np.arange(1, 1 + ROWS * COLUMNS).reshape(ROWS, COLUMNS) * 7
+    low = high + 1 - bits
+    mask = ((1 << bits) - 1) << low
+    stored = ((wanted << low) & mask) | (0xFFFF & ~mask)  # overlays of ones all around
+    image = series(BitsStored=bits, HighBit=high, PixelRepresentation=signed)[0]
+    image.PixelData = stored.astype("<u2").tobytes()
+    volume = read_one(saved(tmp_path / "a", image))
+    np.testing.assert_array_equal(volume.magnitude[0], wanted)
+
+
+def test_negative_pixels_of_signed_images_are_seen(tmp_path):
+    image = series(BitsStored=12, HighBit=11, PixelRepresentation=1)[1]
+    stored = np.full((ROWS, COLUMNS), 5, np.int16)
+    stored[3, 2] = -7 & 0xFFF
+    image.PixelData = stored.astype("<i2").tobytes()
+    with pytest.raises(Refusal, match="negative values \\(from -7 to 5\\)"):
+        read_one(saved(tmp_path / "a", image))
+
+
+def test_padding_outside_of_the_picture_becomes_zero(tmp_path):
+    image = series(PixelRepresentation=1)[1]
+    stored = np.full((ROWS, COLUMNS), 5, np.int16)
+    stored[:, 0] = -2000
+    image.PixelData = stored.tobytes()
+    image.add_new("PixelPaddingValue", "SS", -2000)
+    volume = read_one(saved(tmp_path / "a", image))
+    assert volume.magnitude[0, 2].tolist() == [0, 5, 5, 5, 5]
+
+
+def test_every_way_of_storing_an_image_gives_the_same_numbers():
+    names = ("", "_RLE", "_bigendian", "_expb", "_implicit", "_jp2klossless", "_padded")
+    plain = pydicom.dcmread(str(get_testdata_file("MR_small.dcm"))).pixel_array
+    for name in names:
+        volume = read_one(Path(str(get_testdata_file(f"MR_small{name}.dcm"))))
+        np.testing.assert_array_equal(volume.magnitude[0], plain.astype(np.float32))
+        assert volume.facts["lossy"] is False
+
+
+def test_a_deflated_file_is_read(tmp_path):
+    image = series()[2]
+    expected = image.pixel_array.copy()
+    image.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    volume = read_one(saved(tmp_path / "a", image))
+    np.testing.assert_array_equal(volume.magnitude[0], expected.astype(np.float32))
+
+
+def test_a_missing_decoder_is_named(monkeypatch):
+    path = Path(str(get_testdata_file("MR_small_jpeg_ls_lossless.dcm")))
+    decoder = pydicom.pixels.get_decoder("1.2.840.10008.1.2.4.80")
+    monkeypatch.setattr(type(decoder), "is_available", property(lambda self: False))
+    with pytest.raises(Refusal, match=r"JPEG-LS.*no decoder is installed; install pyjpegls"):
+        read_one(path)
+
+
+def test_a_picture_of_another_size_than_the_header_is_refused(tmp_path):
+    image = pydicom.dcmread(str(get_testdata_file("MR_small_jp2klossless.dcm")))
+    image.Rows = 32
+    with pytest.raises(Refusal, match="64 x 64 pixels in one of 32 x 64"):
+        read_one(saved(tmp_path / "a", image))
+
+
+def test_streams_tell_their_size():
+    for name, size in (("MR_small_jp2klossless.dcm", (64, 64)), ("JPEG-lossy.dcm", (1024, 256))):
+        image = pydicom.dcmread(str(get_testdata_file(name)))
+        assert (
+            pixels.stream_size(pydicom.encaps.get_frame(image.PixelData, 0, number_of_frames=1))
+            == size
+        )
+    assert pixels.stream_size(b"\0" * 100) is None
+
+
+def item(**values: object) -> pydicom.Dataset:
+    made = pydicom.Dataset()
+    for word, value in values.items():
+        setattr(made, word, value)
+    return made
+
+
+def enhanced(echoes: tuple[float, ...], n_slices: int = 3) -> FileDataset:
+    """Slices from the top down, all echoes of a slice together; the echoes' slopes are 1, 2 ..."""
+    image = series()[0]
+    image.SOPClassUID, image.Modality, image.PatientID = EnhancedMRImageStorage, "MR", "one"
+    for word in ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing"):
+        delattr(image, word)
+    for word in ("SeriesDescription", "ProtocolName"):
+        setattr(image, word, "t2 star")
+    frames, stored = [], []
+    for number in reversed(range(n_slices)):
+        for echo, te in enumerate(echoes):
+            values = {
+                "PlanePositionSequence": {"ImagePositionPatient": [0, 0, 4 * number]},
+                "MREchoSequence": {"EffectiveEchoTime": te},
+                "PixelValueTransformationSequence": {
+                    "RescaleSlope": echo + 1, "RescaleIntercept": 0,
+                },
+            }  # fmt: skip
+            frames.append(item(**{word: Sequence([item(**one)]) for word, one in values.items()}))
+            y, x = np.mgrid[:ROWS, :COLUMNS]
+            stored.append((1000 * number + 10 * y + x).astype("<u2"))
+    shared = {
+        "PixelMeasuresSequence": {"PixelSpacing": [0.9, 1.1], "SliceThickness": 3.5},
+        "PlaneOrientationSequence": {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+        "MRImageFrameTypeSequence": {"FrameType": ["ORIGINAL", "PRIMARY", "T2_STAR", "NONE"]},
+        "MRModifierSequence": {"PartialFourier": "YES"},
+        "MRFOVGeometrySequence": {
+            "InPlanePhaseEncodingDirection": "ROW", "MRAcquisitionFrequencyEncodingSteps": 6,
+            "MRAcquisitionPhaseEncodingStepsInPlane": 4,
+        },
+    }  # fmt: skip
+    image.SharedFunctionalGroupsSequence = Sequence(
+        [item(**{word: Sequence([item(**one)]) for word, one in shared.items()})]
+    )
+    image.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    image.NumberOfFrames, image.PixelData = len(frames), np.stack(stored).tobytes()
+    return image
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_enhanced_images_fall_apart_into_their_echoes(tmp_path, packed):
+    image = enhanced((5.0, 12.0))
+    if packed:
+        image.compress(RLELossless, generate_instance_uid=False)
+    path = saved(tmp_path / "a", image)
+    sorter = dicom.Sorter(lambda identity: f"p-{len(identity)}")
+    header, _ = dicom.read_header(path, pixels=False)
+    sorter.add(0, header)
+    bundles = sorted(sorter.bundles(), key=lambda bundle: bundle.order)
+    assert [bundle.weighting for bundle in bundles] == ["GRE", "GRE"]
+    for echo, bundle in enumerate(bundles):
+        volume = dicom.read_series([str(path)], bundle.images)
+        assert volume.magnitude[:, 6, 4].tolist() == [
+            (echo + 1) * (1000 * n + 64) for n in range(3)
+        ]
+        assert (volume.spacing_mm, volume.step_mm, volume.thickness_mm) == ((0.9, 1.1), 4.0, 3.5)
+        assert volume.facts["te_ms"] == (5.0, 12.0)[echo]
+        assert volume.facts["acquisition_matrix"] == (6, 4)
+        assert volume.facts["partial_fourier"] is True
+        assert volume.facts["interpolated"] is True  # 7 x 5 pixels were made of 6 x 4
+
+
+def test_facts_are_those_of_the_header(tmp_path):
+    image = series()[0]
+    for word, value in {
+        "ImageType": ["ORIGINAL", "PRIMARY", "M", "NORM", "DIS2D", "ERIKA"],
+        "AcquisitionMatrix": [0, 256, 192, 0], "InPlanePhaseEncodingDirection": "COL",
+        "Rows": 256, "Columns": 256, "PixelData": np.ones((256, 256), "<u2").tobytes(),
+        "ScanOptions": ["PFP", "FS"], "LossyImageCompression": "01", "BurnedInAnnotation": "YES",
+        "EchoTime": 90.5, "RepetitionTime": 4000, "InversionTime": 0, "FlipAngle": 150,
+        "MagneticFieldStrength": "15000", "BodyPartExamined": "SKULL",
+    }.items():  # fmt: skip
+        setattr(image, word, value)
+    volume = read_one(saved(tmp_path / "a", image))
+    assert dict(volume.facts) == {
+        "format": "dicom", "bits_stored": 16, "lossy": True,
+        "image_type": ("ORIGINAL", "PRIMARY", "M", "NORM", "DIS2D"), "normalised": True,
+        "distortion_corrected": True, "phase_encoding": "column", "acquisition_matrix": (192, 256),
+        "interpolated": True, "partial_fourier": True, "burned_in": True, "te_ms": 90.5,
+        "tr_ms": 4000.0, "flip_deg": 150.0,
+    }  # fmt: skip
+    assert (volume.field_t, volume.anatomy) == (1.5, "head")
+
+
+@pytest.mark.parametrize("degrees", [0, 15, 30])
+def test_oblique_slices_are_of_the_closest_plane_and_said_to_be_oblique(tmp_path, degrees):
+    c, s = float(np.cos(np.radians(degrees))), float(np.sin(np.radians(degrees)))
+    image = series(ImageOrientationPatient=[0, c, s, 0, s, -c])[1]  # sagittal, turned in its plane
+    assert read_one(saved(tmp_path / "in", image)).notes == ()
+    image = series(ImageOrientationPatient=[s, c, 0, 0, 0, -1])[1]  # turned out of its plane
+    volume = read_one(saved(tmp_path / "out", image))
+    assert volume.orientation == "sagittal"
+    told = (f"oblique: {degrees} degrees off the sagittal plane",) if degrees > 20 else ()
+    assert volume.notes == told
+
+
+def test_a_place_is_measured_along_the_normal():
+    place = facts.Place((0.0, 1, 0, 0, 0, -1), (3.0, 40, -7))
+    assert place.normal == (-1, 0, 0)
+    assert place.along == -3

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from synthlib.formats import nifti
+from synthlib.formats.refusals import Refusal
 
 
 @pytest.fixture
@@ -109,3 +110,113 @@ def test_the_measured_head_looks_forward(real):
     # a head is longer than wide: its rows run along its length
     bright = images.magnitude[30] > 300
     assert bright.any(1).sum() > bright.any(0).sum()
+
+
+# --- volumes of an archive ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("codes", "spacing", "plane", "corner", "row", "column", "step"),
+    [
+        # where the first pixel lies, and where rows (down), columns (right) and slices go
+        ("RAS", (1, 2, 5), "axial", "RAI", "P", "L", "S"),
+        ("PSR", (1, 2, 5), "sagittal", "LAS", "I", "P", "R"),
+        ("RAS", (1, 5, 2), "coronal", "RAS", "I", "L", "P"),
+        ("SLA", (1, 2, 5), "coronal", "RAS", "I", "L", "P"),
+        ("LPS", (2, 2, 2), "axial", "RAI", "P", "L", "S"),
+    ],
+)
+def test_slices_lie_across_the_thickest_voxels_as_dicom_would_have_them(
+    tmp_path, stored, codes, spacing, plane, corner, row, column, step
+):
+    """Every voxel holds where it lies, in a world that nibabel's affine tells."""
+    path = write(tmp_path / "a.nii", stored, codes, spacing)
+    image = nibabel.load(path)
+    grid = np.stack(np.meshgrid(*map(np.arange, stored.shape), indexing="ij"), -1)
+    world = nibabel.affines.apply_affine(image.affine, grid)
+    sides = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
+    for side in range(3):
+        values = (world[..., side] + 1000).astype(np.float32)
+        named = tmp_path / f"{side}.nii"
+        nibabel.save(nibabel.Nifti1Image(values, image.affine), named)
+        volume = nifti.read_volume(named)
+        assert volume.orientation == plane
+        found = volume.magnitude - 1000
+        end = next(c for c in corner if sides[c] == side)
+        at = world[..., side].max() if end in "RAS" else world[..., side].min()
+        assert found[0, 0, 0] == pytest.approx(at, abs=1e-3)
+        for axis, direction, mm in (
+            (0, step, volume.step_mm), (1, row, volume.spacing_mm[0]),
+            (2, column, volume.spacing_mm[1]),
+        ):  # fmt: skip
+            change = float((found.narrow(axis, 1, 1) - found.narrow(axis, 0, 1)).mean())
+            expected = 0.0
+            if sides[direction] == side:
+                expected = mm if direction in "RAS" else -mm
+            assert change == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_phase_image_is_told_by_its_name_its_sidecar_or_its_values(tmp_path, stored):
+    for name in ("gre_phasediff.nii", "sub-1_part-phase_T2w.nii"):
+        with pytest.raises(Refusal, match="phase"):
+            nifti.read_volume(write(tmp_path / name, stored + 1, "RAS"))
+    path = write(tmp_path / "x.nii", stored + 1, "RAS")
+    (tmp_path / "x.json").write_text('{"ImageType": ["ORIGINAL", "PRIMARY", "P"]}')
+    with pytest.raises(Refusal, match="phase"):
+        nifti.read_volume(path)
+    with pytest.raises(Refusal, match="negative values"):
+        nifti.read_volume(write(tmp_path / "y.nii", stored - 9, "RAS"))
+
+
+def test_numbers_of_the_header_and_the_sidecar_are_facts(tmp_path, stored):
+    image = nibabel.Nifti1Image(stored + 1, np.diag([1, 1, 3, 1]))
+    image.header["descrip"] = b"3T 2D GR TR=1020ms/TE=10ms/FA=90deg/SO=no 28-Feb-2018"
+    image.header.set_dim_info(freq=1, phase=0, slice=2)
+    nibabel.save(image, tmp_path / "a.nii")
+    volume = nifti.read_volume(tmp_path / "a.nii")
+    assert volume.field_t == 3
+    assert dict(volume.facts) == {
+        "format": "nifti", "bits_stored": 16, "te_ms": 10, "tr_ms": 1020, "flip_deg": 90,
+        "phase_encoding": "row",
+    }  # fmt: skip
+    (tmp_path / "a.json").write_text('{"EchoTime": 0.025, "MagneticFieldStrength": 7, "x": "y"}')
+    volume = nifti.read_volume(tmp_path / "a.nii")
+    assert (volume.field_t, volume.facts["te_ms"]) == (7, 25)
+
+
+def test_gzip_that_gives_other_bytes_than_were_packed_is_refused(tmp_path, stored):
+    path = write(tmp_path / "a.nii.gz", stored + 1, "RAS")
+    data = bytearray(path.read_bytes())
+    data[-6] ^= 1  # of the checksum
+    path.write_bytes(bytes(data))
+    with pytest.raises(Refusal, match="compression is damaged"):
+        nifti.read_volume(path)
+
+
+def test_pairs_and_nifti2_are_read(tmp_path, stored):
+    affine = np.diag([1, 1, 3, 1])
+    nibabel.save(nibabel.Nifti1Pair(stored + 1, affine), tmp_path / "pair.hdr")
+    nibabel.save(nibabel.Nifti2Image(stored + 1, affine), tmp_path / "two.nii.gz")
+    nibabel.save(nibabel.Nifti1Image((stored + 1).astype(">i2"), affine), tmp_path / "big.nii")
+    expected = nifti.read_values(write(tmp_path / "one.nii", stored + 1, "RAS", (1, 1, 3)))[0]
+    for name in ("pair.hdr", "two.nii.gz", "big.nii"):
+        torch.testing.assert_close(nifti.read_volume(tmp_path / name).magnitude, expected)
+
+
+def test_a_label_map_on_another_grid_or_of_fractions_is_refused(tmp_path, stored):
+    image = write(tmp_path / "a.nii", stored + 1, "RAS")
+    shifted = write(tmp_path / "b.nii", stored, "LAS")
+    half = write(tmp_path / "c.nii", stored.astype(np.float32) / 2, "RAS")
+    for path, reason in ((shifted, "another grid"), (half, "not whole")):
+        with pytest.raises(Refusal, match=reason):
+            nifti.read_volume(image, labels={"seg": str(path)})
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.int32, torch.uint8])
+def test_what_is_written_comes_back(tmp_path, kind):
+    values = torch.arange(1, 1 + 4 * 7 * 5).reshape(4, 7, 5).to(kind)
+    nifti.write(tmp_path / "new" / "a.nii.gz", values, (0.9, 1.1), 4.0)
+    found, spacing_mm = nifti.read_values(tmp_path / "new" / "a.nii.gz")
+    torch.testing.assert_close(found, values.float(), rtol=0, atol=0)
+    assert spacing_mm == pytest.approx((0.9, 1.1), rel=1e-6)
+    assert nifti.read_volume(tmp_path / "new" / "a.nii.gz").step_mm == 4

@@ -1,0 +1,260 @@
+"""Series in files and folders of any kind, found from headers alone."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from synthlib.archive import kinds, names, walking
+from synthlib.archive.companions import Companions
+from synthlib.archive.series import Found, Kind, Series, SetAside
+from synthlib.archive.walking import Place
+from synthlib.formats import dicom, fastmri_images, nifti, quiet, stacks, words
+from synthlib.formats.nifti import sidecar
+from synthlib.formats.refusals import Refusal, reason_of
+
+MANY_VOLUMES = "of more than 8 volumes, only the first was taken"
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A series without its name: `order` sorts a patient's series and is not shown."""
+
+    series: Series
+    order: tuple[str, ...]
+
+
+def find(
+    inputs: Sequence[str | Path],
+    *,
+    salt: bytes,
+    spacing_mm: tuple[float, float] | None = None,
+    slice_mm: float | None = None,
+    show_names: bool = False,
+) -> Found:
+    """Find the series of magnitude images in files and folders; no pixel is read.
+
+    What a file is, is told by its first bytes. One bad file stops nothing: it
+    is set aside with the reason. Nothing in the result tells a name, a date or
+    an identifier, except the paths in the fields that say so.
+
+    Args:
+        inputs: files or folders of DICOM, NIfTI, fastMRI HDF5, PNG, NPY.
+        salt: secret of this run; the same salt gives the same pseudonyms.
+        spacing_mm: (y, x) of a pixel, for PNG and NPY.
+        slice_mm: between slices, for PNG and NPY.
+        show_names: name files by their paths in `where` instead of numbers.
+
+    Raises:
+        ValueError: no inputs, or sizes that are not > 0.
+    """
+    if isinstance(inputs, str | Path) or not len(inputs):
+        raise ValueError("no inputs in a list; expected files or folders, for example ['scans']")
+    if min(*(spacing_mm or (1, 1)), slice_mm or 1) <= 0:
+        raise ValueError(f"spacing {spacing_mm}, {slice_mm} mm; expected numbers > 0")
+    search = _Search(salt, spacing_mm, slice_mm, show_names, inputs)
+    with quiet.hush():
+        for places in walking.files(inputs, search.set_aside):
+            search.folder(places)
+        return search.found()
+
+
+class _Search:
+    def __init__(
+        self,
+        salt: bytes,
+        spacing_mm: tuple[float, float] | None,
+        slice_mm: float | None,
+        show_names: bool,
+        inputs: Sequence[str | Path],
+    ) -> None:
+        self.salt, self.show_names = salt, show_names
+        self.spacing_mm, self.slice_mm = spacing_mm, slice_mm
+        self.is_file = [Path(one).expanduser().is_file() for one in inputs]
+        self.sorter = dicom.Sorter(functools.partial(names.pseudonym, salt))
+        self.dicoms: list[Place] = []
+        self.drafts: list[_Draft] = []
+        self.aside: dict[tuple[int, str], list[Place]] = {}
+
+    # --- one folder after the other ---------------------------------------------------
+
+    def folder(self, places: list[Place]) -> None:
+        """Take in the files of one folder."""
+        pngs: list[Place] = []
+        niftis: list[Place] = []
+        for place in places:
+            try:
+                found = kinds.kind(place.path)
+                if found == "dicom":
+                    self.dicoms.append(place)
+                    header, _ = dicom.read_header(place.path, pixels=False)
+                    self.sorter.add(len(self.dicoms) - 1, header)
+                elif found == "nifti":
+                    niftis.append(place)
+                elif found == "fastmri":
+                    self._fastmri(place)
+                elif found == "npy":
+                    self._npy(place)
+                elif found == "png":
+                    pngs.append(place)
+            except Exception as error:  # damaged headers make packages raise anything
+                self.set_aside(place, reason_of(error))
+        self._niftis(niftis)
+        if pngs:
+            self._pngs(pngs)
+
+    def set_aside(self, place: Place, reason: str) -> None:
+        self.aside.setdefault((place.input, reason), []).append(place)
+
+    def _fastmri(self, place: Place) -> None:
+        found = fastmri_images.summary(place.path)
+        person = f"id {found.patient.casefold()}" if found.patient else names.person_of(place.path)
+        self._draft("fastmri", [place], person, found.contrast, n_slices=found.shape[0])
+
+    def _npy(self, place: Place) -> None:
+        shape, _ = stacks.npy_head(place.path)
+        if self.spacing_mm is None:
+            raise Refusal(stacks.NEEDS_SPACING)
+        weight = names.weight_of(place.path)
+        n_slices = shape[0] if len(shape) == 3 else 1
+        self._draft("stack", [place], names.person_of(place.path), weight or "unknown", n_slices)
+
+    def _pngs(self, places: list[Place]) -> None:
+        good, sizes = [], set()
+        for place in places:
+            try:
+                sizes.add(stacks.png_size(place.path))
+                good.append(place)
+            except (Refusal, OSError) as error:
+                self.set_aside(place, reason_of(error))
+        reason = ""
+        if len(sizes) > 1:
+            reason = f"pictures of {len(sizes)} sizes in one folder; expected one stack of one size"
+        elif self.spacing_mm is None:
+            reason = stacks.NEEDS_SPACING
+        if reason:
+            for place in good:
+                self.set_aside(place, reason)
+        elif good:
+            person = names.person_of(good[0].path, folder_is_one=True)
+            self._draft("stack", good, person, "unknown", len(good))
+
+    def _niftis(self, places: list[Place]) -> None:
+        companions = Companions(places)
+        for place in companions.lonely:
+            self.set_aside(place, "a label map or mask without its image in the same folder")
+        for place in companions.images:
+            try:
+                self._nifti(place, companions.labels(place))
+            except Exception as error:  # as above
+                self.set_aside(place, reason_of(error))
+
+    def _nifti(self, place: Place, labels: dict[str, str]) -> None:
+        head = nifti.read_head(place.path)
+        if nifti.is_phase(place.path):
+            raise Refusal("a phase image, or a part of a complex one; expected a magnitude")
+        plane, _ = nifti.plane(head)
+        label = words.contrast(plane, names.weight_of(place.path))
+        notes, kept = [], {}
+        for name, path in labels.items():
+            try:
+                if nifti.same_grid(head, nifti.read_head(path)):
+                    kept[name] = path
+                else:
+                    notes.append(f"its {name} lies on another grid and was left out")
+            except (Refusal, OSError) as error:
+                notes.append(f"its {name} was left out: {reason_of(error)}")
+        volumes = range(head.n_volumes)
+        if head.n_volumes > dicom.MOST_VOLUMES:
+            notes.append(MANY_VOLUMES)
+            volumes = range(1)
+        for volume in volumes:
+            self._draft(
+                "nifti", [place], names.person_of(place.path), label, nifti.n_slices(head),
+                labels=tuple(kept.items()), parts=((0, volume),), notes=tuple(notes),
+            )  # fmt: skip
+
+    def _draft(
+        self,
+        kind: Kind,
+        places: list[Place],
+        person: str,
+        contrast: str,
+        n_slices: int = 0,
+        labels: tuple[tuple[str, str], ...] = (),
+        parts: tuple[tuple[int, int], ...] = (),
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        files = [place.path for place in places]
+        beside = [str(sidecar.sidecar(files[0]))] if kind == "nifti" else []
+        watched = [*files, *(path for _, path in labels), *beside]
+        given = (self.spacing_mm, self.slice_mm) if kind == "stack" else (None, None)
+        series = Series(
+            name="",
+            patient_id=names.pseudonym(self.salt, person),
+            contrast=contrast,
+            kind=kind,
+            where=self._where(places),
+            stamp=names.stamp(self.salt, watched, kind, parts, given),
+            notes=notes,
+            n_slices=n_slices,
+            files=tuple(files),
+            label_files=labels,
+            parts=parts,
+            spacing_mm=given[0],
+            slice_mm=given[1],
+        )
+        self.drafts.append(_Draft(series, (f"{places[0].input:06d}", f"{places[0].number:09d}")))
+
+    # --- at the end --------------------------------------------------------------------
+
+    def found(self) -> Found:
+        for file in sorted(self.sorter.scouts()):
+            self.set_aside(self.dicoms[file], "a localizer: slices in all three planes")
+        for bundle in self.sorter.bundles():
+            self._bundle(bundle)
+        counts: Counter[str] = Counter()
+        series = []
+        for draft in sorted(self.drafts, key=lambda draft: draft.order):
+            stem = f"{draft.series.patient_id}_{draft.series.contrast}"
+            counts[stem] += 1
+            series.append(replace(draft.series, name=f"{stem}_{counts[stem]:02d}"))
+        series.sort(key=lambda one: one.name)
+        aside = [
+            SetAside(self._where(places), reason, len(places))
+            for (_, reason), places in sorted(self.aside.items(), key=lambda item: item[1][0][:2])
+        ]
+        return Found(tuple(series), tuple(aside))
+
+    def _bundle(self, bundle: dicom.Bundle) -> None:
+        numbers = list(dict.fromkeys(file for file, _ in bundle.images))
+        places = [self.dicoms[number] for number in numbers]
+        index = {number: at for at, number in enumerate(numbers)}
+        parts = tuple((index[file], frame) for file, frame in bundle.images)
+        if all(frame == 0 for _, frame in parts):
+            parts = ()
+        files = tuple(place.path for place in places)
+        series = Series(
+            name="",
+            patient_id=bundle.patient,
+            contrast=words.contrast(bundle.orientation, bundle.weighting),
+            kind="dicom",
+            where=self._where(places),
+            stamp=names.stamp(self.salt, files, "dicom", parts),
+            notes=bundle.notes,
+            n_slices=len(bundle.images),
+            files=files,
+            parts=parts,
+        )
+        self.drafts.append(_Draft(series, bundle.order))
+
+    def _where(self, places: list[Place]) -> str:
+        if self.show_names:
+            first = names.printable(places[0].path)
+            return first if len(places) == 1 else f"{first} and {len(places) - 1} more"
+        listed = sorted(places)[0].input
+        numbers = [place.number for place in places if place.number and place.input == listed]
+        return names.where(listed, names.ranges(numbers), is_file=self.is_file[listed - 1])

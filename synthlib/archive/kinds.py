@@ -1,0 +1,86 @@
+"""What a file is, by its first bytes; its name is not believed."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+
+from synthlib.formats import fastmri_images, nifti, stacks
+from synthlib.formats.dicom.header import looks_bare
+from synthlib.formats.nifti.header import GZIP
+from synthlib.formats.refusals import Refusal
+
+UNPACK = "unpack it first, and give the folder"
+PACKED = (
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PK\x05\x06", "a zip archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!\x1a\x07", "a rar archive"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ\x00", "an xz file"),
+    (b"\x28\xb5\x2f\xfd", "a zstandard file"),
+)
+OTHER = "of no image format that synthlib reads (DICOM, NIfTI, fastMRI HDF5, PNG, NPY)"
+
+
+def kind(path: str) -> str:
+    """ "dicom", "nifti", "fastmri", "png" or "npy"; "part" for what belongs to another file.
+
+    Raises:
+        Refusal: of no kind that is read.
+        OSError: it cannot be opened or read.
+    """
+    with Path(path).open("rb") as file:
+        start = file.read(1024)
+        size = os.fstat(file.fileno()).st_size
+    if size == 0:
+        raise Refusal("an empty file")
+    if start[128:132] == b"DICM":
+        return "dicom"
+    if start[:8] == fastmri_images.SIGNATURE:
+        return "fastmri"
+    if start[:8] == stacks.PNG:
+        return "png"
+    if start[:6] == stacks.NPY:
+        return "npy"
+    for magic, what in PACKED:
+        if start.startswith(magic):
+            locked = what.startswith("a zip") and len(start) > 6 and start[6] & 1
+            raise Refusal(f"{what}{', locked with a password' if locked else ''}; {UNPACK}")
+    if start[257:262] == b"ustar":
+        raise Refusal(f"a tar archive; {UNPACK}")
+    if start[:2] == GZIP:
+        return _packed(start)
+    if nifti.looks_like(start):
+        return "nifti"
+    if start[:3] == b"\xff\xd8\xff":
+        raise Refusal("a JPEG picture, which has lost what counts; export DICOM, NIfTI or PNG")
+    if start.startswith(b"\xff\x4f\xff\x51") or start[4:8] == b"jP  ":
+        raise Refusal("a JPEG 2000 picture; export DICOM, NIfTI or PNG")
+    if looks_bare(start):
+        return "dicom"
+    if _belongs(path):
+        return "part"
+    if path.lower().endswith((".nii", ".nii.gz", ".hdr")):
+        raise Refusal("named as NIfTI, but its header is none")
+    raise Refusal(OTHER)
+
+
+def _packed(start: bytes) -> str:
+    try:
+        inside = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, 544)
+    except zlib.error:
+        raise Refusal("a gzip file that is damaged") from None
+    if inside[257:262] == b"ustar":
+        raise Refusal(f"a packed tar archive (tar.gz); {UNPACK}")
+    if nifti.looks_like(inside):
+        return "nifti"
+    raise Refusal("a gzip file that holds no NIfTI; unpack it first")
+
+
+def _belongs(path: str) -> bool:
+    """The .img of a .hdr, or the .json of an image."""
+    base, ending = os.path.splitext(path)  # noqa: PTH122 (a name may be no valid Path suffix)
+    beside = {".img": (".hdr",), ".json": (".nii", ".nii.gz", ".hdr")}.get(ending.lower(), ())
+    return any(Path(base + other).is_file() for other in beside)

@@ -1,0 +1,60 @@
+"""What is found in an archive. Paths are kept to read from; nothing shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["dicom", "nifti", "fastmri", "stack"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One volume to read, of files that stay where they are.
+
+    Attributes:
+        name: pseudonym, contrast and number, for example "p-3fa2c19005_AXT1_01";
+            unique in what was found together.
+        patient_id: pseudonym of who was scanned.
+        contrast: label of a fixed list, for example "AXT1POST"; "unknown".
+        kind: of the files.
+        where: how messages name it: by the numbers of input and files, or by
+            its path if that was asked for.
+        stamp: changes when the files, or what is asked of them, change; tells nothing else.
+        notes: what was left out or taken apart when it was found.
+        n_slices: expected number.
+        files, label_files: paths, private: only for reading, never shown.
+        parts: (index in `files`, frame or volume) of each image; empty: all.
+        spacing_mm, slice_mm: given for files that do not tell them.
+    """
+
+    name: str
+    patient_id: str
+    contrast: str
+    kind: Kind
+    where: str
+    stamp: str
+    notes: tuple[str, ...] = ()
+    n_slices: int = 0
+    files: tuple[str, ...] = field(default=(), repr=False)
+    label_files: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    parts: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    spacing_mm: tuple[float, float] | None = None
+    slice_mm: float | None = None
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Files that are no series, where they lie as messages name it, and why."""
+
+    where: str
+    reason: str
+    n_files: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """Series in the order of their names; what was set aside in the order of the inputs."""
+
+    series: tuple[Series, ...]
+    set_aside: tuple[SetAside, ...]

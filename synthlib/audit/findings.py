@@ -1,0 +1,142 @@
+"""What an audit says: checks, findings, and the whole of them, ready for a record."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+EVIDENCE = ("image", "header", "image and header", "")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question that is asked of every volume.
+
+    Attributes:
+        name: key in CHECKS.
+        title: for people.
+        unit: of the main measure, "" for a ratio.
+        threshold: of the main measure; above it the defect counts as found.
+        measure: what is measured, in one sentence.
+        advice: what to do when it is found.
+        limits: what this check cannot see, in one sentence.
+        repairable: repair() can do something about it.
+    """
+
+    name: str
+    title: str
+    unit: str
+    threshold: float
+    measure: str
+    advice: str
+    limits: str
+    repairable: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One measure of one check in one volume.
+
+    Attributes:
+        value: nan if the images do not allow it to be judged.
+        threshold: above it the defect is there.
+        unit: of both.
+        said: one sentence for people that holds when the defect is found.
+        slices: those in which it was seen; none means all alike.
+    """
+
+    value: float
+    threshold: float
+    unit: str
+    said: str
+    slices: tuple[int, ...] = ()
+
+    @property
+    def found(self) -> bool:
+        return self.value > self.threshold  # nan is not
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one check.
+
+    Attributes:
+        check: name of the check.
+        found: the defect is there, by the image, by the header, or by both.
+        measure: of the image, the one that is furthest above its threshold; nan
+            if the image cannot be judged.
+        threshold: of that measure, in the same unit.
+        evidence: "image", "header", "image and header", or "" when nothing was found.
+        detail: one sentence for people.
+        advice: what to do, "" when nothing was found.
+        slices: those in which it was seen, () when all are alike or nothing was found.
+        unit: of measure and threshold, "" for a ratio.
+    """
+
+    check: str
+    found: bool
+    measure: float
+    threshold: float
+    evidence: str
+    detail: str
+    advice: str = ""
+    slices: tuple[int, ...] = ()
+    unit: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: nan becomes None, tuples become lists."""
+        entry = dataclasses.asdict(self)
+        entry["measure"] = None if math.isnan(self.measure) else round(self.measure, 5)
+        entry["slices"] = list(self.slices)
+        return entry
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found in one volume.
+
+    Attributes:
+        findings: one for each check, in the order of CHECKS.
+        grid: (ny, nx) of the images.
+        true_matrix: (ny, nx) believed to be really encoded; the grid if nothing was found.
+        slices: those that were looked at.
+    """
+
+    findings: tuple[Finding, ...]
+    grid: tuple[int, int]
+    true_matrix: tuple[int, int]
+    slices: tuple[int, ...] = ()
+
+    @property
+    def found(self) -> list[Finding]:
+        """The findings that say yes."""
+        return [finding for finding in self.findings if finding.found]
+
+    @property
+    def repairable(self) -> bool:
+        """Cropping k-space to the true matrix would change the images."""
+        return self.true_matrix != self.grid
+
+    def __getitem__(self, check: str) -> Finding:
+        """The finding of one check.
+
+        Raises:
+            KeyError: no such check.
+        """
+        for finding in self.findings:
+            if finding.check == check:
+                return finding
+        known = ", ".join(finding.check for finding in self.findings)
+        raise KeyError(f"no check is called {check!r}; expected one of {known}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON and for the record that every output carries."""
+        return {
+            "grid": list(self.grid),
+            "true_matrix": list(self.true_matrix),
+            "slices": list(self.slices),
+            "found": [finding.check for finding in self.found],
+            "findings": [finding.to_dict() for finding in self.findings],
+        }

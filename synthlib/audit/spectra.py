@@ -1,0 +1,124 @@
+"""Edges of k-space: zero-filling, filters of the corners, partial Fourier."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from synthlib.audit.findings import Reading
+from synthlib.audit.witnesses import Spectra
+
+AXES = ("ky", "kx")
+STEP_DB, STEP_WITH_AIR_DB = 9.0, 4.0  # thresholds of the drop, alone and when air agrees
+FAR, FAR_STEP_DB = 0.8, 7.0  # beyond, partial Fourier makes no steps
+FLAT = 0.45  # share of the whole fall from an edge to the end that is the edge's, when it is sharp
+MISSING = 0.18  # of the finest noise, in the head
+NOT_MISSING = 0.10  # as measured images without a filter have it at most: contradicts air
+UNEVEN_PERCENT = 4.0  # of noise along both axes; 1.4 to 3.3 in measured whole k-space
+AGREES_PERCENT = 1.5  # the same, beside air that tells it, too
+AGREES = 0.06  # share of an axis by which head and air may differ
+
+
+def zero_filled(found: Spectra, axis: int) -> Reading:
+    """Does k-space end before the grid does, along one axis?
+
+    A drop that air contradicts (its noise is whiter than such a k-space allows)
+    does not count; one that it confirms counts from 4 dB on.
+    """
+    edge, air = found.edges[axis], found.air
+    percent = f"{100 * edge.at:.0f} % of {AXES[axis]}"
+    said = f"k-space ends at {percent}: the log power drops by {edge.drop_db:.0f} dB there"
+    if not found.judged:
+        return Reading(float("nan"), STEP_DB, "dB", "")
+    threshold, value = FAR_STEP_DB if edge.at > FAR else STEP_DB, edge.drop_db
+    if air.known:
+        correlation = air.along[axis][0]
+        low, high = (float(np.sinc(min(edge.at + by, 1.0)) ** 2) for by in (AGREES, -AGREES))
+        if correlation < low - 3 * air.error:
+            value = min(value, 0.0)
+        elif 0.03 < correlation < high + 3 * air.error and edge.flat > FLAT:
+            threshold = STEP_WITH_AIR_DB
+            said += ", and noise in air agrees"
+    return Reading(value, threshold, "dB", said)
+
+
+def _excess(found: Spectra, axis: int, share: float, both_lags: bool = False) -> float:
+    """Correlation of noise in air beyond that of a k-space that fills `share` of the axis."""
+    first, second = found.air.along[axis]
+    first -= float(np.sinc(share) ** 2)
+    second -= float(np.sinc(2 * share) ** 2)
+    return max(first, (first + second) / 2**0.5) if both_lags else first
+
+
+def corner_filter(found: Spectra, shares: tuple[float, float]) -> list[Reading]:
+    """Were the corners of k-space left out, or its edges damped?
+
+    Noise in air is then correlated along both axes, and noise in the head lacks
+    its finest part. Zero-filling does the same: where it was found along an
+    axis, only what air tells beyond it counts. A filter that air tells and the
+    head contradicts does not count: ghosts in air are correlated, too.
+    """
+    readings = []
+    filled = min(shares) < 1
+    if found.judged and found.air.known:
+        one, other = (_excess(found, axis, share) for axis, share in enumerate(shares))
+        white = found.texture.missing < NOT_MISSING  # nan is not: ghosts in air are correlated, too
+        value = (one + other) / 2 if min(one, other) > 0.3 * max(one, other) else min(one, other)
+        readings.append(
+            Reading(
+                min(value, 0.0) if white and not filled else value,
+                0.008 + 2.0 * found.air.error + 0.04 * filled,
+                "correlation",
+                f"noise in air is correlated along y and x ({value:.3f}), as a filter of "
+                "k-space makes it",
+            )
+        )
+    if found.judged and not filled and not math.isnan(found.texture.missing):
+        missing, stronger = found.texture.missing, found.texture.stronger
+        readings.append(
+            Reading(
+                missing,
+                MISSING + (0.0 if math.isnan(stronger) else 0.1 * (stronger - 1)),
+                "",
+                f"the finest noise in the head lacks {100 * missing:.0f} % of its strength",
+            )
+        )
+    return readings
+
+
+def partial_fourier(found: Spectra, shares: tuple[float, float]) -> Reading:
+    """Was a side of k-space left out along one axis?
+
+    The measured share is less than the axis, and the noise in air tells it; a
+    filter acts along both axes and is told apart by that. Without air, noise in
+    the head is a little finer along one axis than along the other.
+    """
+    unknown = Reading(float("nan"), 0.01, "correlation", "")
+    uneven = found.texture.uneven_percent
+    if not found.judged:
+        return unknown
+    if not found.air.known:
+        if min(shares) < 1 or math.isnan(uneven):
+            return unknown
+        axis = 1 if uneven > 0 else 0
+        return Reading(
+            abs(uneven),
+            UNEVEN_PERCENT,
+            "%",
+            f"noise in the head is {abs(uneven):.1f} % weaker along {'yx'[axis]} than along "
+            f"{'yx'[1 - axis]}, as if part of that axis of k-space had not been measured",
+        )
+    excess = [_excess(found, axis, share, both_lags=True) for axis, share in enumerate(shares)]
+    axis = int(np.argmax(excess))
+    value = excess[axis] - 2 * max(excess[1 - axis] - found.air.error, 0.0)
+    threshold = 0.005 + 2.7 * found.air.error + 0.04 * (shares[axis] < 1)
+    if min(shares) == 1 and (uneven if axis == 1 else -uneven) > AGREES_PERCENT:
+        threshold *= 0.7  # the head agrees
+    return Reading(
+        value,
+        threshold,
+        "correlation",
+        f"noise in air is correlated along {'yx'[axis]} alone ({excess[axis]:.3f}), as if part "
+        "of that axis of k-space had not been measured",
+    )

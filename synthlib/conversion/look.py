@@ -1,0 +1,72 @@
+"""The audit of an archive, before or without any synthesis."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthlib import archive, audit, runs
+from synthlib.conversion import one
+
+
+@dataclass(frozen=True)
+class Looked:
+    """How many series were looked at, how many could not be read, and how many have findings."""
+
+    n_series: int
+    broken: int
+    found: int
+
+
+def look(
+    inputs: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    spacing_mm: tuple[float, float] | None = None,
+    show_names: bool = False,
+    say: Callable[[str], object] = print,
+) -> Looked:
+    """Audit every series of some inputs, one after the other.
+
+    Args:
+        inputs, spacing_mm, show_names: as :func:`synthlib.conversion.synthesize` takes them.
+        out: folder for a picture (PNG, PDF, with its record) of every series with findings.
+        say: gets every line of the result.
+
+    Raises:
+        FileNotFoundError: no input of that name.
+    """
+    # pseudonyms of this look alone: nothing is kept that they could be compared with
+    salt = secrets.token_bytes(32)
+    found = archive.find(inputs, salt=salt, spacing_mm=spacing_mm, show_names=show_names)
+    broken = flagged = 0
+    for number, series in enumerate(found.series, start=1):
+        say(f"{series.where}: {series.contrast}")
+        try:
+            volume = archive.read(series)
+            report = audit.examine(volume)
+        except Exception as error:  # one bad series stops no other
+            broken += 1
+            say(f"  cannot be read: {one.reason(error)}")
+            continue
+        flagged += bool(report.found)
+        for note in volume.notes:
+            say(f"  note: {note}")
+        for finding in report.findings:
+            if finding.found:
+                numbers = f"measure {finding.measure:.3g}, threshold {finding.threshold:.3g}"
+                say(f"  {finding.check}: {finding.detail} ({numbers}; from the {finding.evidence})")
+                say(f"    {finding.advice}")
+        if not report.found:
+            say("  nothing found")
+        elif out is not None:
+            from synthlib.figures import audits
+
+            run = runs.start("audit", Path(out).absolute(), seed=0, findings=report.to_dict())
+            run.save_figure(audits.audit_pictures(volume, report), f"series_{number:04d}")
+    for other in found.set_aside:
+        say(f"{other.where}: set aside, {other.reason}")
+    say(f"{len(found.series)} series, {flagged} with findings, {broken} that cannot be read")
+    return Looked(len(found.series), broken, flagged)

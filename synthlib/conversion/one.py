@@ -1,0 +1,343 @@
+"""One series of magnitude images to one file of raw data."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import math
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synthlib import archive, arrays, audit, bank, runs, synthesis
+from synthlib.conversion.settings import FORMATS, MATCH, NONE, Settings
+from synthlib.figures import thumbnails
+from synthlib.formats.bart_cfl import CflWriter
+from synthlib.formats.fastmri_writer import FastmriWriter
+from synthlib.formats.mrd import MrdWriter
+from synthlib.formats.raw_header import RawHeader
+from synthlib.formats.raw_writer import RawWriter
+from synthlib.phase import generator, sources
+from synthlib.records import ImageVolume, PhasePair
+
+WRITERS: dict[str, type[RawWriter]] = {
+    "fastmri": FastmriWriter,
+    "mrd": MrdWriter,
+    "cfl": CflWriter,
+}
+MADE, THERE, ASIDE = "made", "already there", "set aside"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One series and what becomes of it.
+
+    Attributes:
+        series: of the archive.
+        settings: see Settings.
+        out: folder of the raw data.
+        key: of series, settings and code.
+        annotations: boxes and remarks of this series, one mapping each.
+    """
+
+    series: archive.Series
+    settings: Settings
+    out: Path
+    key: str = ""
+    annotations: tuple[Mapping[str, object], ...] = ()
+
+    @property
+    def target(self) -> Path:
+        """The file that tells that the raw data are complete."""
+        return self.out / (self.series.name + FORMATS[self.settings.format])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a series ended; plain values, for reports.
+
+    Attributes:
+        name, patient_id, contrast, where: of the series.
+        status: MADE, THERE or ASIDE.
+        reason: why it was set aside.
+        facts: matrix, slices, donor, noise and the like, by heading.
+        findings: of the audit, one sentence each.
+        notes: what was mended or left out on the way.
+        picture: PNG, base64.
+        seconds: that it took.
+    """
+
+    name: str
+    patient_id: str
+    contrast: str
+    where: str
+    status: str
+    reason: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict)
+    findings: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    picture: str = ""
+    seconds: float = 0.0
+    key: str = ""
+
+
+def convert(job: Job) -> Outcome:
+    """Read, audit, pair with a donor, write phase, receive, and write the raw data.
+
+    Whatever is wrong with a series sets it aside with a reason that names no
+    person; only a full disk is an error.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    begin = time.perf_counter()
+    series = job.series
+    outcome = Outcome(
+        series.name, series.patient_id, series.contrast, series.where, ASIDE, key=job.key
+    )
+    try:
+        outcome = _convert(job, outcome)
+    except Exception as error:  # one bad series stops no other
+        if isinstance(error, OSError) and error.errno in runs.DISK_FULL:
+            raise
+        outcome = dataclasses.replace(outcome, reason=reason(error))
+    return dataclasses.replace(outcome, seconds=round(time.perf_counter() - begin, 3))
+
+
+def reason(error: Exception) -> str:
+    """Our own messages as they are; of foreign ones the kind and place, for they may hold names."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "synthlib" in Path(frame.filename).parts]
+    if isinstance(error, (ValueError, OSError)) and frames and frames[-1] in ours:
+        return str(error)
+    place = f"{Path(ours[-1].filename).stem}.{ours[-1].name}" if ours else "unknown"
+    return f"unexpected {type(error).__name__} in {place}; please report this"
+
+
+def _convert(job: Job, outcome: Outcome) -> Outcome:
+    settings = job.settings
+    volume = archive.read(job.series)
+    report = audit.examine(volume)
+    findings = [finding.detail for finding in report.found]
+    outcome = dataclasses.replace(outcome, findings=findings, notes=volume.notes)
+    if settings.strict and findings:
+        names = ", ".join(finding.check for finding in report.found)
+        return dataclasses.replace(outcome, reason=f"the audit found {names} (--strict)")
+    annotations = job.annotations
+    if settings.repair:
+        before = volume.magnitude.shape
+        volume = audit.repair(volume, report)
+        annotations = _rescaled(annotations, before, volume.magnitude.shape)
+    head = bank.outline(volume.magnitude)
+    donors = _donors(settings, volume)
+    match = bank.choose(
+        volume,
+        head,
+        donors,
+        n_coils=settings.n_coils,
+        pairing=settings.pairing,
+        seed=settings.seed,
+    )
+    level = synthesis.estimate_noise(volume.magnitude, head.mask)
+    std, note = _noise_std(settings, level)
+    notes = [*volume.notes, *([note] if note else [])]
+    n_slices, ny, nx = volume.magnitude.shape
+    rows = settings.oversampling * ny
+    coils = _coils(match.donor.path, settings.n_coils)
+    header = _header(job, volume, annotations, notes, report, match, level, std)
+    receiver = synthesis.Receiver(coils, head, (rows, nx), level=level if std else None, std=std)
+    writer = WRITERS[settings.format](
+        job.target, shape=(n_slices, settings.n_coils, rows, nx), header=header
+    )
+    middle = int(head.area.argmax())
+    picture = _write(writer, receiver, volume, match, settings, middle)
+    return dataclasses.replace(
+        outcome,
+        status=MADE,
+        notes=notes,
+        picture=base64.b64encode(picture).decode(),
+        facts={
+            "matrix": f"{ny} x {nx}",
+            "slices": n_slices,
+            "coils": settings.n_coils,
+            "pixel (mm)": " x ".join(_digits(mm) for mm in volume.spacing_mm),
+            "donor": match.donor.name,
+            "SNR in": _digits(level.snr),
+            "SNR out": _digits(level.snr * level.std / std if std else level.snr),
+            "noise from": level.source,
+        },
+    )
+
+
+def _write(
+    writer: RawWriter,
+    receiver: synthesis.Receiver,
+    volume: ImageVolume,
+    match: bank.Match,
+    settings: Settings,
+    middle: int,
+) -> bytes:
+    """All slices: one is computed while the noise of the next is drawn and the last is written."""
+    shape = volume.magnitude.shape[1], volume.magnitude.shape[2]
+    picture = b""
+    noisy = receiver.level is not None
+
+    def draw(index: int) -> Tensor:
+        return receiver.draw(settings.seed, volume.name, index)
+
+    with writer, ThreadPoolExecutor(2) as pool:
+        written: Future[None] | None = None
+        noise = pool.submit(draw, 0) if noisy else None
+        for index, magnitude in enumerate(volume.magnitude):
+            phase = _phase(volume, index, settings)
+            white = noise.result() if noise else None
+            if noisy and index + 1 < volume.n_slices:
+                noise = pool.submit(draw, index + 1)
+            kspace, rss = receiver.slice(
+                magnitude, phase, index=index, donor_slice=match.slices[index], noise=white
+            )
+            rss = arrays.crop_or_pad(rss, shape)
+            if index == middle:
+                picture = thumbnails.thumbnail(magnitude, phase, rss)
+            if written:
+                written.result()
+            written = pool.submit(writer.put, index, kspace, rss)
+        if written:
+            written.result()
+    return picture
+
+
+def _phase(volume: ImageVolume, index: int, settings: Settings) -> Tensor:
+    magnitude, name = volume.magnitude[index], f"{volume.name}#{index}"
+    if settings.weights:
+        write = _generator(settings.weights)
+        return write.at_pixels(magnitude, volume.spacing_mm, seed=settings.seed, name=name)
+    pair = PhasePair(
+        name=name,
+        volume=volume.name,
+        patient_id=volume.patient_id,
+        contrast=volume.contrast,
+        slice_index=index,
+        position=index / max(1, volume.n_slices - 1),
+        magnitude=magnitude,
+        phase=torch.zeros_like(magnitude),
+        support=magnitude > 0,
+        recon_shape=(magnitude.shape[0], magnitude.shape[1]),
+        acquired=(0, magnitude.shape[1]),
+        spacing_mm=volume.spacing_mm,
+    )
+    return sources.write(settings.generator, pair, sources.Context(), seed=settings.seed)
+
+
+@lru_cache(maxsize=2)
+def _generator(weights: Path) -> generator.PhaseGenerator:
+    return generator.load(weights)
+
+
+@lru_cache(maxsize=8)
+def _coils(path: Path, n_coils: int) -> bank.Coils:
+    return bank.Donor.open(path).read(n_coils)
+
+
+def _donors(settings: Settings, volume: ImageVolume) -> tuple[bank.Donor, ...]:
+    if settings.maps == bank.SIMULATED:
+        strength = 1.5 if abs(volume.field_t - 1.5) < 0.5 else 3.0
+        return _opened(settings.maps, settings.n_coils, volume.orientation, strength)
+    return _opened(settings.maps, 0, "", 0.0)
+
+
+@lru_cache(maxsize=16)
+def _opened(maps: str, n_coils: int, orientation: str, field_t: float) -> tuple[bank.Donor, ...]:
+    return bank.open_bank(maps, n_coils=n_coils, orientation=orientation, field_t=field_t).donors
+
+
+def _noise_std(settings: Settings, level: synthesis.NoiseLevel) -> tuple[float, str]:
+    """Noise along the signal that the result is to have, and what to say about it."""
+    if settings.noise == NONE or level.std == 0:
+        return 0.0, "" if settings.noise == NONE else "the images hold no noise; none was added"
+    if settings.noise == MATCH:
+        return level.std, ""
+    snr = float(settings.noise)
+    return max(level.std, level.std * level.snr / snr), synthesis.require_reachable(snr, level)
+
+
+def _header(
+    job: Job,
+    volume: ImageVolume,
+    annotations: Sequence[Mapping[str, object]],
+    notes: Sequence[str],
+    report: audit.Audit,
+    match: bank.Match,
+    level: synthesis.NoiseLevel,
+    std: float,
+) -> RawHeader:
+    settings = job.settings
+    record: dict[str, Any] = runs.make_record({"synthesize": settings.record()})
+    pixels = hashlib.sha256(volume.magnitude.numpy(force=True).tobytes()).hexdigest()
+    record["SYNTHETIC"] = "phase, coils and noise were written by synthlib; not measured"
+    record["inputs"] = {"pixels_sha256": pixels}
+    record["audit"] = report.to_dict()
+    record["notes"] = list(notes)
+    record["donor"] = {
+        "name": match.donor.name,
+        "fingerprint": match.donor.fingerprint,
+        "slices": match.slices,
+        "distance": match.distance,
+    }
+    record["noise"] = {**dataclasses.asdict(level), "std_out": std}
+    if settings.weights:
+        record["generator"] = {
+            "weights_sha256": _sha256(settings.weights),
+            "architecture": dataclasses.asdict(_generator(settings.weights).architecture),
+        }
+    facts = {
+        name: float(str(volume.facts.get(name, math.nan)))
+        for name in ("te_ms", "tr_ms", "ti_ms", "flip_deg")
+    }
+    return RawHeader(
+        contrast=volume.contrast,
+        patient_id=volume.patient_id,
+        recon_shape=(volume.magnitude.shape[1], volume.magnitude.shape[2]),
+        spacing_mm=volume.spacing_mm,
+        thickness_mm=volume.thickness_mm,
+        step_mm=volume.step_mm,
+        field_t=volume.field_t,
+        **facts,
+        record=record,
+        attributes={"SYNTHETIC": True, "key": job.key},
+        labels={name: label.long() for name, label in volume.labels.items()},
+        annotations=annotations,
+    )
+
+
+@lru_cache(maxsize=2)
+def _sha256(path: Path) -> str:
+    return runs.sha256(path)
+
+
+def _rescaled(
+    annotations: Sequence[Mapping[str, object]], before: Sequence[int], after: Sequence[int]
+) -> tuple[Mapping[str, object], ...]:
+    """Boxes on the pixels of a cropped matrix."""
+    found = []
+    for row in annotations:
+        changed = dict(row)
+        for names, axis in ((("y", "height"), 1), (("x", "width"), 2)):
+            for name in names:
+                if name in changed:
+                    changed[name] = float(str(changed[name])) * after[axis] / before[axis]
+        found.append(changed)
+    return tuple(found)
+
+
+def _digits(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "unknown"

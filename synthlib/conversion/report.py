@@ -1,0 +1,148 @@
+"""What was made and what was set aside and why: a table and a page."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from synthlib import __version__, archive, runs
+from synthlib.conversion.one import ASIDE, Outcome
+from synthlib.conversion.settings import Settings
+
+Picture = Callable[[str], str]  # name of a series to a base64 PNG, "" if there is none
+FACTS = (
+    "matrix", "slices", "coils", "pixel (mm)", "donor", "SNR in", "SNR out", "noise from",
+)  # fmt: skip
+COLUMNS = ("status", "series", "patient", "contrast", "input", "reason", *FACTS, "audit", "notes")
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px;
+  padding: 0 1rem; color: #222; background: #fff; }
+h2 { border-bottom: 1px solid #ccc; margin-top: 2.2rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { border-bottom: 1px solid #ddd; padding: .35rem .6rem; text-align: left;
+  vertical-align: top; }
+th { background: #f3f3f3; }
+td.n { font-variant-numeric: tabular-nums; white-space: nowrap; }
+img { display: block; image-rendering: pixelated; background: #000; height: 112px; }
+ul { margin: 0; padding-left: 1.1rem; }
+.found li { color: #8a3b00; }
+.small { color: #666; font-size: 13px; }
+"""
+
+
+def write(
+    out: Path,
+    outcomes: Sequence[Outcome],
+    set_aside: Sequence[archive.SetAside],
+    picture: Picture,
+    settings: Settings,
+) -> tuple[Path, Path]:
+    """Write report.html and report.csv; one picture at a time is in memory.
+
+    Returns:
+        The paths of the page and of the table.
+    """
+    page, table = out / "report.html", out / "report.csv"
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    rows.writerows(_row(outcome) for outcome in outcomes)
+    for other in set_aside:
+        head = [ASIDE, "", "", "", _files(other), other.reason]
+        rows.writerow(head + [""] * (len(COLUMNS) - len(head)))
+    runs.write_text(table, text.getvalue())
+    with runs.atomic_path(page) as scratch, scratch.open("w", encoding="utf-8") as file:
+        file.writelines(_page(outcomes, set_aside, picture, settings))
+    return page, table
+
+
+def _row(outcome: Outcome) -> list[object]:
+    return [
+        outcome.status,
+        outcome.name,
+        outcome.patient_id,
+        outcome.contrast,
+        outcome.where,
+        outcome.reason,
+        *(outcome.facts.get(name, "") for name in FACTS),
+        "; ".join(outcome.findings),
+        "; ".join(outcome.notes),
+    ]
+
+
+def _files(other: archive.SetAside) -> str:
+    return other.where if other.n_files == 1 else f"{other.where} ({other.n_files} files)"
+
+
+def _page(
+    outcomes: Sequence[Outcome],
+    set_aside: Sequence[archive.SetAside],
+    picture: Picture,
+    settings: Settings,
+) -> Iterable[str]:
+    good = [outcome for outcome in outcomes if outcome.status != ASIDE]
+    bad = [outcome for outcome in outcomes if outcome.status == ASIDE]
+    patients = len({outcome.patient_id for outcome in good})
+    yield (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><title>synthlib: raw data from '
+        f"magnitude images</title><style>{STYLE}</style></head><body>"
+        "<h1>Raw data from magnitude images</h1>"
+        f"<p><b>SYNTHETIC.</b> {len(good)} series of {patients} patients are raw data, "
+        f"{len(bad)} series and {sum(o.n_files for o in set_aside)} other files were set aside. "
+        "Phase, coils and noise were written by synthlib; the magnitude alone was measured.</p>"
+    )
+    facts = ", ".join(f"{name} {value}" for name, value in settings.record().items())
+    yield f'<p class="small">{_text(facts)}. synthlib {__version__}.</p>'
+    if good:
+        yield (
+            "<h2>Made</h2><table><tr><th>magnitude, written phase, received</th><th>series</th>"
+            "<th>how</th><th>audit</th><th>notes</th></tr>"
+        )
+        for outcome in good:
+            yield _made(outcome, picture(outcome.name))
+        yield "</table>"
+    if bad or set_aside:
+        yield "<h2>Set aside</h2><table><tr><th>what</th><th>why</th></tr>"
+        for outcome in bad:
+            yield (
+                f"<tr><td>{_text(outcome.name)} ({_text(outcome.where)})</td>"
+                f"<td>{_text(outcome.reason)}</td></tr>"
+            )
+        for other in set_aside:
+            yield f"<tr><td>{_text(_files(other))}</td><td>{_text(other.reason)}</td></tr>"
+        yield "</table>"
+    tally = Counter(finding for outcome in good for finding in outcome.findings)
+    if tally:
+        yield "<h2>What the audit found most often</h2><ul>"
+        for finding, n in tally.most_common(12):
+            yield f"<li>{n} x {_text(finding)}</li>"
+        yield "</ul>"
+    yield "</body></html>\n"
+
+
+def _made(outcome: Outcome, picture: str) -> str:
+    shown = f'<img alt="" src="data:image/png;base64,{picture}">' if picture else ""
+    how = "<br>".join(
+        f"{name}: {_text(str(outcome.facts[name]))}" for name in FACTS if name in outcome.facts
+    )
+    return (
+        f'<tr><td>{shown}</td><td class="n">{_text(outcome.name)}<br>{_text(outcome.contrast)}<br>'
+        f'<span class="small">{_text(outcome.where)}</span></td><td class="n">{how}</td>'
+        f'<td class="found">{_list(outcome.findings, "nothing found")}</td>'
+        f"<td>{_list(outcome.notes, '')}</td></tr>\n"
+    )
+
+
+def _list(lines: Sequence[str], none: str) -> str:
+    if not lines:
+        return none
+    return "<ul>" + "".join(f"<li>{_text(line)}</li>" for line in lines) + "</ul>"
+
+
+def _text(value: str) -> str:
+    return html.escape(value)

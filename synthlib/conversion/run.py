@@ -1,0 +1,266 @@
+"""An archive, not a file: thousands of series, one after the other or on a cluster."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import errno
+import hmac
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from synthlib import archive, runs, tasks
+from synthlib.conversion import one, report
+from synthlib.conversion.one import ASIDE, MADE, THERE, Job, Outcome
+from synthlib.conversion.settings import Settings
+from synthlib.phase import generator
+
+PARTS = ".synthlib"  # folder of what a run knows about its results
+LEAST_SALT = 16  # bytes
+BOX = ("x", "y", "width", "height")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run made.
+
+    Attributes:
+        outcomes: of every series, in the archive's order.
+        set_aside: what was not even a series.
+        report: the HTML page; table: the CSV.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    set_aside: tuple[archive.SetAside, ...]
+    report: Path
+    table: Path
+
+    def count(self, status: str) -> int:
+        return sum(outcome.status == status for outcome in self.outcomes)
+
+
+def synthesize(
+    inputs: Sequence[str | Path],
+    out: str | Path,
+    settings: Settings,
+    *,
+    force: bool = False,
+    workers: int = 1,
+    scheduler: str = "",
+    spacing_mm: tuple[float, float] | None = None,
+    annotations: str | Path | None = None,
+    salt_file: str | Path | None = None,
+    show_names: bool = False,
+) -> Result:
+    """Turn magnitude images into multi-coil raw data, one file for each series.
+
+    A series that was made before with the same settings is not made again; one
+    that cannot be used is set aside with the reason and stops no other.
+
+    Args:
+        inputs: files and folders of DICOM, NIfTI, fastMRI HDF5, PNG or NPY.
+        out: folder of the raw data, the report (report.html, report.csv).
+        settings: see Settings.
+        force: replace raw data that are there, made with other settings.
+        workers, scheduler: as tasks.run_all takes them.
+        spacing_mm: (y, x) pixel size of PNG and NPY stacks.
+        annotations: CSV with the columns file, slice, x, y, width, height, label
+            (fastMRI+ has them); rows go to the series of that file's name.
+        salt_file: secret that patients' pseudonyms are made with; without it one
+            is drawn for this folder and kept in the user's own state folder.
+        show_names: messages name files by their paths; never what is written.
+
+    Raises:
+        FileNotFoundError: no input, weights or bank of that name.
+        ValueError: settings that cannot be, or raw data of other pseudonyms in `out`.
+        OSError: the disk is full.
+    """
+    out = Path(out)
+    salt = _salt(out, salt_file)
+    if settings.weights:
+        generator.load(settings.weights)  # a wrong file is told before any work
+    boxes = _read_annotations(annotations)
+    found = archive.find(inputs, salt=salt, spacing_mm=spacing_mm, show_names=show_names)
+    _require_pseudonyms(out, salt)
+    code = runs.code_fingerprint(
+        "arrays", "records", "formats", "archive", "audit", "bank", "coils", "synthesis",
+        "phase", "conversion",
+    )  # fmt: skip
+    weights = runs.sha256(settings.weights) if settings.weights else ""
+    jobs, outcomes = [], {}
+    for series in found.series:
+        if settings.contrasts and series.contrast not in settings.contrasts:
+            continue
+        boxes_here = tuple(boxes.get(_stem(series), ()))
+        key = runs.fingerprint(
+            series.stamp, settings.record(), str(settings.maps), weights, code, boxes_here
+        )
+        job = Job(series, settings, out, key, boxes_here)
+        jobs.append(job)
+        if (done := _earlier(job, force)) is not None:
+            outcomes[series.name] = done
+    todo = [job for job in jobs if job.series.name not in outcomes]
+    made = tasks.run_all(
+        _convert_and_keep,
+        todo,
+        label="series",
+        workers=workers,
+        scheduler=scheduler,
+        on_error=_lost,
+    )
+    outcomes |= {job.series.name: outcome for job, outcome in zip(todo, made, strict=True)}
+    ordered = tuple(outcomes[job.series.name] for job in jobs)
+    page, table = report.write(out, ordered, found.set_aside, _pictures(out), settings)
+    return Result(ordered, found.set_aside, page, table)
+
+
+def _convert_and_keep(job: Job) -> Outcome:
+    """Convert, and keep what the report shows; the picture stays on the disk."""
+    outcome = one.convert(job)
+    if outcome.status == MADE:
+        runs.write_json(_part(job.out, job.series.name), dataclasses.asdict(outcome))
+    return dataclasses.replace(outcome, picture="")
+
+
+def _lost(job: Job, error: Exception) -> Outcome:
+    """A process of a cluster died under a series; any other error stops the run."""
+    if type(error).__name__ != "KilledWorker":
+        raise error
+    series = job.series
+    reason = (
+        "the process that worked on it died, again and again; most often memory runs out. Run "
+        "again with fewer workers, or leave the series out."
+    )
+    return Outcome(series.name, series.patient_id, series.contrast, series.where, ASIDE, reason)
+
+
+def _part(out: Path, name: str) -> Path:
+    return out / PARTS / f"{name}.json"
+
+
+def _pictures(out: Path) -> report.Picture:
+    def of(name: str) -> str:
+        try:
+            return str(runs.read_json(_part(out, name))["picture"])
+        except (OSError, ValueError, KeyError):
+            return ""
+
+    return of
+
+
+def _earlier(job: Job, force: bool) -> Outcome | None:
+    """The outcome of an earlier run, or of one whose result must not be replaced."""
+    if not job.target.exists():
+        return None
+    try:
+        kept = runs.read_json(_part(job.out, job.series.name))
+    except (OSError, ValueError):
+        kept = {}
+    series = job.series
+    if kept.get("key") == job.key:
+        return dataclasses.replace(
+            Outcome(**kept), status=THERE, picture="", where=series.where, seconds=0.0
+        )
+    if force:
+        return None
+    reason = (
+        f"{job.target.name} is there and was made otherwise (other settings, images or version); "
+        "give --force to replace it, or another --out"
+    )
+    return Outcome(series.name, series.patient_id, series.contrast, series.where, ASIDE, reason)
+
+
+# --- pseudonyms ----------------------------------------------------------------------
+
+
+def _salt(out: Path, salt_file: str | Path | None) -> bytes:
+    """The secret of the pseudonyms; it never lies in the folder that may be given away."""
+    if salt_file:
+        path = Path(salt_file).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"salt file {path} is not there; expected a file of at least {LEAST_SALT} random "
+                "bytes, the same for all runs whose pseudonyms are to agree"
+            )
+        salt = path.read_bytes()
+        if len(salt) < LEAST_SALT:
+            raise ValueError(
+                f"salt file {path} holds {len(salt)} bytes; expected at least {LEAST_SALT}"
+            )
+        return salt
+    state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+    name = sha256(str(out.resolve()).encode()).hexdigest()[:24]
+    path = state / "synthlib" / "salts" / name
+    if path.is_file():
+        return path.read_bytes()
+    salt = secrets.token_bytes(32)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    runs.write_bytes(path, salt)
+    path.chmod(0o600)
+    return salt
+
+
+def _require_pseudonyms(out: Path, salt: bytes) -> None:
+    """One folder, one set of pseudonyms: else a patient could be on both sides of a split."""
+    path = out / PARTS / "pseudonyms.json"
+    mark = hmac.new(salt, b"synthlib pseudonyms", sha256).hexdigest()[:16]
+    if not path.exists():
+        runs.write_json(path, {"mark": mark})
+    elif runs.read_json(path).get("mark") != mark:
+        raise ValueError(
+            f"{out} holds raw data whose patients have other pseudonyms: its secret salt is not "
+            "here. Give the one of that run with --salt-file, or choose another --out."
+        )
+
+
+# --- annotations ---------------------------------------------------------------------
+
+
+def _read_annotations(path: str | Path | None) -> dict[str, list[Mapping[str, object]]]:
+    """Rows by the stem of the file they belong to."""
+    if path is None:
+        return {}
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "annotations: there is no such file", str(path))
+    found: dict[str, list[Mapping[str, object]]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        missing = {"file", "slice", "label"} - set(rows.fieldnames or ())
+        if missing:
+            raise ValueError(
+                f"the annotations lack the column {', '.join(sorted(missing))}; expected file, "
+                "slice, x, y, width, height, label, as in fastMRI+"
+            )
+        for number, row in enumerate(rows, start=2):
+            try:
+                entry: dict[str, object] = {"slice": int(row["slice"] or -1)}
+                entry |= {name: float(row[name]) for name in BOX if row.get(name)}
+            except ValueError:
+                raise ValueError(
+                    f"line {number} of the annotations has a slice or box that is no number"
+                ) from None
+            entry["label"] = row["label"]
+            found.setdefault(Path(row["file"]).stem, []).append(entry)
+    return found
+
+
+def _stem(series: archive.Series) -> str:
+    """Of the first file: "file_brain_AXT2_200" of file_brain_AXT2_200.h5 or .nii.gz."""
+    name = Path(series.files[0]).name
+    return name.removesuffix(".gz").rsplit(".", 1)[0]
+
+
+def summary(result: Result) -> Iterator[str]:
+    """Lines for the end of a run."""
+    made, there, aside = (result.count(status) for status in (MADE, THERE, ASIDE))
+    yield f"series: {len(result.outcomes)}, of which {made} made, {there} already there, " + (
+        f"{aside} set aside"
+    )
+    others = sum(one.n_files for one in result.set_aside)
+    if others:
+        yield f"files that are no series: {others}"

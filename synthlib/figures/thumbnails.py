@@ -1,0 +1,40 @@
+"""Small pictures for reports, as bytes of a PNG."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+import numpy as np
+from matplotlib.image import imsave
+from torch import Tensor
+
+EDGE = 112  # pixels
+
+
+def thumbnail(magnitude: Tensor, phase: Tensor, received: Tensor) -> bytes:
+    """Magnitude, phase and the root sum of squares of the result, side by side.
+
+    Args:
+        magnitude, phase, received: float (y, x), one grid; phase in radians.
+
+    Returns:
+        A PNG, at most some 30 kB.
+    """
+    top = float(np.quantile(magnitude.numpy(force=True), 0.99)) or 1.0
+    greys, circle = matplotlib.colormaps["gray"], matplotlib.colormaps["twilight"]
+    panels = [
+        greys(_small(magnitude) / top),
+        circle(_small(phase) / (2 * np.pi) + 0.5),
+        greys(_small(received) / top),
+    ]
+    picture = np.concatenate(panels, axis=1)[..., :3]
+    file = io.BytesIO()
+    imsave(file, (255 * picture).round().astype(np.uint8), format="png")
+    return file.getvalue()
+
+
+def _small(image: Tensor) -> np.ndarray:
+    """Every so many pixels: wrapped phase must not be averaged."""
+    step = max(1, -(-max(image.shape) // EDGE))
+    return image[::step, ::step].numpy(force=True)

@@ -1,0 +1,120 @@
+"""Which DICOM objects are no magnitude images of slices, and how that is said.
+
+DERIVED alone is no reason: anonymisers, converters and corrections on the
+scanner write it, too. Computed maps, projections and reformatted images are
+told by the codes that follow.
+"""
+
+from __future__ import annotations
+
+from synthlib.formats import words
+from synthlib.formats.dicom.header import Header
+from synthlib.formats.refusals import Refusal
+
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+MR = {f"{STORAGE}4", f"{STORAGE}4.1", f"{STORAGE}4.4"}  # plain, enhanced, legacy converted
+DICOMDIR = "1.2.840.10008.1.3.10"
+OBJECTS = (  # beginnings of SOP class UIDs; the first that fits is told
+    (f"{STORAGE}7", "a secondary capture (a picture of a screen)"),
+    (f"{STORAGE}66.4", "a segmentation (SEG)"),
+    (f"{STORAGE}66.7", "a parametric map"),
+    (f"{STORAGE}66", "raw data or a registration, not images"),
+    (f"{STORAGE}88", "a structured report (SR)"),
+    (f"{STORAGE}11", "a presentation state (PR)"),
+    (f"{STORAGE}104", "an encapsulated document"),
+    (f"{STORAGE}481", "a radiotherapy object (RT)"),
+    (f"{STORAGE}4.2", "MR spectroscopy"),
+    (f"{STORAGE}4.3", "a colour image"),
+)
+MODALITIES = {
+    "CT", "PT", "NM", "US", "CR", "DX", "MG", "XA", "RF", "OT", "SC", "SR", "PR", "SEG", "KO",
+    "DOC", "REG", "RWV", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE", "ECG", "ES", "OP", "OCT",
+}  # fmt: skip
+PHASE = {"P", "PHASE", "PHASE MAP", "VELOCITY", "VELOCITY MAP", "P_FFE", "P_SE", "P_PCA"}
+COMPLEX_PARTS = {"R", "I", "REAL", "IMAGINARY", "R_FFE", "I_FFE", "R_IR", "R_SE", "I_SE"}
+MOSAIC = {"MOSAIC"}
+SCOUTS = {"LOCALIZER", "SCOUT", "SURVEY"}
+COMPUTED = {
+    "ADC": "a map of diffusion (ADC)", "EADC": "a map of diffusion (ADC)",
+    "FA": "a map of diffusion (FA)", "COLFA": "a map of diffusion (FA)",
+    "TENSOR": "a map of diffusion", "TRACEW": "a mean of diffusion weightings (trace)",
+    "MPR": "reformatted (MPR)", "CSA MPR": "reformatted (MPR)", "REFORMATTED": "reformatted (MPR)",
+    "MIP": "a projection (MIP)", "MINIP": "a projection (MinIP)", "MNIP": "a projection (MinIP)",
+    "PROJECTION IMAGE": "a projection", "MAX_IP": "a projection (MIP)",
+    "MIN_IP": "a projection (MinIP)", "VRT": "a rendering", "SSD": "a rendering",
+    "VOLUME RENDERING": "a rendering", "SCREEN SAVE": "a picture of a screen",
+    "SUBTRACTION": "a difference of images", "SUB": "a difference of images",
+    "CBF": "a map of perfusion", "CBV": "a map of perfusion", "RELCBF": "a map of perfusion",
+    "RELCBV": "a map of perfusion", "RELMTT": "a map of perfusion", "MTT": "a map of perfusion",
+    "TTP": "a map of perfusion", "GBP": "a map of perfusion", "PBP": "a map of perfusion",
+    "T1 MAP": "a map of relaxation", "T2 MAP": "a map of relaxation",
+    "T1_MAP": "a map of relaxation", "T2_MAP": "a map of relaxation",
+    "T2_STAR MAP": "a map of relaxation", "T2_STAR_MAP": "a map of relaxation",
+    "R2 MAP": "a map of relaxation", "R2_MAP": "a map of relaxation",
+    "R2_STAR_MAP": "a map of relaxation", "B0 MAP": "a map of the field",
+    "B0_MAP": "a map of the field", "FIELD_MAP": "a map of the field",
+    "B1 MAP": "a map of the field", "T_TEST": "a statistical map", "ZSCORE": "a statistical map",
+    "STATISTICS": "a statistical map",
+}  # fmt: skip
+# Codes that may be repeated to the outside.
+CODES = frozenset(
+    {"ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "OTHER", "M", "MAGNITUDE", "NORM", "ND",
+     "DIS2D", "DIS3D", "FM", "FIL", "FILTERED", "MFSPLIT", "SE", "FFE", "IR", "M_SE", "M_FFE",
+     "M_IR", "PSN", "WATER", "FAT", "W", "F", "IN_PHASE", "OUT_PHASE", "OPP_PHASE", "IP", "OP",
+     "MIXED", "VOLUME",
+     "SINGLE", "NONE", "DIFFUSION", "MEAN", "SH", "FSL", "CC", "ADD", "DFC", "CHEMICAL_SHIFT"}
+)  # fmt: skip
+
+
+def refuse_file(header: Header) -> None:
+    """Raise the Refusal of a file that holds no MR images."""
+    sop, modality = header.text("SOPClassUID"), (header.codes("Modality") or [""])[0]
+    if sop == DICOMDIR or "DirectoryRecordSequence" in header:
+        raise Refusal("a DICOMDIR (an index); the images that it lists are read by themselves")
+    for beginning, what in OBJECTS:
+        if sop == beginning or sop.startswith(f"{beginning}."):
+            raise Refusal(f"{what}; expected MR images")
+    if sop not in MR and modality != "MR":
+        if not sop and not modality:
+            raise Refusal("a DICOM header that tells no modality; it is damaged, or no image")
+        what = modality if modality in MODALITIES else "another"
+        raise Refusal(f"of modality {what}; expected MR images")
+    if modality not in ("MR", ""):
+        what = modality if modality in MODALITIES else "another"
+        raise Refusal(f"of modality {what}; expected MR images")
+    samples, colours = header.whole("SamplesPerPixel", 1), header.text("PhotometricInterpretation")
+    if samples != 1 or colours.startswith(("RGB", "YBR", "PALETTE")):
+        raise Refusal("a colour image; expected grey ones")
+    if colours not in ("MONOCHROME1", "MONOCHROME2"):
+        raise Refusal("a DICOM header that tells no grey scale; it is cut off or damaged")
+
+
+def refuse_frame(frame: Header) -> None:
+    """Raise the Refusal of an image that is no plain magnitude of a slice."""
+    codes = [*frame.codes("ImageType"), *frame.codes("FrameType")]
+    later = {code for code in codes if code not in ("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY")}
+    parts = {*later, *frame.codes("ComplexImageComponent")}
+    if parts & PHASE or _ge_part(frame) == 1:
+        raise Refusal("a phase image; expected a magnitude")
+    if parts & COMPLEX_PARTS or _ge_part(frame) in (2, 3):
+        raise Refusal("a real or imaginary part; expected a magnitude")
+    if later & MOSAIC:
+        raise Refusal("a mosaic (many slices in one picture); export it as single slices")
+    for code in codes:
+        if code in COMPUTED:
+            raise Refusal(f"{COMPUTED[code]}, computed from other images")
+    descriptions = [frame.text(word) for word in ("SeriesDescription", "ProtocolName")]
+    if later & SCOUTS or words.is_scout(*descriptions):
+        raise Refusal("a localizer")
+
+
+def _ge_part(frame: Header) -> int:
+    """What GE calls the type of raw data: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
+    if not frame.text("Manufacturer").upper().startswith("GE"):
+        return 0
+    for layer in frame.layers:
+        if (0x0043, 0x102F) in layer:
+            value = layer.get_item((0x0043, 0x102F)).value
+            if isinstance(value, bytes):
+                return int.from_bytes(value[:2], "little")
+    return 0

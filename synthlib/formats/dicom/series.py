@@ -1,0 +1,240 @@
+"""Images of DICOM files sorted into series, from headers alone."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from synthlib.formats import quiet, words
+from synthlib.formats.dicom import facts, kinds
+from synthlib.formats.dicom.header import Header, frames
+from synthlib.formats.dicom.pixels import shape
+from synthlib.formats.refusals import Refusal
+
+# What is kept of an image, as float64: one row in an array for each.
+COLUMNS = (
+    "file", "frame", "place", "bytes", "number", "copy", "time", "acquisition", "b", "ti", "flip",
+)  # fmt: skip
+SPLITTERS = ("time", "acquisition", "b", "ti", "flip")
+SAME_PLACE_MM = 0.01
+MOST_VOLUMES = 8  # of one series, at the same places: echoes and the like, no time series
+
+
+@dataclass
+class Bundle:
+    """Images that belong together: one volume, sorted by place.
+
+    Attributes:
+        images: (file, frame) of each, files as they were counted by the caller.
+        patient: what `pseudonym` made of who was scanned.
+        weighting, orientation: words of fixed lists.
+        order: for sorting a patient's series, not to be shown.
+        notes: what was left out or taken apart.
+    """
+
+    images: list[tuple[int, int]]
+    patient: str
+    weighting: str
+    orientation: str
+    order: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Group:
+    directions: tuple[float, ...]
+    patient: str
+    weighting: str
+    orientation: str
+    order: tuple[str, ...]
+    rows: array = field(default_factory=lambda: array("d"))
+
+
+class _Image(NamedTuple):
+    """One image before it is sorted in: digests of what it shares, and its row of numbers."""
+
+    series: bytes
+    apart: bytes
+    place: facts.Place
+    group: _Group  # if it is the first of its kind
+    source: tuple[int, int]
+    later: tuple[float, ...]
+
+
+class Sorter:
+    """Collects headers; :meth:`bundles` then tells the series that they make."""
+
+    def __init__(self, pseudonym: Callable[[str], str]) -> None:
+        self._pseudonym = pseudonym
+        self._groups: dict[bytes, list[_Group]] = {}  # of one series, by what else must agree
+        self._planes: dict[bytes, set[str]] = {}  # that the images of one series UID lie in
+
+    @quiet.hush()
+    def add(self, file: int, header: Header) -> None:
+        """Take in the images of a file.
+
+        Raises:
+            Refusal: none of them is a magnitude of a slice.
+        """
+        kinds.refuse_file(header)
+        refusal: Refusal | None = None
+        images = []
+        for number, frame in enumerate(frames(header)):
+            try:
+                kinds.refuse_frame(frame)
+                images.append(self._image(file, number, frame))
+            except Refusal as error:
+                refusal = error
+        if refusal is not None and not images:
+            raise refusal
+        for image in images:  # not before all are known: a damaged file leaves no trace
+            self._take(image)
+
+    def bundles(self) -> Iterator[Bundle]:
+        """The series, each image in one of them or left out with a note."""
+        for groups in self._groups.values():
+            for group in groups:
+                yield from _bundles(group)
+
+    def scouts(self) -> set[int]:
+        """Files of series that lie in all three planes; their images are forgotten."""
+        several = {key for key, planes in self._planes.items() if len(planes) >= 3}
+        files: set[int] = set()
+        for key in [key for key in self._groups if key[:16] in several]:
+            for group in self._groups.pop(key):
+                files.update(int(file) for file in group.rows[:: len(COLUMNS)])
+        return files
+
+    def _image(self, file: int, number: int, frame: Header) -> _Image:
+        shape(frame)
+        place = facts.place(frame)
+        patient = self._pseudonym(_identity(frame))
+        uid = frame.text("SeriesInstanceUID") or frame.text("SeriesNumber")
+        series = _digest(patient, frame.text("StudyInstanceUID"), uid)
+        te, spacing = frame.number("EffectiveEchoTime") or frame.number("EchoTime"), "PixelSpacing"
+        apart = _digest(
+            frame.text("Rows"), frame.text("Columns"), str(frame.numbers("Rows")),
+            str(frame.numbers("Columns")), frame.text(spacing), f"{te or 0:.1f}",
+            frame.text("EchoNumbers"), frame.text("ImageType"), frame.text("FrameType"),
+            frame.text("ComplexImageComponent"), frame.text("StackID"),
+            frame.text("PhotometricInterpretation"),
+        )  # fmt: skip
+        plane, _ = words.orientation(place.normal)
+        order = (
+            frame.text("StudyDate"), frame.text("StudyTime"),
+            f"{frame.whole('SeriesNumber'):09d}", uid, f"{te or 0:09.2f}", apart.hex(),
+        )  # fmt: skip
+        uid_of_image = frame.text("SOPInstanceUID") or f"file {file}"
+        # some anonymisers give one UID to all images: copies share their place and number, too
+        same = (uid_of_image, str(number), f"{place.along:.2f}", frame.text("InstanceNumber"))
+        copy = int.from_bytes(_digest(*same)[:6], "big")
+        time = frame.whole("TemporalPositionIndex", frame.whole("TemporalPositionIdentifier"))
+        later = (
+            frame.n_bytes, frame.whole("InstanceNumber", number), copy, time,
+            frame.whole("AcquisitionNumber"),
+            frame.number("DiffusionBValue") or 0, frame.number("InversionTime") or 0,
+            frame.number("FlipAngle") or 0,
+        )  # fmt: skip
+        group = _Group(place.directions, patient, facts.weighting(frame), plane, order)
+        return _Image(series, apart, place, group, (file, number), later)
+
+    def _take(self, image: _Image) -> None:
+        self._planes.setdefault(image.series, set()).add(image.group.orientation)
+        groups = self._groups.setdefault(image.series + image.apart, [])
+        fits = (one for one in groups if image.place.is_parallel(one.directions))
+        group = next(fits, None)
+        if group is None:
+            group = image.group
+            groups.append(group)
+        # one normal for all, or their places could not be compared
+        shared = facts.Place(group.directions, image.place.corner)
+        group.rows.extend((*image.source, shared.along, *image.later))
+
+
+def _bundles(group: _Group) -> Iterator[Bundle]:
+    table = np.frombuffer(group.rows, np.float64).reshape(-1, len(COLUMNS))
+    notes: list[str] = []
+    # of copies the longest file is kept: a copy that was cut off must not hide a whole one
+    table = table[np.argsort(-table[:, COLUMNS.index("bytes")], kind="stable")]
+    _, first = np.unique(table[:, COLUMNS.index("copy")], return_index=True)
+    if len(first) < len(table):
+        notes.append(f"{len(table) - len(first)} copies of the same images were left out")
+        table = table[first]
+    table = table[np.argsort(table[:, COLUMNS.index("file")], kind="stable")]
+    parts, how = _apart(table)
+    if len(parts) > 1:
+        notes.append(f"{len(parts)} volumes at the same places, told apart by {how}")
+    if len(parts) > MOST_VOLUMES:
+        notes.append("of more than 8, only the first was taken")
+        parts = parts[:1]
+    for part in parts:
+        kept, twice = _single(part)
+        more = [f"slice {number} is there twice; the first was taken" for number in twice[:10]]
+        if len(twice) > 10:
+            more.append(f"{len(twice) - 10} more slices are there twice")
+        images = [(int(file), int(frame)) for file, frame in kept[:, :2]]
+        yield Bundle(
+            images, group.patient, group.weighting, group.orientation, group.order,
+            (*notes, *more),
+        )  # fmt: skip
+
+
+def _ranks(table: np.ndarray) -> np.ndarray:
+    """Number of each image's place, counted along the normal."""
+    places = table[:, COLUMNS.index("place")]
+    order = np.argsort(places, kind="stable")
+    ranks = np.empty(len(places), int)
+    ranks[order] = np.concatenate([[0], np.cumsum(np.diff(places[order]) > SAME_PLACE_MM)])
+    return ranks
+
+
+def _apart(table: np.ndarray) -> tuple[list[np.ndarray], str]:
+    """Volumes of images at the same places, and by what they were told apart."""
+    ranks = _ranks(table)
+    n_places, n_images = int(ranks.max()) + 1, len(table)
+    if n_places == n_images:
+        return [table], ""
+    for splitter in SPLITTERS:
+        values = table[:, COLUMNS.index(splitter)]
+        chosen = [values == value for value in np.unique(values)]
+        whole = all(len(set(ranks[one])) == one.sum() >= 0.5 * n_places for one in chosen)
+        if len(chosen) > 1 and whole:
+            return [table[one] for one in chosen], {
+                "time": "time", "acquisition": "acquisition number", "b": "b-value",
+                "ti": "inversion time", "flip": "flip angle",
+            }[splitter]  # fmt: skip
+    count = np.bincount(ranks)
+    if count.min() == count.max() and n_places > 1:
+        order = np.lexsort((table[:, COLUMNS.index("number")], ranks))
+        turns = table[order].reshape(n_places, -1, table.shape[1])
+        return list(turns.transpose(1, 0, 2)), "order"
+    return [table], ""
+
+
+def _single(table: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """One image for each place, sorted by place, and the numbers of places that had more."""
+    ranks = _ranks(table)
+    order = np.lexsort((table[:, COLUMNS.index("number")], ranks))
+    table, ranks = table[order], ranks[order]
+    _, first, count = np.unique(ranks, return_index=True, return_counts=True)
+    return table[first], [int(rank) + 1 for rank in np.flatnonzero(count > 1)]
+
+
+def _identity(frame: Header) -> str:
+    """Who was scanned: what stands for a person in this header, never to be shown."""
+    number = frame.text("PatientID").casefold()
+    if number:
+        return f"id {number}"
+    name = frame.text("PatientName").casefold()
+    if name:
+        return f"name {name} {frame.text('PatientBirthDate')}"
+    return f"study {frame.text('StudyInstanceUID')}"
+
+
+def _digest(*texts: str) -> bytes:
+    return hashlib.blake2b("\0".join(texts).encode("utf-8", "replace"), digest_size=16).digest()

@@ -1,0 +1,122 @@
+"""Words of fixed lists for what an image shows: a header's own text never gets further."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+PLANES = {"axial": "AX", "coronal": "COR", "sagittal": "SAG", "unknown": ""}
+# The first that fits wins: T2 FLAIR is FLAIR, T2* is a gradient echo, a T1 gradient echo is T1.
+_KEYWORDS = (
+    ("FLAIR", r"flair|dark.?fluid"),
+    ("STIR", r"\bstir\b|\btirm\b"),
+    ("SWI", r"\b(swi|swip|swan|venobold)\b"),
+    ("TOF", r"\b(tof|mra|angio[a-z]*)\b"),
+    ("DWI", r"\b(dwi|dti|dwib[a-z]*|diff|diffusion|hardi)\b"),
+    ("PERF", r"\b(asl|pcasl|pasl|dsc|dce|perf|perfusion)\b"),
+    ("BOLD", r"\b(bold|fmri|rsfmri)\b"),
+    ("GRE", r"\bt2 ?(\*|star|s\b)|\b(medic|hemo)\b"),
+    ("T1", r"\bt1(w|ce|c|gd|post|wi|se|tse|fse|mprage)?\b|mprage|\b(mp2rage|bravo|spgr)\b"),
+    ("PD", r"\b(pd|pdw|proton)\b"),
+    ("T2", r"\bt2(w|wi|se|tse|fse)?\b"),
+    ("GRE", r"\b(gre|ffe|megre)\b"),
+)
+KEYWORDS = tuple((weight, re.compile(pattern)) for weight, pattern in _KEYWORDS)
+POST = re.compile(
+    r"\b(post|gd|gad|gadolinium|contrast|km|ce|t1ce|t1c|t1gd|t1post|ce t1w)\b|\+ ?(c|gd|km)\b"
+)
+WITHOUT = re.compile(r"\b(pre|without|ohne|nativ|native|non)\b")
+SCOUT = re.compile(r"\b(localizer|localiser|loc|scout|survey|smartbrain|plane loc|lokalizer)\b")
+WEIGHTS = (*dict.fromkeys(weight for weight, _ in KEYWORDS), "T1POST", "T1PRE")
+CONTRASTS = frozenset(
+    [
+        *(
+            plane + weight
+            for plane in PLANES.values()
+            for weight in ("", *WEIGHTS)
+            if plane + weight
+        ),
+        "MPRAGE",
+        "CORPD_FBK",
+        "CORPDFS_FBK",
+        "unknown",
+    ]
+)
+ANATOMIES = {
+    "head": "head|brain|skull|cranium|neuro|headneck|hirn|kopf|schaedel|iac|orbits?|pituitary",
+    "neck": "neck|larynx|thyroid",
+    "spine": "spine|cspine|tspine|lspine|cervical|thoracic|lumbar|sacrum",
+    "chest": "chest|thorax|lung",
+    "heart": "heart|cardiac",
+    "breast": "breast|mamma",
+    "abdomen": "abdomen|liver|kidney|pancreas|mrcp",
+    "pelvis": "pelvis|prostate|uterus|bladder|rectum",
+    "knee": "knee|knie",
+    "hip": "hip",
+    "shoulder": "shoulder|schulter",
+    "limb": "ankle|foot|leg|thigh|calf|wrist|hand|elbow|arm|forearm|extremity|finger|toe",
+    "body": "wholebody|body",
+}
+_ANATOMIES = {part: re.compile(rf"\b({words})\b") for part, words in ANATOMIES.items()}
+OBLIQUE_DEGREES = 20.0
+
+
+def plain(*texts: str) -> str:
+    """Lower case, with blanks for what joins words, for example "ax_T2-flair" to "ax t2 flair"."""
+    text = " ".join(texts)
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", text).lower()
+    return re.sub(r"[^a-z0-9*+]+", " ", apart).strip()
+
+
+def weight(*texts: str) -> str:
+    """The weighting that a description names, one of WEIGHTS; "" where it names none."""
+    text = plain(*texts)
+    return next((label for label, pattern in KEYWORDS if pattern.search(text)), "")
+
+
+def is_post(*texts: str) -> bool:
+    """Does a description say that a contrast agent was given?"""
+    text = plain(*texts)
+    return bool(POST.search(text)) and not WITHOUT.search(text)
+
+
+def is_scout(*texts: str) -> bool:
+    return bool(SCOUT.search(plain(*texts)))
+
+
+def anatomy(*texts: str) -> str:
+    """The part of the body, a word of ANATOMIES; "unknown" where no word of them is found."""
+    text = plain(*texts)
+    return next((part for part, words in _ANATOMIES.items() if words.search(text)), "unknown")
+
+
+def contrast(orientation: str, weighting: str) -> str:
+    """A label such as "AXT1POST", one of CONTRASTS."""
+    return (PLANES[orientation] + weighting) or "unknown"
+
+
+def orientation(normal: Sequence[float]) -> tuple[str, float]:
+    """The plane closest to a slice, and the angle between the two.
+
+    Args:
+        normal: of the slice, (x, y, z) along the patient's left-right,
+            front-back and foot-crown, any length and sign.
+
+    Returns:
+        "sagittal", "coronal" or "axial"; degrees. "unknown" and nan where the normal is no
+        direction.
+    """
+    length = math.hypot(*normal)
+    if not (math.isfinite(length) and length > 0):
+        return "unknown", math.nan
+    shares = [abs(part) / length for part in normal]
+    largest = max(range(3), key=shares.__getitem__)
+    angle = math.degrees(math.acos(min(1.0, shares[largest])))
+    return ("sagittal", "coronal", "axial")[largest], angle
+
+
+def oblique_note(plane: str, angle: float) -> tuple[str, ...]:
+    if angle > OBLIQUE_DEGREES:
+        return (f"oblique: {angle:.0f} degrees off the {plane} plane",)
+    return ()
