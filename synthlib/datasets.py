@@ -149,6 +149,7 @@ def example_archive(*, seed: int = 358) -> Path:
     return folder
 
 
+EXAMPLE_SALT = ".salt"
 EXAMPLE: dict[str, object] = {
     "n_subjects": 3,
     "coil_counts": (6,),
@@ -192,6 +193,8 @@ def _write_example(place: Path, scans: Sequence[Sequence[scanner.Scan]]) -> None
     for index, one in enumerate(grey):
         stacks.write_png(place / "stack" / f"slice{index + 1}.png", one)
     runs.write_text(place / "readme.txt", "Simulated heads; nobody was scanned.\n")
+    # nobody to protect: everybody may get the same pseudonyms
+    runs.write_text(place / EXAMPLE_SALT, "a salt that anybody may know")
     with zipfile.ZipFile(place / "more.zip", "w") as packed:
         packed.writestr("readme.txt", "Nothing in here.\n")
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from synthlib import arrays
 
-
 UNKNOWN_MM = (float("nan"), float("nan"))
 # What a header may say of how images were made; each is left out where it does not say.
 FACTS = {

@@ -4,7 +4,8 @@ Patients become pseudonyms; what headers and paths say of them gets no further.
 """
 
 from synthlib.archive.finding import find
+from synthlib.archive.names import natural
 from synthlib.archive.reading import read
-from synthlib.archive.series import Found, Series, SetAside
+from synthlib.archive.series import Found, Series, SetAside, rows
 
-__all__ = ["Found", "Series", "SetAside", "find", "read"]
+__all__ = ["Found", "Series", "SetAside", "find", "natural", "read", "rows"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from synthlib.archive.names import natural
+
 Kind = Literal["dicom", "nifti", "fastmri", "stack"]
 
 
@@ -58,3 +60,22 @@ class Found:
 
     series: tuple[Series, ...]
     set_aside: tuple[SetAside, ...]
+
+
+def rows(found: Found) -> list[dict[str, str]]:
+    """Rows for a table: every series and what was set aside, in the order of the inputs."""
+    series = [
+        {
+            "input": one.where,
+            "kind": one.kind,
+            "contrast": one.contrast,
+            "slices": str(one.n_slices or "unread"),
+            "set aside": "-",
+        }
+        for one in found.series
+    ]
+    others = [
+        {"input": o.where, "kind": "-", "contrast": "-", "slices": "-", "set aside": o.reason}
+        for o in found.set_aside
+    ]
+    return sorted(series + others, key=lambda row: natural(row["input"]))

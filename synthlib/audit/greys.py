@@ -17,7 +17,7 @@ COSINES = torch.from_numpy(fft.dct(np.eye(BLOCK), norm="ortho", axis=0)).float()
 FINE = (torch.arange(BLOCK)[:, None] + torch.arange(BLOCK)) >= 4  # coefficients that JPEG damps
 JPEG_SLICES = 2  # are enough: one history holds for a volume
 JPEG_DB = 2.5
-OFF_GRID = ((4, 4), (2, 2), (6, 6), (2, 6), (6, 2))  # shifts of blocks to compare with
+OFF_GRID = ((4, 4), (2, 6), (6, 2))  # shifts of blocks to compare with
 MOST_VALUES = 2**18  # pixels that are looked at
 BINS = 4096  # of grey values up to bright tissue
 STEP_PERCENT, CLIPPED_PERCENT = 0.3, 0.1
@@ -141,7 +141,7 @@ def strokes(view: View) -> Tensor:
 
 
 def _core(view: View) -> Tensor:
-    """Bool (slice, y, x) on the coarse grid: the head without thin parts, such as text beside it."""
+    """Bool (slice, y, x) on the coarse grid: the head without thin parts (text beside it)."""
     core = np.zeros(view.coarse.head.shape, bool)
     for target, head in zip(core, view.coarse.head.numpy(), strict=True):
         deep = ndimage.distance_transform_edt(np.pad(head, CORE, mode="edge")) > CORE

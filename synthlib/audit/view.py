@@ -13,7 +13,8 @@ from torch import Tensor
 
 from synthlib.records import ImageVolume
 
-MOST_SLICES = 12  # are looked at, evenly spread
+MOST_SLICES = 12  # are looked at, in pairs of neighbours evenly spread
+MOST_PIXELS = 2**19  # are looked at, if four slices or more have no more than that
 COARSE = 64  # pixels along the shorter axis where the head is outlined
 CLOSE = 2  # coarse pixels: gaps of the outline that are closed
 OPEN = 3  # coarse pixels: what is thinner is no head (text, wraps)
@@ -162,10 +163,11 @@ class View:
 
 def look(volume: ImageVolume) -> View:
     """Choose at most 12 slices, pairs of neighbours evenly spread, and scale bright tissue to 1."""
-    n = volume.n_slices
+    n, ny, nx = volume.magnitude.shape
+    most = max(4, min(MOST_SLICES, MOST_PIXELS // (ny * nx) // 2 * 2))
     index = list(range(n))
-    if n > MOST_SLICES:
-        starts = [round(float(at)) for at in torch.linspace(0, n - 2, MOST_SLICES // 2)]
+    if n > most:
+        starts = [round(float(at)) for at in torch.linspace(0, n - 2, most // 2)]
         index = sorted({at for start in starts for at in (start, start + 1)})
     chosen = volume.magnitude[index].float().nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
     few = chosen.flatten()[:: 1 + chosen.numel() // 2**15]

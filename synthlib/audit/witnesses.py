@@ -171,15 +171,12 @@ def texture(view: View) -> Texture:
         stronger = max(view.head_noise / view.air_noise, 1.0)
     if int(quiet.sum()) < LEAST_AIR or stronger > ANATOMY:
         return Texture(float("nan"), float("nan"))
-    along_x = first[:, :-1, 1:] - first[:, :-1, :-1]
-    along_y = first[:, 1:, :-1] - first[:, :-1, :-1]
-    both = along_x[:, 1:] - along_x[:, :-1] if along_x.shape[1] > 1 else along_x
-    strength = {
-        name: float(values[quiet[:, : values.shape[1]]].abs().mean())
-        for name, values in {
-            "first": first[:, :-1, :-1], "x": along_x, "y": along_y, "both": both
-        }.items()
-    }  # fmt: skip
+    along_x = first[:, :, 1:] - first[:, :, :-1]
+    along_y = first[:, 1:] - first[:, :-1]
+    named = {"first": first[:, :-1, :-1], "x": along_x[:, :-1], "y": along_y[:, :, :-1]}
+    named["both"] = along_x[:, 1:] - along_x[:, :-1]
+    counted = quiet.float() / quiet.sum()
+    strength = {name: float((values.abs() * counted).sum()) for name, values in named.items()}
     missing = 1 - strength["both"] / (3 * max(strength["first"], 1e-12))
     uneven = 100 * math.log(max(strength["y"], 1e-12) / max(strength["x"], 1e-12))
     return Texture(missing, uneven, stronger)

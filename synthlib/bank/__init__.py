@@ -1,4 +1,4 @@
-"""The coil bank: maps of measured or simulated volumes in head coordinates, for images without raw data."""
+"""The coil bank: maps of measured or simulated scans, for images without raw data of their own."""
 
 from synthlib.bank.building import SIMULATED, Bank, Place, build_folder, open_bank
 from synthlib.bank.choosing import MATCHED, PAIRINGS, RANDOM, Match, choose

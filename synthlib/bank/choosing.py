@@ -36,6 +36,7 @@ class Match:
 
 
 def choose(
+    name: str,
     volume: ImageVolume,
     head: Outline,
     donors: Sequence[Donor],
@@ -50,9 +51,10 @@ def choose(
     whose head and field are nearest; "random" among all that have enough coils.
 
     Args:
+        name: of the draw.
         volume, head: the images and their outline.
         n_coils: donors with fewer are passed by.
-        seed: with the volume's name it decides the draw.
+        seed: with the name it decides the draw.
 
     Raises:
         ValueError: no donor fits; what there is, is told.
@@ -66,7 +68,7 @@ def choose(
             f"no donor of the bank has {n_coils} coils, the most is {most}; ask for fewer coils, "
             "or add scans to the bank"
         )
-    rng = runs.rng(seed, "donor", volume.name)
+    rng = runs.rng(seed, "donor", name)
     if pairing == MATCHED:
         fitting = _same(volume, fitting)
         fitting.sort(key=lambda donor: (_distance(volume, head, donor, n_coils), donor.name))
@@ -109,4 +111,4 @@ def _slices(volume: ImageVolume, head: Outline, donor: Donor) -> tuple[int, ...]
         wanted = (np.arange(n) - head.widest) * volume.step_mm
         return tuple(int(np.abs(levels - mm).argmin()) for mm in wanted)
     share = np.arange(n) / max(1, n - 1) if n > 1 else np.array([0.5])
-    return tuple(int(round(s * (donor.n_slices - 1))) for s in share)
+    return tuple(round(float(s) * (donor.n_slices - 1)) for s in share)

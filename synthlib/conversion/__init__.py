@@ -1,8 +1,9 @@
 """From an archive's magnitude images to raw data: one volume after the other, with a report."""
 
+from synthlib.conversion.checking import Reviewed, review
 from synthlib.conversion.look import Looked, look
 from synthlib.conversion.one import ASIDE, MADE, THERE, Outcome
-from synthlib.conversion.run import Result, summary, synthesize
+from synthlib.conversion.run import Result, rows, summary, synthesize
 from synthlib.conversion.settings import FORMATS, MATCH, NONE, PLAIN_SOURCES, Settings
 
 __all__ = [
@@ -16,8 +17,11 @@ __all__ = [
     "Looked",
     "Outcome",
     "Result",
+    "Reviewed",
     "Settings",
     "look",
+    "review",
+    "rows",
     "summary",
     "synthesize",
 ]

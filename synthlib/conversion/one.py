@@ -138,8 +138,10 @@ def _convert(job: Job, outcome: Outcome) -> Outcome:
         volume = audit.repair(volume, report)
         annotations = _rescaled(annotations, before, volume.magnitude.shape)
     head = bank.outline(volume.magnitude)
+    pixels = pixels_hash(volume)
     donors = _donors(settings, volume)
     match = bank.choose(
+        pixels,
         volume,
         head,
         donors,
@@ -153,13 +155,13 @@ def _convert(job: Job, outcome: Outcome) -> Outcome:
     n_slices, ny, nx = volume.magnitude.shape
     rows = settings.oversampling * ny
     coils = _coils(match.donor.path, settings.n_coils)
-    header = _header(job, volume, annotations, notes, report, match, level, std)
+    header = _header(job, volume, pixels, annotations, notes, report, match, level, std)
     receiver = synthesis.Receiver(coils, head, (rows, nx), level=level if std else None, std=std)
     writer = WRITERS[settings.format](
         job.target, shape=(n_slices, settings.n_coils, rows, nx), header=header
     )
     middle = int(head.area.argmax())
-    picture = _write(writer, receiver, volume, match, settings, middle)
+    picture = _write(writer, receiver, volume, pixels, match, settings, middle)
     return dataclasses.replace(
         outcome,
         status=MADE,
@@ -182,6 +184,7 @@ def _write(
     writer: RawWriter,
     receiver: synthesis.Receiver,
     volume: ImageVolume,
+    pixels: str,
     match: bank.Match,
     settings: Settings,
     middle: int,
@@ -192,13 +195,13 @@ def _write(
     noisy = receiver.level is not None
 
     def draw(index: int) -> Tensor:
-        return receiver.draw(settings.seed, volume.name, index)
+        return receiver.draw(settings.seed, pixels, index)
 
     with writer, ThreadPoolExecutor(2) as pool:
         written: Future[None] | None = None
         noise = pool.submit(draw, 0) if noisy else None
         for index, magnitude in enumerate(volume.magnitude):
-            phase = _phase(volume, index, settings)
+            phase = write_phase(volume, pixels, index, settings)
             white = noise.result() if noise else None
             if noisy and index + 1 < volume.n_slices:
                 noise = pool.submit(draw, index + 1)
@@ -216,8 +219,14 @@ def _write(
     return picture
 
 
-def _phase(volume: ImageVolume, index: int, settings: Settings) -> Tensor:
-    magnitude, name = volume.magnitude[index], f"{volume.name}#{index}"
+def pixels_hash(volume: ImageVolume) -> str:
+    """What every draw follows from, beside the seed: pseudonyms change from run to run."""
+    return hashlib.sha256(volume.magnitude.numpy(force=True).tobytes()).hexdigest()
+
+
+def write_phase(volume: ImageVolume, pixels: str, index: int, settings: Settings) -> Tensor:
+    """Phase of one slice, float32 (y, x), radians; the same whenever it is asked for."""
+    magnitude, name = volume.magnitude[index], f"{pixels}#{index}"
     if settings.weights:
         write = _generator(settings.weights)
         return write.at_pixels(magnitude, volume.spacing_mm, seed=settings.seed, name=name)
@@ -273,6 +282,7 @@ def _noise_std(settings: Settings, level: synthesis.NoiseLevel) -> tuple[float, 
 def _header(
     job: Job,
     volume: ImageVolume,
+    pixels: str,
     annotations: Sequence[Mapping[str, object]],
     notes: Sequence[str],
     report: audit.Audit,
@@ -282,7 +292,6 @@ def _header(
 ) -> RawHeader:
     settings = job.settings
     record: dict[str, Any] = runs.make_record({"synthesize": settings.record()})
-    pixels = hashlib.sha256(volume.magnitude.numpy(force=True).tobytes()).hexdigest()
     record["SYNTHETIC"] = "phase, coils and noise were written by synthlib; not measured"
     record["inputs"] = {"pixels_sha256": pixels}
     record["audit"] = report.to_dict()
@@ -299,10 +308,6 @@ def _header(
             "weights_sha256": _sha256(settings.weights),
             "architecture": dataclasses.asdict(_generator(settings.weights).architecture),
         }
-    facts = {
-        name: float(str(volume.facts.get(name, math.nan)))
-        for name in ("te_ms", "tr_ms", "ti_ms", "flip_deg")
-    }
     return RawHeader(
         contrast=volume.contrast,
         patient_id=volume.patient_id,
@@ -311,12 +316,19 @@ def _header(
         thickness_mm=volume.thickness_mm,
         step_mm=volume.step_mm,
         field_t=volume.field_t,
-        **facts,
+        te_ms=_number(volume, "te_ms"),
+        tr_ms=_number(volume, "tr_ms"),
+        ti_ms=_number(volume, "ti_ms"),
+        flip_deg=_number(volume, "flip_deg"),
         record=record,
         attributes={"SYNTHETIC": True, "key": job.key},
         labels={name: label.long() for name, label in volume.labels.items()},
         annotations=annotations,
     )
+
+
+def _number(volume: ImageVolume, name: str) -> float:
+    return float(str(volume.facts.get(name, math.nan)))
 
 
 @lru_cache(maxsize=2)

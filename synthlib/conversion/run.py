@@ -9,7 +9,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -32,12 +32,14 @@ class Result:
         outcomes: of every series, in the archive's order.
         set_aside: what was not even a series.
         report: the HTML page; table: the CSV.
+        jobs: of the outcomes, for :func:`synthlib.conversion.review`.
     """
 
     outcomes: tuple[Outcome, ...]
     set_aside: tuple[archive.SetAside, ...]
     report: Path
     table: Path
+    jobs: tuple[Job, ...] = field(default=(), repr=False)
 
     def count(self, status: str) -> int:
         return sum(outcome.status == status for outcome in self.outcomes)
@@ -115,7 +117,7 @@ def synthesize(
     outcomes |= {job.series.name: outcome for job, outcome in zip(todo, made, strict=True)}
     ordered = tuple(outcomes[job.series.name] for job in jobs)
     page, table = report.write(out, ordered, found.set_aside, _pictures(out), settings)
-    return Result(ordered, found.set_aside, page, table)
+    return Result(ordered, found.set_aside, page, table, tuple(jobs))
 
 
 def _convert_and_keep(job: Job) -> Outcome:
@@ -253,6 +255,20 @@ def _stem(series: archive.Series) -> str:
     """Of the first file: "file_brain_AXT2_200" of file_brain_AXT2_200.h5 or .nii.gz."""
     name = Path(series.files[0]).name
     return name.removesuffix(".gz").rsplit(".", 1)[0]
+
+
+def rows(result: Result) -> list[dict[str, object]]:
+    """Rows for a table: what was made, of what, with whose coils."""
+    return [
+        {
+            "input": outcome.where,
+            "contrast": outcome.contrast,
+            **{name: outcome.facts.get(name, "") for name in report.FACTS},
+            "audit": len(outcome.findings),
+            "set aside": outcome.reason or "-",
+        }
+        for outcome in sorted(result.outcomes, key=lambda outcome: archive.natural(outcome.where))
+    ]
 
 
 def summary(result: Result) -> Iterator[str]:

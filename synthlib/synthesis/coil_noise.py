@@ -145,7 +145,7 @@ def _channels(air: np.ndarray) -> float:
     """Number of channels whose chi distribution has the mean and mean square found in air."""
     mean, power = np.median(air.mean(1)), np.median((air**2).mean(1))
     ratio = mean**2 / power if power else 1.0
-    counts = np.arange(1, MOST_CHANNELS + 1)
+    counts = range(1, MOST_CHANNELS + 1)
     return float(np.interp(ratio, [1 - _chi_variance(n) / (2 * n) for n in counts], counts))
 
 

@@ -44,12 +44,12 @@ def test_partial_fourier_leaves_out_the_beginning_of_an_axis(noise):
 
 def test_homodyne_gives_a_real_image_back_whatever_its_smooth_phase(draw):
     y, x = torch.linspace(-1, 1, 64)[:, None], torch.linspace(-1, 1, 60)
-    image = torch.exp(-4 * (y**2 + x**2)) * (1 + 0.3 * torch.cos(20 * x))
+    image = torch.exp(-4 * (y**2 + x**2)) * (1 + 0.3 * torch.cos(60 * x))  # beyond the overlap
     whole = arrays.fft2c(torch.polar(image, (0.6 * x + 0.4 * y).expand(64, 60)))
     found = arrays.ifft2c(defects.homodyne(whole, 0.7)).abs()
     zeros = arrays.ifft2c(defects.partial_fourier(whole, 0.7)).abs()
     assert (found - image).norm() < 0.02 * image.norm()
-    assert (found - image).norm() < (zeros - image).norm()
+    assert (found - image).norm() < 0.2 * (zeros - image).norm()
 
 
 @pytest.mark.parametrize("quality", [30, 75, 92])
@@ -61,10 +61,12 @@ def test_own_jpeg_is_that_of_libjpeg(quality, draw, tmp_path):
     ours = defects.jpeg(grey[None], quality)[0]
     Image.fromarray(grey.numpy().astype(np.uint8)).save(tmp_path / "a.jpg", quality=quality)
     theirs = torch.from_numpy(np.asarray(Image.open(tmp_path / "a.jpg"), np.float32))
-    # libjpeg's cosine transform is one of whole numbers
+    # libjpeg's cosine transform is one of whole numbers: now and then a coefficient that
+    # lies between two steps of the table goes the other way
     inner = (slice(0, 56), slice(0, 40))  # it also fills unfinished blocks in its own way
-    assert (ours - theirs)[inner].abs().max() <= 2
-    assert (ours - theirs)[inner].abs().mean() < 0.1
+    differs = (ours - theirs)[inner].abs()
+    assert (differs > 1).float().mean() < 0.03
+    assert differs.mean() < 0.2 * (grey - theirs)[inner].abs().mean()
     assert (grey - theirs)[inner].abs().mean() > 0.3
 
 
@@ -93,7 +95,7 @@ def test_a_turn_there_and_back_is_nearly_nothing(draw):
     image = torch.exp(-6 * (y**2 + (x - 0.2) ** 2))[None]
     there = defects.rotate(image, 20.0, order=3)
     assert (there - image).abs().max() > 0.1
-    assert (defects.rotate(there, -20.0, order=3) - image).abs().max() < 0.01
+    assert (defects.rotate(there, -20.0, order=3) - image)[:, 8:-8, 8:-8].abs().max() < 0.005
 
 
 def test_text_is_written_at_the_maximum_and_nowhere_else(draw):

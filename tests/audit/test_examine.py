@@ -118,7 +118,7 @@ def test_air_tells_the_share_of_kspace_whatever_the_coils(n_coils, share, draw):
     found = witnesses.air_noise(view.look(volume(magnitude)))
     expected = (math.sin(math.pi * share) / (math.pi * share)) ** 2
     assert found.along[1][0] == pytest.approx(expected, abs=0.04 if n_coils == 1 else 0.03)
-    assert found.along[0][0] == pytest.approx(0, abs=0.02)
+    assert found.along[0][0] == pytest.approx(0, abs=0.03)
     assert found.error < 0.01
 
 
@@ -153,7 +153,7 @@ SEEN = {  # defects that must be found in at least so large a share of scans
     ("resampled", "cubic"): 0.8,
     ("slices_interpolated", "from thicker"): 1.0,
     ("slices_interpolated", "from thicker, air masked"): 0.8,
-    ("burned_in", "text"): 0.6,
+    ("burned_in", "text"): 0.5,
 }
 
 

@@ -39,9 +39,9 @@ def head(n_slices=5, widest=2, half=(50.0, 32.0)):
     )  # fmt: skip
 
 
-def choose(donors, images=None, outline=None, **how):
+def choose(donors, images=None, outline=None, name="v", **how):
     how = {"n_coils": 8, "pairing": "matched", "seed": 1, **how}
-    return bank.choose(images or volume(), outline or head(), donors, **how)
+    return bank.choose(name, images or volume(), outline or head(), donors, **how)
 
 
 def test_heads_of_the_same_size_are_taken():
@@ -60,7 +60,7 @@ def test_random_pairing_draws_among_all():
 def test_the_draw_follows_from_seed_and_name_alone():
     donors = [donor(str(n)) for n in range(3)]
     assert choose(donors).donor == choose(donors[::-1]).donor
-    names = {choose(donors, volume(name=f"v{n}")).donor.name for n in range(20)}
+    names = {choose(donors, name=f"v{n}").donor.name for n in range(20)}
     assert len(names) > 1
 
 

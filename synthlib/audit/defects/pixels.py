@@ -63,7 +63,8 @@ def jpeg(magnitude: Tensor, quality: int) -> Tensor:
     rows, columns = grey.shape[-2] // BLOCK, grey.shape[-1] // BLOCK
     blocks = grey.reshape(*grey.shape[:-2], rows, BLOCK, columns, BLOCK).swapaxes(-3, -2)
     coefficients = fft.dctn(blocks, axes=(-2, -1), norm="ortho")
-    kept = np.round(coefficients / table) * table
+    # halves away from zero, as libjpeg rounds
+    kept = np.sign(coefficients) * np.floor(np.abs(coefficients) / table + 0.5) * table
     back = fft.idctn(kept, axes=(-2, -1), norm="ortho").swapaxes(-3, -2).reshape(grey.shape)
     grey = np.clip(np.round(back + 128.0), 0, 255)[..., :ny, :nx]
     return torch.from_numpy(np.ascontiguousarray(grey)).to(magnitude.dtype) * top / 255

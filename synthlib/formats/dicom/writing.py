@@ -81,10 +81,10 @@ def _describe(image: pydicom.Dataset, volume: ImageVolume) -> None:
     image.PixelSpacing = [round(mm, 5) for mm in volume.spacing_mm]
     if math.isfinite(volume.thickness_mm):
         image.SliceThickness = volume.thickness_mm
-    if "acquisition_matrix" in facts:
-        rows, columns = facts["acquisition_matrix"]  # type: ignore[misc]
+    encoded = facts.get("acquisition_matrix")
+    if isinstance(encoded, tuple):
         image.InPlanePhaseEncodingDirection = "ROW"
-        image.AcquisitionMatrix = [rows, 0, 0, columns]  # frequency along the columns
+        image.AcquisitionMatrix = [encoded[0], 0, 0, encoded[1]]  # frequency along the columns
 
 
 def _set_pixels(image: pydicom.Dataset, stored: np.ndarray) -> None:
