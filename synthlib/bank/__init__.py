@@ -2,7 +2,7 @@
 
 from synthlib.bank.building import SIMULATED, Bank, Place, build_folder, open_bank
 from synthlib.bank.choosing import MATCHED, PAIRINGS, RANDOM, Match, choose
-from synthlib.bank.donor import POINTS, REACH, Coils, Donor, compress, to_head, weights
+from synthlib.bank.donor import POINTS, REACH, Coils, Donor, compress, maps_at, to_head, weights
 from synthlib.bank.outline import Outline, outline
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "build_folder",
     "choose",
     "compress",
+    "maps_at",
     "open_bank",
     "outline",
     "to_head",

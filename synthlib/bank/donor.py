@@ -181,6 +181,21 @@ def weights(outline: Outline, index: int, shape: tuple[int, int]) -> tuple[Tenso
     return found[0], found[1]
 
 
+def maps_at(few: Tensor, outline: Outline, index: int, shape: tuple[int, int]) -> Tensor:
+    """A donor's maps on the pixels of an image.
+
+    Args:
+        few: complex (coil, POINTS, POINTS), of one slice of a donor.
+        outline, index, shape: as :func:`weights` takes them.
+
+    Returns:
+        complex64 (coil, ny, nx), unit root sum of squares.
+    """
+    wy, wx = weights(outline, index, shape)
+    maps = torch.complex(wy @ few.real @ wx.T, wy @ few.imag @ wx.T)
+    return maps / arrays.rss(maps).clamp(min=1e-6)
+
+
 def _interpolate(values: Tensor, axis: int, at: np.ndarray, wanted: np.ndarray) -> Tensor:
     """Cubic spline along one axis of a complex tensor."""
     spline = make_interp_spline(at, values.numpy(force=True), k=min(3, len(at) - 1), axis=axis)

@@ -2,7 +2,7 @@
 
 from synthlib.conversion.checking import Reviewed, review
 from synthlib.conversion.look import Looked, look
-from synthlib.conversion.one import ASIDE, MADE, THERE, Outcome
+from synthlib.conversion.one import ASIDE, MADE, RAW, THERE, Outcome
 from synthlib.conversion.run import Result, rows, summary, synthesize
 from synthlib.conversion.settings import FORMATS, MATCH, NONE, PLAIN_SOURCES, Settings
 
@@ -13,6 +13,7 @@ __all__ = [
     "MATCH",
     "NONE",
     "PLAIN_SOURCES",
+    "RAW",
     "THERE",
     "Looked",
     "Outcome",

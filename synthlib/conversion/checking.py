@@ -25,7 +25,8 @@ class Reviewed:
         received: root sum of squares of the raw data's coil images.
         kspace: (ky, kx) of the first coil.
         head: where the head is.
-        noise: of the magnitude along its signal, noise_out: of `received`.
+        noise: of the magnitude along its signal.
+        snr, snr_out: of all slices of the magnitude and of what was received.
     """
 
     where: str
@@ -36,19 +37,17 @@ class Reviewed:
     kspace: Tensor
     head: Tensor
     noise: float
-    noise_out: float
+    snr: float
+    snr_out: float
 
     def row(self) -> dict[str, str]:
         """For a table: noise levels, and how far the images are apart inside the head."""
         apart = ((self.received - self.magnitude)[self.head] / (self.noise or float("nan"))).abs()
-        snr = float(self.magnitude[self.head].mean())
         return {
             "input": self.where,
             "contrast": self.contrast,
-            "SNR of the image": _number(snr / self.noise if self.noise else float("inf")),
-            "SNR of the raw data": _number(
-                snr / self.noise_out if self.noise_out else float("inf")
-            ),
+            "SNR of the image": _number(self.snr),
+            "SNR of the raw data": _number(self.snr_out),
             "difference in the head / noise (median)": _number(float(apart.median())),
             "(99 %)": _number(float(np.quantile(apart.numpy(), 0.99))),
         }
@@ -90,7 +89,8 @@ def _reviewed(job: one.Job, volume: ImageVolume) -> Reviewed:
         kspace=kspace[middle][0],
         head=head.mask[middle],
         noise=before.std,
-        noise_out=after.std,
+        snr=before.snr,
+        snr_out=after.snr,
     )
 
 

@@ -34,6 +34,7 @@ WRITERS: dict[str, type[RawWriter]] = {
     "mrd": MrdWriter,
     "cfl": CflWriter,
 }
+RAW = "multicoil"  # folder of the raw data and nothing else: stock loaders open all that is in it
 MADE, THERE, ASIDE = "made", "already there", "set aside"
 
 
@@ -58,7 +59,7 @@ class Job:
     @property
     def target(self) -> Path:
         """The file that tells that the raw data are complete."""
-        return self.out / (self.series.name + FORMATS[self.settings.format])
+        return self.out / RAW / (self.series.name + FORMATS[self.settings.format])
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def synthesize(
 
     Args:
         inputs: files and folders of DICOM, NIfTI, fastMRI HDF5, PNG or NPY.
-        out: folder of the raw data, the report (report.html, report.csv).
+        out: folder of the raw data (multicoil/) and the report (report.html, report.csv).
         settings: see Settings.
         force: replace raw data that are there, made with other settings.
         workers, scheduler: as tasks.run_all takes them.

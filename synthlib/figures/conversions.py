@@ -48,8 +48,8 @@ def received(rows: Sequence[Made]) -> Figure:
     ]
     aspect = max(aspect_of(row.magnitude) for row in rows)
     figure, axes = grid(len(rows), 5, panel=2.3, aspect=aspect)
-    for line, row in zip(axes, rows, strict=True):
-        titled = titles if line is axes[0] else [""] * 5
+    for number, (line, row) in enumerate(zip(axes, rows, strict=True)):
+        titled = titles if number == 0 else [""] * 5
         how = greys(row.magnitude)
         show(line[0], row.magnitude, titled[0], **how)
         row_label(line[0], row.title)
@@ -65,19 +65,21 @@ def received(rows: Sequence[Made]) -> Figure:
     return figure
 
 
-def paired(magnitude: Tensor, maps: Tensor, donor: str, ellipse: Tensor) -> Figure:
+def paired(
+    magnitude: Tensor, maps: Tensor, donor: str, centre: Tensor, half: Tensor
+) -> Figure:
     """Some coils of a donor around the head of an image.
 
     Args:
         magnitude: float (y, x).
         maps: complex (coil, y, x) on the image's grid.
         donor: its name.
-        ellipse: (4,) centre y, x and half axes y, x in pixels.
+        centre, half: (2,) of the head's outline, (y, x) in pixels.
     """
     n_coils = min(MOST_COILS, len(maps))
     figure, axes = grid(2, 1 + n_coils, panel=2.1, aspect=aspect_of(magnitude))
     turn = np.linspace(0, 2 * np.pi, 200)
-    cy, cx, hy, hx = (float(value) for value in ellipse)
+    (cy, cx), (hy, hx) = centre.tolist(), half.tolist()
     show(axes[0, 0], magnitude, "image and outline", **greys(magnitude))
     for panel in axes.flat:
         panel.plot(cx + hx * np.cos(turn), cy + hy * np.sin(turn), color="tab:orange", lw=0.8)

@@ -21,6 +21,10 @@ FEWEST_BLOCKS = 12
 RIM = 5  # pixels around the head that are neither head nor air
 MOST_CHANNELS = 64
 DENOISED = 0.3  # air with less than this share of the head's noise was denoised or masked
+AROUND = 5  # pixels along the edge of a neighbourhood
+# Excess of a neighbourhood's mean power over that of air, in the units of one pixel's spread,
+# at which half of the magnitude is taken for signal.
+OBJECT_FROM = 0.75
 GAUSSIAN_MAD = 0.6745  # median of |x|, x standard normal
 GAUSSIAN_QUARTILE = 0.554  # first quartile of the medians of 16 such |x|
 
@@ -82,7 +86,8 @@ def kept_signal(magnitude: Tensor, level: NoiseLevel) -> tuple[Tensor, Tensor]:
     """The part of a magnitude that is signal, and how far its noise lies along that signal.
 
     The mean square of air is taken off, so that dark places do not shine: a root
-    sum of squares puts it back when the coils' noise is added.
+    sum of squares puts it back when the coils' noise is added. Where a pixel and
+    its neighbours are no brighter than air nothing is kept.
 
     Args:
         magnitude: float (..., y, x).
@@ -93,8 +98,16 @@ def kept_signal(magnitude: Tensor, level: NoiseLevel) -> tuple[Tensor, Tensor]:
     """
     power = magnitude.square()
     noise = level.air_power or 2 * level.std**2
+    if not noise:
+        return magnitude, torch.ones_like(magnitude)
     kept = (power - noise).clamp(min=0)
-    return kept.sqrt(), kept / (kept + noise) if noise else torch.ones_like(kept)
+    # Of air's pixels half are brighter than their mean: whether there is an object is asked of a
+    # neighbourhood, whose mean hardly leaves that of air.
+    flat = power.reshape(-1, 1, *power.shape[-2:])
+    local = torch.nn.functional.avg_pool2d(flat, AROUND, 1, AROUND // 2, count_include_pad=False)
+    excess = ((local.reshape(power.shape) / noise - 1).clamp(min=0)) * math.sqrt(level.channels)
+    object_there = excess**4 / (excess**4 + OBJECT_FROM**4)
+    return kept.sqrt() * object_there, object_there * kept / (kept + noise)
 
 
 def require_reachable(snr: float, level: NoiseLevel) -> str:
