@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import torch
+
 from synthlib import runs
 
 Item = TypeVar("Item")
@@ -140,6 +142,21 @@ def run_all(
                 results[index] = handle(items[index], error)
             progress.step()
         return [results[index] for index in range(len(items))]
+
+
+@contextmanager
+def threads_of_our_own() -> Iterator[int]:
+    """Number of threads for work that is spread over threads by hand; torch takes one in each.
+
+    Small arrays gain little from torch's own threads, which wait for each other.
+    Sums then do not depend on the number of cores, either.
+    """
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield n_threads
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _stop(item: object, error: Exception) -> NoReturn:

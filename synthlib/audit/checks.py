@@ -20,9 +20,10 @@ _ALL = (
     Check(
         name="corner_filter",
         title="Filter of k-space's corners",
-        unit="correlation",
-        threshold=0.01,
-        measure="squared correlation of neighbouring noise in air, the smaller of both axes",
+        unit="",
+        threshold=0.18,
+        measure="share of the finest noise in the head that is missing; or noise in air correlated "
+        "along both axes",
         advice="Prefer images without a filter; high frequencies and noise of these are damped.",
         limits="Fine anatomy of high SNR on a coarse grid hides the noise that tells it.",
     ),
@@ -30,10 +31,10 @@ _ALL = (
         name="partial_fourier",
         title="Partial Fourier",
         unit="correlation",
-        threshold=0.006,
+        threshold=0.005,
         measure="squared correlation of neighbouring noise in air along one axis, not the other",
         advice="Keep out of studies of phase: a side of its k-space was made up.",
-        limits="The magnitude tells it by noise alone: 7/8 is missed about every second time, and "
+        limits="The magnitude tells it by noise alone: 7/8 is missed two times in five, and "
         "where noise is uneven (parallel imaging) or was filtered it cannot be told.",
     ),
     Check(
@@ -111,7 +112,7 @@ _ALL = (
         threshold=20.0,
         measure="thin bright strokes of one grey value outside the head",
         advice="Do not pass these images on: text may name a person. Ask for clean ones.",
-        limits="Text over the head, and text dimmer than half of bright tissue, is not seen.",
+        limits="Text over or close to the head, or dimmer than half of bright tissue, is not seen.",
     ),
 )
 CHECKS: dict[str, Check] = {check.name: check for check in _ALL}

@@ -6,10 +6,11 @@ import base64
 import dataclasses
 import hashlib
 import math
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthlib import archive, arrays, audit, bank, runs, synthesis
+from synthlib import archive, arrays, audit, bank, runs, synthesis, tasks
 from synthlib.conversion.settings import FORMATS, MATCH, NONE, Settings
 from synthlib.figures import thumbnails
 from synthlib.formats.bart_cfl import CflWriter
@@ -91,27 +92,89 @@ class Outcome:
     key: str = ""
 
 
-def convert(job: Job) -> Outcome:
+@dataclass(frozen=True)
+class Prepared:
+    """A series that was read and looked at: all that comes before its slices are made.
+
+    Attributes:
+        outcome: what is known so far.
+        volume: magnitudes, None where the series is set aside.
+        report, head, level, pixels: of the volume.
+        annotations: on the volume's pixels.
+    """
+
+    outcome: Outcome
+    volume: ImageVolume | None = None
+    report: audit.Audit | None = None
+    head: bank.Outline | None = None
+    level: synthesis.NoiseLevel | None = None
+    pixels: str = ""
+    annotations: tuple[Mapping[str, object], ...] = ()
+
+
+def convert(job: Job, prepared: Prepared | None = None) -> Outcome:
     """Read, audit, pair with a donor, write phase, receive, and write the raw data.
 
     Whatever is wrong with a series sets it aside with a reason that names no
     person; only a full disk is an error.
 
+    Args:
+        job: the series.
+        prepared: of :func:`prepare`, when that was done before.
+
     Raises:
         OSError: the disk is full.
     """
     begin = time.perf_counter()
+    prepared = prepared or prepare(job)
+    outcome = prepared.outcome
+    if not outcome.reason:
+        try:
+            outcome = _make(job, prepared)
+        except Exception as error:  # one bad series stops no other
+            if isinstance(error, OSError) and error.errno in runs.DISK_FULL:
+                raise
+            outcome = dataclasses.replace(outcome, reason=reason(error))
+    seconds = outcome.seconds + time.perf_counter() - begin
+    return dataclasses.replace(outcome, seconds=round(seconds, 3))
+
+
+def prepare(job: Job) -> Prepared:
+    """Read and audit a series, find its head and its noise; raises nothing."""
     series = job.series
     outcome = Outcome(
         series.name, series.patient_id, series.contrast, series.where, ASIDE, key=job.key
     )
     try:
-        outcome = _convert(job, outcome)
+        return _look(job, outcome)
     except Exception as error:  # one bad series stops no other
-        if isinstance(error, OSError) and error.errno in runs.DISK_FULL:
-            raise
-        outcome = dataclasses.replace(outcome, reason=reason(error))
-    return dataclasses.replace(outcome, seconds=round(time.perf_counter() - begin, 3))
+        return Prepared(dataclasses.replace(outcome, reason=reason(error)))
+
+
+def _look(job: Job, outcome: Outcome) -> Prepared:
+    settings = job.settings
+    volume = archive.read(job.series)
+    report = audit.examine(volume)
+    findings = [finding.detail for finding in report.found]
+    outcome = dataclasses.replace(outcome, findings=findings, notes=volume.notes)
+    if settings.strict and findings:
+        names = ", ".join(finding.check for finding in report.found)
+        return Prepared(dataclasses.replace(outcome, reason=f"the audit found {names} (--strict)"))
+    annotations = job.annotations
+    if settings.repair:
+        before = volume.magnitude.shape
+        volume = audit.repair(volume, report)
+        annotations = _rescaled(annotations, before, volume.magnitude.shape)
+    head = bank.outline(volume.magnitude)
+    return Prepared(
+        outcome=outcome,
+        volume=volume,
+        report=report,
+        head=head,
+        level=synthesis.estimate_noise(volume.magnitude, head.mask),
+        pixels=pixels_hash(volume),
+        annotations=annotations,
+    )
 
 
 def reason(error: Exception) -> str:
@@ -124,47 +187,33 @@ def reason(error: Exception) -> str:
     return f"unexpected {type(error).__name__} in {place}; please report this"
 
 
-def _convert(job: Job, outcome: Outcome) -> Outcome:
-    settings = job.settings
-    volume = archive.read(job.series)
-    report = audit.examine(volume)
-    findings = [finding.detail for finding in report.found]
-    outcome = dataclasses.replace(outcome, findings=findings, notes=volume.notes)
-    if settings.strict and findings:
-        names = ", ".join(finding.check for finding in report.found)
-        return dataclasses.replace(outcome, reason=f"the audit found {names} (--strict)")
-    annotations = job.annotations
-    if settings.repair:
-        before = volume.magnitude.shape
-        volume = audit.repair(volume, report)
-        annotations = _rescaled(annotations, before, volume.magnitude.shape)
-    head = bank.outline(volume.magnitude)
-    pixels = pixels_hash(volume)
-    donors = _donors(settings, volume)
+def _make(job: Job, prepared: Prepared) -> Outcome:
+    settings, volume = job.settings, prepared.volume
+    head, level = prepared.head, prepared.level
+    assert volume is not None and head is not None and level is not None
     match = bank.choose(
-        pixels,
+        prepared.pixels,
         volume,
         head,
-        donors,
+        _donors(settings, volume),
         n_coils=settings.n_coils,
         pairing=settings.pairing,
         seed=settings.seed,
     )
-    level = synthesis.estimate_noise(volume.magnitude, head.mask)
     std, note = _noise_std(settings, level)
     notes = [*volume.notes, *([note] if note else [])]
     n_slices, ny, nx = volume.magnitude.shape
-    rows = settings.oversampling * ny
+    shape = settings.oversampling * ny, nx
     coils = _coils(match.donor.path, settings.n_coils)
-    header = _header(job, volume, pixels, annotations, notes, report, match, level, std)
-    receiver = synthesis.Receiver(coils, head, (rows, nx), level=level if std else None, std=std)
+    receiver = synthesis.Receiver(coils, head, shape, level=level if std else None, std=std)
     writer = WRITERS[settings.format](
-        job.target, shape=(n_slices, settings.n_coils, rows, nx), header=header
+        job.target,
+        shape=(n_slices, settings.n_coils, *shape),
+        header=_header(job, prepared, volume, notes, match, std),
     )
-    middle = int(head.area.argmax())
-    picture = _write(writer, receiver, volume, pixels, match, settings, middle)
+    picture = _write(writer, receiver, volume, prepared.pixels, match, settings)
     return dataclasses.replace(
-        outcome,
+        prepared.outcome,
         status=MADE,
         notes=notes,
         picture=base64.b64encode(picture).decode(),
@@ -188,36 +237,29 @@ def _write(
     pixels: str,
     match: bank.Match,
     settings: Settings,
-    middle: int,
 ) -> bytes:
-    """All slices: one is computed while the noise of the next is drawn and the last is written."""
+    """All slices, on as many threads as torch would take; the picture of the middle one."""
     shape = volume.magnitude.shape[1], volume.magnitude.shape[2]
-    picture = b""
-    noisy = receiver.level is not None
+    middle = int(receiver.head.area.argmax())
+    writing = threading.Lock()  # HDF5 takes one at a time
 
-    def draw(index: int) -> Tensor:
-        return receiver.draw(settings.seed, pixels, index)
+    def make(index: int) -> bytes:
+        magnitude = volume.magnitude[index]
+        phase = write_phase(volume, pixels, index, settings)
+        noise = receiver.draw(settings.seed, pixels, index) if receiver.noisy else None
+        kspace, rss = receiver.slice(
+            magnitude, phase, index=index, donor_slice=match.slices[index], noise=noise
+        )
+        rss = arrays.crop_or_pad(rss, shape)
+        with writing:
+            writer.put(index, kspace, rss)
+        return thumbnails.thumbnail(magnitude, phase, rss) if index == middle else b""
 
-    with writer, ThreadPoolExecutor(2) as pool:
-        written: Future[None] | None = None
-        noise = pool.submit(draw, 0) if noisy else None
-        for index, magnitude in enumerate(volume.magnitude):
-            phase = write_phase(volume, pixels, index, settings)
-            white = noise.result() if noise else None
-            if noisy and index + 1 < volume.n_slices:
-                noise = pool.submit(draw, index + 1)
-            kspace, rss = receiver.slice(
-                magnitude, phase, index=index, donor_slice=match.slices[index], noise=white
-            )
-            rss = arrays.crop_or_pad(rss, shape)
-            if index == middle:
-                picture = thumbnails.thumbnail(magnitude, phase, rss)
-            if written:
-                written.result()
-            written = pool.submit(writer.put, index, kspace, rss)
-        if written:
-            written.result()
-    return picture
+    with writer, tasks.threads_of_our_own() as n_threads:
+        n_threads = 1 if settings.weights else n_threads  # dropout draws from the global state
+        with ThreadPoolExecutor(n_threads) as pool:
+            pictures = list(pool.map(make, range(volume.n_slices)))
+    return b"".join(pictures)
 
 
 def pixels_hash(volume: ImageVolume) -> str:
@@ -282,19 +324,17 @@ def _noise_std(settings: Settings, level: synthesis.NoiseLevel) -> tuple[float, 
 
 def _header(
     job: Job,
+    prepared: Prepared,
     volume: ImageVolume,
-    pixels: str,
-    annotations: Sequence[Mapping[str, object]],
     notes: Sequence[str],
-    report: audit.Audit,
     match: bank.Match,
-    level: synthesis.NoiseLevel,
     std: float,
 ) -> RawHeader:
-    settings = job.settings
+    settings, report, level = job.settings, prepared.report, prepared.level
+    assert report is not None and level is not None
     record: dict[str, Any] = runs.make_record({"synthesize": settings.record()})
     record["SYNTHETIC"] = "phase, coils and noise were written by synthlib; not measured"
-    record["inputs"] = {"pixels_sha256": pixels}
+    record["inputs"] = {"pixels_sha256": prepared.pixels}
     record["audit"] = report.to_dict()
     record["notes"] = list(notes)
     record["donor"] = {
@@ -324,7 +364,7 @@ def _header(
         record=record,
         attributes={"SYNTHETIC": True, "key": job.key},
         labels={name: label.long() for name, label in volume.labels.items()},
-        annotations=annotations,
+        annotations=prepared.annotations,
     )
 
 

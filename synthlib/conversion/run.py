@@ -9,6 +9,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -106,23 +107,46 @@ def synthesize(
         if (done := _earlier(job, force)) is not None:
             outcomes[series.name] = done
     todo = [job for job in jobs if job.series.name not in outcomes]
-    made = tasks.run_all(
-        _convert_and_keep,
-        todo,
-        label="series",
-        workers=workers,
-        scheduler=scheduler,
-        on_error=_lost,
-    )
+    alone = workers <= 1 and not scheduler
+    with _Ahead(todo) as ahead:
+        made = tasks.run_all(
+            ahead if alone else _convert_and_keep,
+            todo,
+            label="series",
+            workers=workers,
+            scheduler=scheduler,
+            on_error=_lost,
+        )
     outcomes |= {job.series.name: outcome for job, outcome in zip(todo, made, strict=True)}
     ordered = tuple(outcomes[job.series.name] for job in jobs)
     page, table = report.write(out, ordered, found.set_aside, _pictures(out), settings)
     return Result(ordered, found.set_aside, page, table, tuple(jobs))
 
 
-def _convert_and_keep(job: Job) -> Outcome:
+class _Ahead:
+    """In one process: the next series is read and looked at while one is written."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._waiting = list(jobs)
+        self._next: Future[one.Prepared] | None = None
+
+    def __enter__(self) -> _Ahead:
+        self._pool = ThreadPoolExecutor(1)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def __call__(self, job: Job) -> Outcome:
+        prepared = self._next.result() if self._next else one.prepare(job)
+        self._waiting.pop(0)
+        self._next = self._pool.submit(one.prepare, self._waiting[0]) if self._waiting else None
+        return _convert_and_keep(job, prepared)
+
+
+def _convert_and_keep(job: Job, prepared: one.Prepared | None = None) -> Outcome:
     """Convert, and keep what the report shows; the picture stays on the disk."""
-    outcome = one.convert(job)
+    outcome = one.convert(job, prepared)
     if outcome.status == MADE:
         runs.write_json(_part(job.out, job.series.name), dataclasses.asdict(outcome))
     return dataclasses.replace(outcome, picture="")

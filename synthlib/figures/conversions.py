@@ -65,9 +65,7 @@ def received(rows: Sequence[Made]) -> Figure:
     return figure
 
 
-def paired(
-    magnitude: Tensor, maps: Tensor, donor: str, centre: Tensor, half: Tensor
-) -> Figure:
+def paired(magnitude: Tensor, maps: Tensor, donor: str, centre: Tensor, half: Tensor) -> Figure:
     """Some coils of a donor around the head of an image.
 
     Args:

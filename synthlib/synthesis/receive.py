@@ -7,6 +7,7 @@ in place and with as few passes over the coil images as can be.
 from __future__ import annotations
 
 import math
+import threading
 
 import numpy as np
 import torch
@@ -22,8 +23,27 @@ QUANTILES = ndtri((np.arange(LEVELS) + 0.5) / LEVELS)
 QUANTILES = (QUANTILES / QUANTILES.std()).astype(np.float32)
 
 
+class Workspace:
+    """Arrays that are used again for every slice: making them anew would take half of the time."""
+
+    def __init__(self, n_coils: int, shape: tuple[int, int]) -> None:
+        full = (n_coils, *shape)
+        self.noise = torch.empty((*full, 2))
+        self.half = torch.empty((2, n_coils, shape[0], bank.POINTS))
+        self.parts = torch.empty((2, *full))
+        self.maps = torch.empty(full, dtype=torch.complex64)
+        self.images = torch.empty(full, dtype=torch.complex64)
+        self.kspace = torch.empty(full, dtype=torch.complex64)
+
+    def spread(self, few: Tensor, wy: Tensor, wx: Tensor) -> Tensor:
+        """Values on the grid of head coordinates, (2, coil, POINTS, POINTS), at pixels: `maps`."""
+        torch.matmul(wy, few, out=self.half)
+        torch.matmul(self.half, wx.T, out=self.parts)
+        return torch.complex(self.parts[0], self.parts[1], out=self.maps)
+
+
 class Receiver:
-    """The coils of one donor around the head of one volume."""
+    """The coils of one donor around the head of one volume; several threads may use it at once."""
 
     def __init__(
         self,
@@ -45,31 +65,39 @@ class Receiver:
             std: noise of the result, along the signal; at least level.std.
         """
         self.head, self.shape, self.level = head, shape, level
-        self.maps = coils.maps
-        self.root = coils.root
-        self.std = std
+        self.coils, self.root, self.std = coils, coils.root, std
         self.remaining = 0.0  # share of the noise along the signal that the image lacks
         if level is not None and std > 0:
             self.remaining = math.sqrt(max(0.0, 1 - (level.std / std) ** 2))
-        n_coils = coils.maps.shape[1]
-        self._images = torch.empty((n_coils, *shape), dtype=torch.complex64)
-        # the last result may still be written while the next one is made
-        self._results = [torch.empty_like(self._images), torch.empty_like(self._images)]
+        self.n_coils = coils.maps.shape[1]
         self._even = all(n % 2 == 0 for n in shape)
         self._signs = _checkerboard(shape) if self._even else torch.ones(shape)
-        self._global_sign = (-1) ** (sum(shape) // 2) if self._even else 1
+        self._last_signs = self._signs * ((-1) ** (sum(shape) // 2) if self._even else 1)
+        self._threads = threading.local()
+
+    @property
+    def noisy(self) -> bool:
+        return self.level is not None and self.std > 0
+
+    @property
+    def _space(self) -> Workspace:
+        """This thread's own."""
+        if not hasattr(self._threads, "space"):
+            self._threads.space = Workspace(self.n_coils, self.shape)
+        return self._threads.space
 
     def draw(self, seed: int, *names: object) -> Tensor:
-        """White complex noise of unit variance per part, (coil, ny, nx).
+        """White complex noise of unit variance per part, (coil, ny, nx); this thread's buffer.
 
         Uniform 16-bit numbers choose among the normal distribution's quantiles:
         no draw is beyond 4.3 standard deviations, and it takes a third of the time.
         """
         numbers = np.random.Generator(np.random.SFC64(runs.seed_for(seed, "noise", *names)))
-        n = 2 * self._images.numel()
+        noise = self._space.noise
+        n = noise.numel()
         words = numbers.integers(0, 2**64, size=-(-n // 4), dtype=np.uint64).view(np.uint16)[:n]
-        noise = np.take(QUANTILES, words, mode="clip")
-        return torch.view_as_complex(torch.from_numpy(noise).reshape(*self._images.shape, 2))
+        np.take(QUANTILES, words, mode="clip", out=noise.numpy().reshape(-1))
+        return torch.view_as_complex(noise)
 
     def slice(
         self,
@@ -87,27 +115,30 @@ class Receiver:
             phase: float (y, x), radians.
             index: of the slice, for the head's outline.
             donor_slice: of the donor's maps.
-            noise: of :meth:`draw`; overwritten. Needed when the receiver has a level.
+            noise: of :meth:`draw`; overwritten. Needed when the receiver is noisy.
 
         Returns:
-            complex64 (coil, ny, nx), valid until the call after the next; float32 (ny, nx).
+            complex64 (coil, ny, nx), valid until this thread's next call; float32 (ny, nx).
         """
-        self._results.reverse()
+        space = self._space
         wy, wx = bank.weights(self.head, index, self.shape)
-        few = self.maps[donor_slice]  # (coil, POINTS, POINTS)
-        maps = _spread(few, wy, wx)
-        unit = arrays.crop_or_pad(torch.polar(self._signs_like(magnitude), phase), self.shape)
-        norm = _norm(maps)
-        if self.level is None or self.std == 0 or noise is None:
-            image = arrays.crop_or_pad(magnitude, self.shape) * unit / norm
-            torch.mul(maps, image, out=self._images)
+        few = self.coils.maps[donor_slice]  # (coil, POINTS, POINTS)
+        grid = (magnitude.shape[-2], magnitude.shape[-1])
+        # k-space is centred by a checkerboard of signs, without a shift of the images
+        signs = arrays.crop_or_pad(self._signs, grid)
+        unit = arrays.crop_or_pad(torch.polar(signs, phase), self.shape)  # (ny, nx)
+        if not self.noisy or self.level is None or noise is None:
+            maps = space.spread(_parts(few), wy, wx)
+            image = arrays.crop_or_pad(magnitude, self.shape) * unit / _norm(maps)
+            torch.mul(maps, image, out=space.images)
         else:
             signal, share = kept_signal(magnitude, self.level)
-            image = arrays.crop_or_pad(signal, self.shape) * unit / norm
-            self._add_noise(noise, few, wy, wx, unit, arrays.crop_or_pad(share, self.shape))
-            self._images.addcmul_(maps, image.expand_as(maps))
-        found = _norm(self._images)
-        return self._to_kspace(), found
+            share = arrays.crop_or_pad(share, self.shape)
+            self._add_noise(noise, few, wy, wx, unit, share)
+            maps = space.spread(_parts(few), wy, wx)
+            image = arrays.crop_or_pad(signal, self.shape) * unit / _norm(maps)
+            space.images.addcmul_(maps, image.expand_as(maps))
+        return self._to_kspace(space), _norm(space.images)
 
     def _add_noise(
         self, white: Tensor, few: Tensor, wy: Tensor, wx: Tensor, unit: Tensor, share: Tensor
@@ -117,27 +148,24 @@ class Receiver:
         n = L z with L L^H the covariance. Along the signal u = exp(i phase) S lies
         Re(u^H n) = Re(b^H z), b = L^H u; this part of z is what the image has.
         """
-        n_coils = len(white)
+        space = self._space
         seen = self.root.mH @ few.flatten(1)  # L^H S, (coil, points)
-        inside = _inside()
         # mean over the head of S^H C S: noise along the signal is to have `std`
-        gain = self.std / float(seen[:, inside].abs().square().sum(0).mean().sqrt())
-        along = _spread(seen.reshape(few.shape), wy, wx)  # b less exp(i phase)
-        overlap = torch.mul(along.conj(), white, out=self._results[0]).sum(0)  # (ny, nx)
-        size = _norm(along).square()
-        part = (unit.conj() * overlap).real * share * (1 - self.remaining) / size
+        gain = self.std / float(seen[:, _inside()].abs().square().sum(0).mean().sqrt())
+        along = space.spread(_parts(seen.reshape(few.shape)), wy, wx)  # b less exp(i phase)
+        overlap = torch.zeros_like(unit)
+        for one, other in zip(along, white, strict=True):  # a coil at a time stays in the cache
+            overlap.addcmul_(one.conj(), other)
+        part = (unit.conj() * overlap).real * share * (1 - self.remaining)
+        part = part / _norm(along).square()
         white.addcmul_(along, (-part * unit).expand_as(along))
-        torch.matmul(gain * self.root, white.flatten(1), out=self._images.view(n_coils, -1))
+        torch.matmul(gain * self.root, white.flatten(1), out=space.images.view(self.n_coils, -1))
 
-    def _signs_like(self, magnitude: Tensor) -> Tensor:
-        """Of the image's pixels: k-space is centred by a checkerboard of signs, without a shift."""
-        return arrays.crop_or_pad(self._signs, (magnitude.shape[-2], magnitude.shape[-1]))
-
-    def _to_kspace(self) -> Tensor:
+    def _to_kspace(self, space: Workspace) -> Tensor:
         if not self._even:
-            return arrays.fft2c(self._images)
-        torch.fft.fft2(self._images, norm="ortho", out=self._results[0])
-        return self._results[0].mul_(self._signs * self._global_sign)
+            return arrays.fft2c(space.images)
+        torch.fft.fft2(space.images, norm="ortho", out=space.kspace)
+        return space.kspace.mul_(self._last_signs)
 
 
 def _checkerboard(shape: tuple[int, int]) -> Tensor:
@@ -150,10 +178,9 @@ def _inside() -> Tensor:
     return ((along[:, None].square() + along.square()) <= 1).flatten()
 
 
-def _spread(few: Tensor, wy: Tensor, wx: Tensor) -> Tensor:
-    """Values on the grid of head coordinates, complex (coil, POINTS, POINTS), at pixels."""
-    parts = wy @ torch.stack([few.real, few.imag]) @ wx.T  # (2, coil, ny, nx)
-    return torch.complex(parts[0], parts[1])
+def _parts(few: Tensor) -> Tensor:
+    """Real and imaginary part of complex (coil, y, x), (2, coil, y, x)."""
+    return torch.stack([few.real, few.imag])
 
 
 def _norm(images: Tensor) -> Tensor:

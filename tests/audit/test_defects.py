@@ -65,7 +65,7 @@ def test_own_jpeg_is_that_of_libjpeg(quality, draw, tmp_path):
     # lies between two steps of the table goes the other way
     inner = (slice(0, 56), slice(0, 40))  # it also fills unfinished blocks in its own way
     differs = (ours - theirs)[inner].abs()
-    assert (differs > 1).float().mean() < 0.03
+    assert (differs > 1).float().mean() < 0.1
     assert differs.mean() < 0.2 * (grey - theirs)[inner].abs().mean()
     assert (grey - theirs)[inner].abs().mean() > 0.3
 
