@@ -14,7 +14,7 @@ from torch import Tensor
 from synthlib.records import ImageVolume
 
 MOST_SLICES = 12  # are looked at, in pairs of neighbours evenly spread
-MOST_PIXELS = 2**19  # are looked at, if four slices or more have no more than that
+MOST_PIXELS = 2**18  # are looked at, if four slices or more have no more than that
 COARSE = 64  # pixels along the shorter axis where the head is outlined
 CLOSE = 2  # coarse pixels: gaps of the outline that are closed
 OPEN = 3  # coarse pixels: what is thinner is no head (text, wraps)

@@ -246,9 +246,12 @@ def _write(
     def make(index: int) -> bytes:
         magnitude = volume.magnitude[index]
         phase = write_phase(volume, pixels, index, settings)
-        noise = receiver.draw(settings.seed, pixels, index) if receiver.noisy else None
         kspace, rss = receiver.slice(
-            magnitude, phase, index=index, donor_slice=match.slices[index], noise=noise
+            magnitude,
+            phase,
+            index=index,
+            donor_slice=match.slices[index],
+            seed=runs.seed_for(settings.seed, "noise", pixels, index),
         )
         rss = arrays.crop_or_pad(rss, shape)
         with writing:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 BLOCK = 8  # pixels along the edge of a block in which noise is level
 FEWEST_BLOCKS = 12
-MOST_SLICES = 5  # of a volume, evenly spread: they tell as much as all
+MOST_SLICES = 4  # of a volume, evenly spread: they tell as much as all
 RIM = 5  # pixels around the head that are neither head nor air
 MOST_CHANNELS = 64
 DENOISED = 0.3  # air with less than this share of the head's noise was denoised or masked
@@ -107,8 +107,9 @@ def kept_signal(magnitude: Tensor, level: NoiseLevel) -> tuple[Tensor, Tensor]:
     kept = (power - noise).clamp(min=0)
     # Of air's pixels half are brighter than their mean: whether there is an object is asked of a
     # neighbourhood, whose mean hardly leaves that of air.
-    flat = power.reshape(-1, 1, *power.shape[-2:])
-    local = torch.nn.functional.avg_pool2d(flat, AROUND, 1, AROUND // 2, count_include_pad=False)
+    local = power.reshape(-1, 1, *power.shape[-2:])
+    for size, padding in (((AROUND, 1), (AROUND // 2, 0)), ((1, AROUND), (0, AROUND // 2))):
+        local = torch.nn.functional.avg_pool2d(local, size, 1, padding, count_include_pad=False)
     excess = ((local.reshape(power.shape) / noise - 1).clamp(min=0)) * math.sqrt(level.channels)
     object_there = excess**4 / (excess**4 + OBJECT_FROM**4)
     return kept.sqrt() * object_there, object_there * kept / (kept + noise)
@@ -136,7 +137,10 @@ def _of_differences(magnitude: Tensor, head: Tensor) -> float:
 
 
 def _grown(head: Tensor) -> Tensor:
-    return torch.nn.functional.max_pool2d(head.float()[:, None], 2 * RIM + 1, 1, RIM)[:, 0] > 0
+    edge, grown = 2 * RIM + 1, head.float()[:, None]
+    for size, padding in (((edge, 1), (RIM, 0)), ((1, edge), (0, RIM))):
+        grown = torch.nn.functional.max_pool2d(grown, size, 1, padding)
+    return grown[:, 0] > 0
 
 
 def _blocks(values: Tensor, where: Tensor, edge: int) -> np.ndarray:

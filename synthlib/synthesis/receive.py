@@ -1,42 +1,85 @@
 """A slice as a donor's coils receive it, with their noise: made to be fast.
 
-What is written for one pixel in synthesis.model is done here for whole scans,
-in place and with as few passes over the coil images as can be.
+What is written for one pixel in synthesis.model is done here for whole scans, in
+strips of rows that stay in the processor's cache, and without shifts around the FFT.
 """
 
 from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.special import ndtri
 from torch import Tensor
 
-from synthlib import arrays, bank, runs
+from synthlib import arrays, bank
 from synthlib.synthesis.coil_noise import NoiseLevel, kept_signal
 
+STRIP = 32  # rows
 LEVELS = 2**16
 # The middles of 65536 intervals of equal probability: up to 4.3 standard deviations.
 QUANTILES = ndtri((np.arange(LEVELS) + 0.5) / LEVELS)
 QUANTILES = (QUANTILES / QUANTILES.std()).astype(np.float32)
 
 
+def draw_normal(numbers: np.random.Generator, out: Tensor) -> None:
+    """Fill float32 `out` with standard normal numbers.
+
+    Uniform 16-bit numbers choose among the normal distribution's quantiles: no
+    draw is beyond 4.3 standard deviations, and it takes a third of the time.
+    """
+    n = out.numel()
+    words = numbers.integers(0, 2**64, size=-(-n // 4), dtype=np.uint64).view(np.uint16)[:n]
+    np.take(QUANTILES, words, mode="clip", out=out.numpy().reshape(-1))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise of one slice.
+
+    Attributes:
+        mixing: complex (coil, coil), L times the standard deviation.
+        numbers: of the draws.
+    """
+
+    mixing: Tensor
+    numbers: np.random.Generator
+
+
 class Workspace:
     """Arrays that are used again for every slice: making them anew would take half of the time."""
 
     def __init__(self, n_coils: int, shape: tuple[int, int]) -> None:
-        full = (n_coils, *shape)
-        self.noise = torch.empty((*full, 2))
-        self.half = torch.empty((2, n_coils, shape[0], bank.POINTS))
-        self.parts = torch.empty((2, *full))
-        self.maps = torch.empty(full, dtype=torch.complex64)
+        self.rows = min(STRIP, shape[0])
+        full, strip = (n_coils, *shape), (n_coils, self.rows, shape[1])
+        self.noise = torch.empty((*strip, 2))
+        self.half = torch.empty((2, n_coils, self.rows, bank.POINTS))
+        self.parts = torch.empty((2, *strip))
+        self.maps = torch.empty(strip, dtype=torch.complex64)
+        self.along = torch.empty(strip, dtype=torch.complex64)
+        self.strip = torch.empty(strip, dtype=torch.complex64)
         self.images = torch.empty(full, dtype=torch.complex64)
         self.kspace = torch.empty(full, dtype=torch.complex64)
 
+    def strips(self, ny: int) -> Iterator[slice]:
+        """Rows of one strip after the other; the last one reaches back to be as high as all."""
+        for first in range(0, ny, self.rows):
+            start = min(first, ny - self.rows)
+            yield slice(start, start + self.rows)
+
     def spread(self, few: Tensor, wy: Tensor, wx: Tensor) -> Tensor:
-        """Values on the grid of head coordinates, (2, coil, POINTS, POINTS), at pixels: `maps`."""
+        """Values on the grid of head coordinates, (2, coil, POINTS, POINTS), at a strip's pixels.
+
+        Args:
+            wy: (rows, POINTS); wx: (nx, POINTS).
+
+        Returns:
+            complex64 (coil, rows, nx), valid until the next call.
+        """
         torch.matmul(wy, few, out=self.half)
         torch.matmul(self.half, wx.T, out=self.parts)
         return torch.complex(self.parts[0], self.parts[1], out=self.maps)
@@ -71,42 +114,10 @@ class Receiver:
             self.remaining = math.sqrt(max(0.0, 1 - (level.std / std) ** 2))
         self.n_coils = coils.maps.shape[1]
         self._even = all(n % 2 == 0 for n in shape)
-        self._signs = _checkerboard(shape) if self._even else torch.ones(shape)
-        self._last_signs = self._signs * ((-1) ** (sum(shape) // 2) if self._even else 1)
         self._threads = threading.local()
 
-    @property
-    def noisy(self) -> bool:
-        return self.level is not None and self.std > 0
-
-    @property
-    def _space(self) -> Workspace:
-        """This thread's own."""
-        if not hasattr(self._threads, "space"):
-            self._threads.space = Workspace(self.n_coils, self.shape)
-        return self._threads.space
-
-    def draw(self, seed: int, *names: object) -> Tensor:
-        """White complex noise of unit variance per part, (coil, ny, nx); this thread's buffer.
-
-        Uniform 16-bit numbers choose among the normal distribution's quantiles:
-        no draw is beyond 4.3 standard deviations, and it takes a third of the time.
-        """
-        numbers = np.random.Generator(np.random.SFC64(runs.seed_for(seed, "noise", *names)))
-        noise = self._space.noise
-        n = noise.numel()
-        words = numbers.integers(0, 2**64, size=-(-n // 4), dtype=np.uint64).view(np.uint16)[:n]
-        np.take(QUANTILES, words, mode="clip", out=noise.numpy().reshape(-1))
-        return torch.view_as_complex(noise)
-
     def slice(
-        self,
-        magnitude: Tensor,
-        phase: Tensor,
-        *,
-        index: int,
-        donor_slice: int,
-        noise: Tensor | None = None,
+        self, magnitude: Tensor, phase: Tensor, *, index: int, donor_slice: int, seed: int = 0
     ) -> tuple[Tensor, Tensor]:
         """One slice of k-space, and the root sum of squares of its coil images.
 
@@ -115,57 +126,97 @@ class Receiver:
             phase: float (y, x), radians.
             index: of the slice, for the head's outline.
             donor_slice: of the donor's maps.
-            noise: of :meth:`draw`; overwritten. Needed when the receiver is noisy.
+            seed: of the noise.
 
         Returns:
             complex64 (coil, ny, nx), valid until this thread's next call; float32 (ny, nx).
         """
-        space = self._space
-        wy, wx = bank.weights(self.head, index, self.shape)
+        space = self._space()
         few = self.coils.maps[donor_slice]  # (coil, POINTS, POINTS)
-        grid = (magnitude.shape[-2], magnitude.shape[-1])
-        # k-space is centred by a checkerboard of signs, without a shift of the images
-        signs = arrays.crop_or_pad(self._signs, grid)
-        unit = arrays.crop_or_pad(torch.polar(signs, phase), self.shape)  # (ny, nx)
-        if not self.noisy or self.level is None or noise is None:
-            maps = space.spread(_parts(few), wy, wx)
-            image = arrays.crop_or_pad(magnitude, self.shape) * unit / _norm(maps)
-            torch.mul(maps, image, out=space.images)
-        else:
-            signal, share = kept_signal(magnitude, self.level)
-            share = arrays.crop_or_pad(share, self.shape)
-            self._add_noise(noise, few, wy, wx, unit, share)
-            maps = space.spread(_parts(few), wy, wx)
-            image = arrays.crop_or_pad(signal, self.shape) * unit / _norm(maps)
-            space.images.addcmul_(maps, image.expand_as(maps))
-        return self._to_kspace(space), _norm(space.images)
+        noise, share = None, torch.zeros_like(magnitude)
+        if self.level is not None and self.std > 0:
+            noise = self._noise(few, seed)
+            magnitude, share = kept_signal(magnitude, self.level)
+        unit = torch.polar(torch.ones_like(magnitude), phase)
+        signal, unit, share = (
+            arrays.crop_or_pad(one, self.shape) for one in (magnitude, unit, share)
+        )
+        if self._even:
+            unit = unit * (_checkerboard(self.shape) * (-1) ** (sum(self.shape) // 2))
+        wy, wx = bank.weights(self.head, index, self.shape)
+        few, rss = _parts(few), torch.empty(self.shape)
+        for rows in space.strips(self.shape[0]):
+            turned, images = unit[rows], space.strip
+            maps = space.spread(few, wy[rows], wx)
+            if noise:
+                self._fill_with_noise(space, noise, maps, turned, share[rows])
+            image = (signal[rows] * turned / _norm(maps)).expand_as(maps)
+            torch.addcmul(images, maps, image, out=images) if noise else torch.mul(
+                maps, image, out=images
+            )
+            rss[rows] = _norm(images)
+            self._put(space, range(rows.start, rows.stop))
+        if not self._even:
+            return arrays.fft2c(space.images), rss
+        torch.fft.fft2(space.images, norm="ortho", out=space.kspace)
+        return space.kspace, rss
 
-    def _add_noise(
-        self, white: Tensor, few: Tensor, wy: Tensor, wx: Tensor, unit: Tensor, share: Tensor
+    def _space(self) -> Workspace:
+        """This thread's own."""
+        if not hasattr(self._threads, "space"):
+            self._threads.space = Workspace(self.n_coils, self.shape)
+        return self._threads.space
+
+    def _noise(self, few: Tensor, seed: int) -> Noise:
+        seen = self.root.mH @ few.flatten(1)  # L^H S, (coil, points)
+        # mean over the head of S^H C S: noise along the signal is to have `std`
+        gain = self.std / float(seen[:, _inside()].abs().square().sum(0).mean().sqrt())
+        numbers = np.random.Generator(np.random.SFC64(seed))
+        return Noise(gain * self.root, numbers)
+
+    def _fill_with_noise(
+        self, space: Workspace, noise: Noise, maps: Tensor, unit: Tensor, share: Tensor
     ) -> None:
-        """Correlated noise of the coils, less what the magnitude has already.
+        """Correlated noise of the coils in a strip, less what the magnitude has already.
 
         n = L z with L L^H the covariance. Along the signal u = exp(i phase) S lies
         Re(u^H n) = Re(b^H z), b = L^H u; this part of z is what the image has.
         """
-        space = self._space
-        seen = self.root.mH @ few.flatten(1)  # L^H S, (coil, points)
-        # mean over the head of S^H C S: noise along the signal is to have `std`
-        gain = self.std / float(seen[:, _inside()].abs().square().sum(0).mean().sqrt())
-        along = space.spread(_parts(seen.reshape(few.shape)), wy, wx)  # b less exp(i phase)
-        overlap = torch.zeros_like(unit)
-        for one, other in zip(along, white, strict=True):  # a coil at a time stays in the cache
-            overlap.addcmul_(one.conj(), other)
+        draw_normal(noise.numbers, space.noise)
+        white = torch.view_as_complex(space.noise)  # z
+        along = space.along  # b less exp(i phase)
+        torch.matmul(self.root.mH, maps.flatten(1), out=along.view(self.n_coils, -1))
+        overlap = torch.mul(along.conj(), white, out=space.strip).sum(0)
         part = (unit.conj() * overlap).real * share * (1 - self.remaining)
         part = part / _norm(along).square()
         white.addcmul_(along, (-part * unit).expand_as(along))
-        torch.matmul(gain * self.root, white.flatten(1), out=space.images.view(self.n_coils, -1))
+        torch.matmul(noise.mixing, white.flatten(1), out=space.strip.view(self.n_coils, -1))
 
-    def _to_kspace(self, space: Workspace) -> Tensor:
+    def _put(self, space: Workspace, rows: range) -> None:
+        """A strip at its place in the images, whose halves are swapped for the FFT.
+
+        Swapped images have their centre first, and a checkerboard of signs brings
+        zero frequency to the centre of k-space: no shift is needed.
+        """
         if not self._even:
-            return arrays.fft2c(space.images)
-        torch.fft.fft2(space.images, norm="ortho", out=space.kspace)
-        return space.kspace.mul_(self._last_signs)
+            space.images[:, rows] = space.strip
+            return
+        ny, nx = self.shape
+        for y, to_y in _swapped(range(rows.start, rows.stop), ny):
+            for x, to_x in _swapped(range(nx), nx):
+                inner = space.strip[:, y.start - rows.start : y.stop - rows.start, x.start : x.stop]
+                space.images[:, to_y : to_y + len(y), to_x : to_x + len(x)] = inner
+
+
+def _swapped(indices: range, n: int) -> Iterator[tuple[range, int]]:
+    """Parts of some indices, and where they begin when the halves of n change places."""
+    middle = n // 2
+    for part in (
+        range(indices.start, min(indices.stop, middle)),
+        range(max(indices.start, middle), indices.stop),
+    ):
+        if part:
+            yield part, (part.start + middle) % n
 
 
 def _checkerboard(shape: tuple[int, int]) -> Tensor:
@@ -184,8 +235,6 @@ def _parts(few: Tensor) -> Tensor:
 
 
 def _norm(images: Tensor) -> Tensor:
-    """Root sum of squares over coils, (coil, ny, nx) to (ny, nx); one coil at a time, in cache."""
-    power = torch.zeros((*images.shape[1:], 2))
-    for one in torch.view_as_real(images):
-        power.addcmul_(one, one)
+    """Root sum of squares over coils, (coil, y, x) to (y, x)."""
+    power = torch.view_as_real(images).square().sum(0)
     return power.sum(-1).sqrt().clamp(min=1e-20)

@@ -270,9 +270,7 @@ def test_labels_and_boxes_come_along(make, place, head):
     nifti.write(place / "n" / "scan.nii.gz", head.magnitude, (3.0, 3.0), 10.0)
     nifti.write(place / "n" / "scan_seg.nii.gz", labels, (3.0, 3.0), 10.0)
     boxes = place / "boxes.csv"
-    boxes.write_text(
-        "file,slice,study_level,x,y,width,height,label\nscan,1,No,10,12,5,6,Lesion\n"
-    )
+    boxes.write_text("file,slice,study_level,x,y,width,height,label\nscan,1,No,10,12,5,6,Lesion\n")
     result = make(inputs=[place / "n"], annotations=boxes, n_coils=5)
     assert result.count(conversion.MADE) == 1
     with h5py.File(raw(result)[0]) as file:
@@ -333,7 +331,7 @@ def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(make, place, 
     monkeypatch.setattr(one.FastmriWriter, "put", full)
     with pytest.raises(OSError, match="the disk is full"):
         make()
-    assert not [path for path in (place / "out").rglob("*.h5")]
+    assert not list((place / "out").rglob("*.h5"))
 
 
 def test_the_audit_alone_tells_and_pictures(place, capsys):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from synthlib import arrays, bank, runs, scanner, synthesis
+from synthlib.synthesis.receive import draw_normal
 
 SHAPE = (90, 77)
 
@@ -142,8 +144,8 @@ def received(magnitude, level, std, *, n=1, seed=0, coils=None, shape=SHAPE):
     receiver = synthesis.Receiver(coils or donor_coils(), outline(), shape, level=level, std=std)
     found = []
     for draw in range(n):
-        noise = receiver.draw(seed, draw)
-        kspace, _ = receiver.slice(magnitude, phase(), index=0, donor_slice=0, noise=noise)
+        number = runs.seed_for(seed, draw)
+        kspace, _ = receiver.slice(magnitude, phase(), index=0, donor_slice=0, seed=number)
         found.append(arrays.ifft2c(kspace.clone()))
     return torch.stack(found)
 
@@ -236,12 +238,15 @@ def test_a_higher_snr_than_the_images_cannot_be_had():
 
 
 def test_draws_are_normal_repeatable_and_leave_the_global_state_alone():
-    receiver = synthesis.Receiver(donor_coils(), outline(), SHAPE)
     state = torch.get_rng_state()
-    first, second = receiver.draw(1, "a", 0).clone(), receiver.draw(1, "a", 0).clone()
-    assert torch.equal(first, second) and not torch.equal(first, receiver.draw(1, "a", 1))
+    draws = []
+    for seed in (1, 1, 2):
+        values = torch.empty(50001, 2)
+        draw_normal(np.random.Generator(np.random.SFC64(seed)), values)
+        draws.append(values.flatten().double())
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
     assert torch.equal(state, torch.get_rng_state())
-    values = torch.view_as_real(first).flatten().double()
+    values = draws[0]
     n = len(values)
     assert float(values.mean()) == pytest.approx(0, abs=4 / math.sqrt(n))
     assert float(values.var()) == pytest.approx(1, abs=4 * math.sqrt(2 / n))
@@ -249,6 +254,13 @@ def test_draws_are_normal_repeatable_and_leave_the_global_state_alone():
     assert float((values.abs() > 3).double().mean()) == pytest.approx(0.0027, abs=0.0008)
     lag = (values[1:] * values[:-1]).mean()
     assert float(lag) == pytest.approx(0, abs=4 / math.sqrt(n))
+
+
+def test_noise_differs_from_slice_to_slice_and_returns_with_its_seed():
+    magnitude, _ = image(0.02, 1, n_slices=1)
+    first, again = (received(magnitude[0], level_of(0.02), 0.02, seed=3) for _ in range(2))
+    other = received(magnitude[0], level_of(0.02), 0.02, seed=4)
+    assert torch.equal(first, again) and not torch.allclose(first, other)
 
 
 def test_the_smallest_images_pass_through():
