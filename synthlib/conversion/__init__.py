@@ -3,7 +3,7 @@
 from synthlib.conversion.checking import Reviewed, review
 from synthlib.conversion.look import Looked, look
 from synthlib.conversion.one import ASIDE, MADE, RAW, THERE, Outcome
-from synthlib.conversion.run import Result, rows, summary, synthesize
+from synthlib.conversion.run import Result, pseudonym_salt, rows, summary, synthesize
 from synthlib.conversion.settings import FORMATS, MATCH, NONE, PLAIN_SOURCES, Settings
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Reviewed",
     "Settings",
     "look",
+    "pseudonym_salt",
     "review",
     "rows",
     "summary",

@@ -42,7 +42,8 @@ def look(
     salt = secrets.token_bytes(32)
     found = archive.find(inputs, salt=salt, spacing_mm=spacing_mm, show_names=show_names)
     broken = flagged = 0
-    for number, series in enumerate(found.series, start=1):
+    ordered = sorted(found.series, key=lambda series: archive.natural(series.where))
+    for number, series in enumerate(ordered, start=1):
         say(f"{series.where}: {series.contrast}")
         try:
             volume = archive.read(series)

@@ -112,7 +112,7 @@ class Prepared:
     annotations: tuple[Mapping[str, object], ...] = ()
 
 
-def convert(job: Job, prepared: Prepared | None = None) -> Outcome:
+def convert(job: Job, prepared: Prepared | None = None, n_threads: int = 0) -> Outcome:
     """Read, audit, pair with a donor, write phase, receive, and write the raw data.
 
     Whatever is wrong with a series sets it aside with a reason that names no
@@ -121,6 +121,7 @@ def convert(job: Job, prepared: Prepared | None = None) -> Outcome:
     Args:
         job: the series.
         prepared: of :func:`prepare`, when that was done before.
+        n_threads: on which slices are made; 0: as many as torch would take.
 
     Raises:
         OSError: the disk is full.
@@ -130,7 +131,7 @@ def convert(job: Job, prepared: Prepared | None = None) -> Outcome:
     outcome = prepared.outcome
     if not outcome.reason:
         try:
-            outcome = _make(job, prepared)
+            outcome = _make(job, prepared, n_threads)
         except Exception as error:  # one bad series stops no other
             if isinstance(error, OSError) and error.errno in runs.DISK_FULL:
                 raise
@@ -187,7 +188,7 @@ def reason(error: Exception) -> str:
     return f"unexpected {type(error).__name__} in {place}; please report this"
 
 
-def _make(job: Job, prepared: Prepared) -> Outcome:
+def _make(job: Job, prepared: Prepared, n_threads: int) -> Outcome:
     settings, volume = job.settings, prepared.volume
     head, level = prepared.head, prepared.level
     assert volume is not None and head is not None and level is not None
@@ -211,7 +212,7 @@ def _make(job: Job, prepared: Prepared) -> Outcome:
         shape=(n_slices, settings.n_coils, *shape),
         header=_header(job, prepared, volume, notes, match, std),
     )
-    picture = _write(writer, receiver, volume, prepared.pixels, match, settings)
+    picture = _write(writer, receiver, volume, prepared.pixels, match, settings, n_threads)
     return dataclasses.replace(
         prepared.outcome,
         status=MADE,
@@ -237,8 +238,9 @@ def _write(
     pixels: str,
     match: bank.Match,
     settings: Settings,
+    n_threads: int,
 ) -> bytes:
-    """All slices, on as many threads as torch would take; the picture of the middle one."""
+    """All slices, on several threads; the picture of the middle one."""
     shape = volume.magnitude.shape[1], volume.magnitude.shape[2]
     middle = int(receiver.head.area.argmax())
     writing = threading.Lock()  # HDF5 takes one at a time
@@ -258,8 +260,8 @@ def _write(
             writer.put(index, kspace, rss)
         return thumbnails.thumbnail(magnitude, phase, rss) if index == middle else b""
 
-    with writer, tasks.threads_of_our_own() as n_threads:
-        n_threads = 1 if settings.weights else n_threads  # dropout draws from the global state
+    with writer, tasks.threads_of_our_own() as most:
+        n_threads = 1 if settings.weights else n_threads or most  # dropout has a global state
         with ThreadPoolExecutor(n_threads) as pool:
             pictures = list(pool.map(make, range(volume.n_slices)))
     return b"".join(pictures)

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -83,7 +84,7 @@ def synthesize(
         OSError: the disk is full.
     """
     out = Path(out)
-    salt = _salt(out, salt_file)
+    salt = pseudonym_salt(out, salt_file)
     if settings.weights:
         generator.load(settings.weights)  # a wrong file is told before any work
     boxes = _read_annotations(annotations)
@@ -108,7 +109,7 @@ def synthesize(
             outcomes[series.name] = done
     todo = [job for job in jobs if job.series.name not in outcomes]
     alone = workers <= 1 and not scheduler
-    with _Ahead(todo) as ahead:
+    with _Ahead(todo, alone) as ahead:
         made = tasks.run_all(
             ahead if alone else _convert_and_keep,
             todo,
@@ -126,27 +127,37 @@ def synthesize(
 class _Ahead:
     """In one process: the next series is read and looked at while one is written."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], alone: bool) -> None:
         self._waiting = list(jobs)
         self._next: Future[one.Prepared] | None = None
+        self._context = ExitStack()
+        self._alone = alone
 
     def __enter__(self) -> _Ahead:
-        self._pool = ThreadPoolExecutor(1)
+        # A generator's network is large enough for torch's own threads.
+        if self._alone and not any(job.settings.weights for job in self._waiting[:1]):
+            self._n_threads = self._context.enter_context(tasks.threads_of_our_own())
+        else:
+            self._n_threads = 0
+        self._pool = self._context.enter_context(ThreadPoolExecutor(1))
         return self
 
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown(cancel_futures=True)
+        self._context.close()
 
     def __call__(self, job: Job) -> Outcome:
         prepared = self._next.result() if self._next else one.prepare(job)
         self._waiting.pop(0)
         self._next = self._pool.submit(one.prepare, self._waiting[0]) if self._waiting else None
-        return _convert_and_keep(job, prepared)
+        return _convert_and_keep(job, prepared, self._n_threads)
 
 
-def _convert_and_keep(job: Job, prepared: one.Prepared | None = None) -> Outcome:
+def _convert_and_keep(
+    job: Job, prepared: one.Prepared | None = None, n_threads: int = 0
+) -> Outcome:
     """Convert, and keep what the report shows; the picture stays on the disk."""
-    outcome = one.convert(job, prepared)
+    outcome = one.convert(job, prepared, n_threads)
     if outcome.status == MADE:
         runs.write_json(_part(job.out, job.series.name), dataclasses.asdict(outcome))
     return dataclasses.replace(outcome, picture="")
@@ -203,8 +214,17 @@ def _earlier(job: Job, force: bool) -> Outcome | None:
 # --- pseudonyms ----------------------------------------------------------------------
 
 
-def _salt(out: Path, salt_file: str | Path | None) -> bytes:
-    """The secret of the pseudonyms; it never lies in the folder that may be given away."""
+def pseudonym_salt(out: str | Path, salt_file: str | Path | None = None) -> bytes:
+    """The secret of a folder's pseudonyms; it never lies in the folder, which may be given away.
+
+    Args:
+        out: folder of the raw data.
+        salt_file: a file of one's own; without it a secret is drawn at the first
+            time and kept under ~/.local/state/synthlib.
+
+    Raises:
+        FileNotFoundError, ValueError: the salt file is not there, or too short.
+    """
     if salt_file:
         path = Path(salt_file).expanduser()
         if not path.is_file():
@@ -219,7 +239,7 @@ def _salt(out: Path, salt_file: str | Path | None) -> bytes:
             )
         return salt
     state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
-    name = sha256(str(out.resolve()).encode()).hexdigest()[:24]
+    name = sha256(str(Path(out).resolve()).encode()).hexdigest()[:24]
     path = state / "synthlib" / "salts" / name
     if path.is_file():
         return path.read_bytes()

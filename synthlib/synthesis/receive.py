@@ -60,7 +60,7 @@ class Workspace:
         self.half = torch.empty((2, n_coils, self.rows, bank.POINTS))
         self.parts = torch.empty((2, *strip))
         self.maps = torch.empty(strip, dtype=torch.complex64)
-        self.along = torch.empty(strip, dtype=torch.complex64)
+        self.product = torch.empty(strip, dtype=torch.complex64)
         self.strip = torch.empty(strip, dtype=torch.complex64)
         self.images = torch.empty(full, dtype=torch.complex64)
         self.kspace = torch.empty(full, dtype=torch.complex64)
@@ -148,12 +148,21 @@ class Receiver:
         for rows in space.strips(self.shape[0]):
             turned, images = unit[rows], space.strip
             maps = space.spread(few, wy[rows], wx)
+            size = _norm(maps)
+            image = signal[rows]
             if noise:
-                self._fill_with_noise(space, noise, maps, turned, share[rows])
-            image = (signal[rows] * turned / _norm(maps)).expand_as(maps)
-            torch.addcmul(images, maps, image, out=images) if noise else torch.mul(
-                maps, image, out=images
-            )
+                draw_normal(noise.numbers, space.noise)
+                white = torch.view_as_complex(space.noise).flatten(1)
+                torch.matmul(noise.mixing, white, out=images.view(self.n_coils, -1))
+                # Along the signal u = exp(i phase) S lies Re(u^H n): the image has it already.
+                overlap = torch.mul(maps.conj(), images, out=space.product).sum(0)
+                had = (turned.conj() * overlap).real / size
+                image = image - share[rows] * (1 - self.remaining) * had
+            image = (image * turned / size).expand_as(maps)
+            if noise:
+                images.addcmul_(maps, image)
+            else:
+                torch.mul(maps, image, out=images)
             rss[rows] = _norm(images)
             self._put(space, range(rows.start, rows.stop))
         if not self._even:
@@ -173,24 +182,6 @@ class Receiver:
         gain = self.std / float(seen[:, _inside()].abs().square().sum(0).mean().sqrt())
         numbers = np.random.Generator(np.random.SFC64(seed))
         return Noise(gain * self.root, numbers)
-
-    def _fill_with_noise(
-        self, space: Workspace, noise: Noise, maps: Tensor, unit: Tensor, share: Tensor
-    ) -> None:
-        """Correlated noise of the coils in a strip, less what the magnitude has already.
-
-        n = L z with L L^H the covariance. Along the signal u = exp(i phase) S lies
-        Re(u^H n) = Re(b^H z), b = L^H u; this part of z is what the image has.
-        """
-        draw_normal(noise.numbers, space.noise)
-        white = torch.view_as_complex(space.noise)  # z
-        along = space.along  # b less exp(i phase)
-        torch.matmul(self.root.mH, maps.flatten(1), out=along.view(self.n_coils, -1))
-        overlap = torch.mul(along.conj(), white, out=space.strip).sum(0)
-        part = (unit.conj() * overlap).real * share * (1 - self.remaining)
-        part = part / _norm(along).square()
-        white.addcmul_(along, (-part * unit).expand_as(along))
-        torch.matmul(noise.mixing, white.flatten(1), out=space.strip.view(self.n_coils, -1))
 
     def _put(self, space: Workspace, rows: range) -> None:
         """A strip at its place in the images, whose halves are swapped for the FFT.

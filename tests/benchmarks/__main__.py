@@ -19,6 +19,7 @@ from fastmri.data import SliceDataset, subsample, transforms
 from synthlib import arrays, formats, pairs, scanner
 from synthlib.recon import masks, samples
 from synthlib.records import RawVolume
+from tests.benchmarks import audit, conversion
 from tests.benchmarks import coils as coil_maps
 from tests.benchmarks import scanner as scanner_stages
 from tests.benchmarks import viewer
@@ -58,6 +59,10 @@ def main() -> None:
     viewer.report()
     print()
     coil_maps.report()
+    print()
+    conversion.main()
+    print()
+    audit.report()
 
 
 def _loading(size: str, volume: RawVolume, folder: Path, repeats: int) -> None:
