@@ -42,7 +42,7 @@ def received(rows: Sequence[Made]) -> Figure:
     titles = [
         "magnitude of the archive",
         "written phase",
-        "root sum of squares of the raw data",
+        "received (RSS of the coils)",
         "difference / noise of the image",
         "|k-space|, one coil (log)",
     ]

@@ -19,10 +19,9 @@ from fastmri.data import SliceDataset, subsample, transforms
 from synthlib import arrays, formats, pairs, scanner
 from synthlib.recon import masks, samples
 from synthlib.records import RawVolume
-from tests.benchmarks import audit, conversion
+from tests.benchmarks import audit, conversion, viewer
 from tests.benchmarks import coils as coil_maps
 from tests.benchmarks import scanner as scanner_stages
-from tests.benchmarks import viewer
 from tests.benchmarks.timing import best_of
 
 SMALL = scanner.ScanSettings(n_subjects=1, coil_counts=(8,), contrasts=("AXT2",), n_slices=3)
