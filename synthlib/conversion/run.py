@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from synthlib import archive, runs, tasks
+from synthlib import archive, bank, runs, tasks
 from synthlib.conversion import one, report
 from synthlib.conversion.one import ASIDE, MADE, THERE, Job, Outcome
 from synthlib.conversion.settings import Settings
@@ -87,6 +87,8 @@ def synthesize(
     salt = pseudonym_salt(out, salt_file)
     if settings.weights:
         generator.load(settings.weights)  # a wrong file is told before any work
+    if settings.maps != bank.SIMULATED:
+        bank.open_bank(settings.maps, n_coils=settings.n_coils)  # so is a wrong bank
     boxes = _read_annotations(annotations)
     found = archive.find(inputs, salt=salt, spacing_mm=spacing_mm, show_names=show_names)
     _require_pseudonyms(out, salt)
