@@ -99,7 +99,7 @@ class Prepared:
     Attributes:
         outcome: what is known so far.
         volume: magnitudes, None where the series is set aside.
-        report, head, level, pixels: of the volume.
+        report, head, level: of the volume; pixels: hash of its magnitudes as they were read.
         annotations: on the volume's pixels.
     """
 
@@ -161,7 +161,7 @@ def _look(job: Job, outcome: Outcome) -> Prepared:
     if settings.strict and findings:
         names = ", ".join(finding.check for finding in report.found)
         return Prepared(dataclasses.replace(outcome, reason=f"the audit found {names} (--strict)"))
-    annotations = job.annotations
+    annotations, pixels = job.annotations, pixels_hash(volume)
     if settings.repair:
         before = volume.magnitude.shape
         volume = audit.repair(volume, report)
@@ -173,7 +173,7 @@ def _look(job: Job, outcome: Outcome) -> Prepared:
         report=report,
         head=head,
         level=synthesis.estimate_noise(volume.magnitude, head.mask),
-        pixels=pixels_hash(volume),
+        pixels=pixels,
         annotations=annotations,
     )
 
@@ -268,7 +268,11 @@ def _write(
 
 
 def pixels_hash(volume: ImageVolume) -> str:
-    """What every draw follows from, beside the seed: pseudonyms change from run to run."""
+    """What every draw follows from, beside the seed: pseudonyms change from run to run.
+
+    Of the pixels as they were read, before any repair: sums of another machine
+    may differ in their last bits.
+    """
     return hashlib.sha256(volume.magnitude.numpy(force=True).tobytes()).hexdigest()
 
 

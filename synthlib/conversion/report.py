@@ -96,7 +96,10 @@ def _page(
         f"{len(bad)} series and {sum(o.n_files for o in set_aside)} other files were set aside. "
         "Phase, coils and noise were written by synthlib; the magnitude alone was measured.</p>"
     )
-    facts = ", ".join(f"{name} {value}" for name, value in settings.record().items())
+    shown = {name: value for name, value in settings.record().items() if value not in (False, ())}
+    facts = ", ".join(
+        name if value is True else f"{name}: {value}" for name, value in shown.items()
+    ).replace("n_coils", "coils")
     yield f'<p class="small">{_text(facts)}. synthlib {__version__}.</p>'
     if good:
         yield (
