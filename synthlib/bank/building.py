@@ -34,6 +34,9 @@ SIMULATED_LEVELS_MM = {
     "coronal": tuple(float(mm) for mm in range(-60, 61, 12)),
     "sagittal": tuple(float(mm) for mm in range(-50, 51, 10)),
 }
+# Slices of an archive follow their normal (DICOM): coronal ones to the back, those of the simulated
+# scanner to the front.
+SLICES_TOWARDS = {"coronal": -1}
 SIMULATED_PIXEL_MM = 2.5  # maps are smooth
 SIMULATED_FOV_MM = {"axial": (256.0, 224.0), "coronal": (256.0, 224.0), "sagittal": (256.0, 256.0)}
 
@@ -170,7 +173,12 @@ def open_bank(
         for subject in scanner.subjects(scans)
     ]
     tasks.run_all(
-        partial(_simulate_one, scans=scans, step_mm=levels[1] - levels[0], key=folder.name),
+        partial(
+            _simulate_one,
+            scans=scans,
+            step_mm=SLICES_TOWARDS.get(orientation, 1) * (levels[1] - levels[0]),
+            key=folder.name,
+        ),
         [job for job in jobs if not job[1].is_file()],
         label="simulated donors",
         workers=workers,

@@ -1,5 +1,7 @@
 """Coil maps in head coordinates: there and back, to other heads, and to fewer coils."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -153,3 +155,12 @@ def test_a_file_of_another_kind_is_no_donor(tmp_path):
     path.write_bytes(b"not HDF5")
     with pytest.raises(ValueError, match=r"x\.h5 is no donor of a coil bank, or damaged"):
         bank.Donor.open(path)
+
+
+def test_coronal_donors_count_their_slices_to_the_back_as_archives_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(building.runs, "resolve", lambda path: tmp_path / path)
+    monkeypatch.setattr(building, "SIMULATED_SUBJECTS", 1)
+    (donor,) = bank.open_bank("simulated", n_coils=4, orientation="coronal").donors
+    assert donor.orientation == "coronal"
+    levels = donor.levels_mm
+    assert all(later < earlier for earlier, later in itertools.pairwise(levels))
