@@ -83,7 +83,8 @@ def synthesize(
         ValueError: settings that cannot be, or raw data of other pseudonyms in `out`.
         OSError: the disk is full.
     """
-    out = Path(out)
+    out = Path(out).expanduser().absolute()  # other processes may stand elsewhere
+    inputs = [Path(place).expanduser().absolute() for place in inputs]
     salt = pseudonym_salt(out, salt_file)
     if settings.weights:
         generator.load(settings.weights)  # a wrong file is told before any work
