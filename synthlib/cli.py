@@ -382,7 +382,8 @@ def _synthesize(chosen: argparse.Namespace) -> int:
     print("\n".join(conversion.summary(result)))
     aside = [(o.where, o.reason) for o in result.outcomes if o.status == conversion.ASIDE]
     aside += [(other.where, other.reason) for other in result.set_aside]
-    for line in _some(f"{where}: {reason}" for where, reason in aside):
+    named = [(result.paths.get(where, where), reason) for where, reason in aside]
+    for line in _some(f"{where}: {reason}" for where, reason in named):
         print(line, file=sys.stderr)
     print(f"report: {result.report}")
     made = result.count(conversion.MADE) + result.count(conversion.THERE)

@@ -88,9 +88,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".part-*-{path.name}"):
-        if not _is_alive(int(stale.name.split("-")[1])):
-            stale.unlink(missing_ok=True)
+    sweep(path.parent, path.name)
     scratch = path.parent / f".part-{os.getpid()}-{path.name}"
     try:
         yield scratch
@@ -106,6 +104,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove scratch files that killed processes left behind in a folder."""
+    for stale in folder.glob(f".part-*-{name}"):
+        pid = stale.name.split("-")[1]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            stale.unlink(missing_ok=True)
 
 
 def _is_alive(pid: int) -> bool:

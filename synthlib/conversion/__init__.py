@@ -2,9 +2,9 @@
 
 from synthlib.conversion.checking import Reviewed, review
 from synthlib.conversion.look import Looked, look
-from synthlib.conversion.one import ASIDE, MADE, RAW, THERE, Outcome
+from synthlib.conversion.one import ASIDE, MADE, THERE, Outcome
 from synthlib.conversion.run import Result, pseudonym_salt, rows, summary, synthesize
-from synthlib.conversion.settings import FORMATS, MATCH, NONE, PLAIN_SOURCES, Settings
+from synthlib.conversion.settings import FORMATS, MATCH, NONE, PLAIN_SOURCES, RAW, Settings
 
 __all__ = [
     "ASIDE",

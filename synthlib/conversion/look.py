@@ -50,7 +50,7 @@ def look(
             report = audit.examine(volume)
         except Exception as error:  # one bad series stops no other
             broken += 1
-            say(f"  cannot be read: {one.reason(error)}")
+            say(f"  cannot be read: {one.reason(error, series.where)}")
             continue
         flagged += bool(report.found)
         for note in volume.notes:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from synthlib import archive, arrays, audit, bank, runs, synthesis, tasks
-from synthlib.conversion.settings import FORMATS, MATCH, NONE, Settings
+from synthlib.conversion.settings import FOLDERS, FORMATS, MATCH, NONE, Settings
 from synthlib.figures import thumbnails
 from synthlib.formats.bart_cfl import CflWriter
 from synthlib.formats.fastmri_writer import FastmriWriter
@@ -35,7 +35,6 @@ WRITERS: dict[str, type[RawWriter]] = {
     "mrd": MrdWriter,
     "cfl": CflWriter,
 }
-RAW = "multicoil"  # folder of the raw data and nothing else: stock loaders open all that is in it
 MADE, THERE, ASIDE = "made", "already there", "set aside"
 
 
@@ -60,7 +59,8 @@ class Job:
     @property
     def target(self) -> Path:
         """The file that tells that the raw data are complete."""
-        return self.out / RAW / (self.series.name + FORMATS[self.settings.format])
+        folder = self.out / FOLDERS[self.settings.format]
+        return folder / (self.series.name + FORMATS[self.settings.format])
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def convert(job: Job, prepared: Prepared | None = None, n_threads: int = 0) -> O
         except Exception as error:  # one bad series stops no other
             if isinstance(error, OSError) and error.errno in runs.DISK_FULL:
                 raise
-            outcome = dataclasses.replace(outcome, reason=reason(error))
+            outcome = dataclasses.replace(outcome, reason=reason(error, job.series.where))
     seconds = outcome.seconds + time.perf_counter() - begin
     return dataclasses.replace(outcome, seconds=round(seconds, 3))
 
@@ -149,7 +149,7 @@ def prepare(job: Job) -> Prepared:
     try:
         return _look(job, outcome)
     except Exception as error:  # one bad series stops no other
-        return Prepared(dataclasses.replace(outcome, reason=reason(error)))
+        return Prepared(dataclasses.replace(outcome, reason=reason(error, series.where)))
 
 
 def _look(job: Job, outcome: Outcome) -> Prepared:
@@ -178,12 +178,13 @@ def _look(job: Job, outcome: Outcome) -> Prepared:
     )
 
 
-def reason(error: Exception) -> str:
+def reason(error: Exception, where: str = "") -> str:
     """Our own messages as they are; of foreign ones the kind and place, for they may hold names."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "synthlib" in Path(frame.filename).parts]
+    room = Path(__file__).parents[1]
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(room)]
     if isinstance(error, (ValueError, OSError)) and frames and frames[-1] in ours:
-        return str(error)
+        return str(error).removeprefix(f"{where}: ")
     place = f"{Path(ours[-1].filename).stem}.{ours[-1].name}" if ours else "unknown"
     return f"unexpected {type(error).__name__} in {place}; please report this"
 
@@ -201,11 +202,13 @@ def _make(job: Job, prepared: Prepared, n_threads: int) -> Outcome:
         pairing=settings.pairing,
         seed=settings.seed,
     )
-    std, note = _noise_std(settings, level)
+    inside = volume.magnitude[head.mask] if bool(head.mask.any()) else volume.magnitude
+    mean = float(inside.mean())
+    std, note = _noise_std(settings, level, mean)
     notes = [*volume.notes, *([note] if note else [])]
     n_slices, ny, nx = volume.magnitude.shape
     shape = settings.oversampling * ny, nx
-    coils = _coils(match.donor.path, settings.n_coils)
+    coils = _coils(match.donor.path, settings.n_coils, _stamp(match.donor.path))
     receiver = synthesis.Receiver(coils, head, shape, level=level if std else None, std=std)
     writer = WRITERS[settings.format](
         job.target,
@@ -225,7 +228,7 @@ def _make(job: Job, prepared: Prepared, n_threads: int) -> Outcome:
             "pixel (mm)": " x ".join(_digits(mm) for mm in volume.spacing_mm),
             "donor": match.donor.name,
             "SNR in": _digits(level.snr),
-            "SNR out": _digits(level.snr * level.std / std if std else level.snr),
+            "SNR out": _digits(mean / std if std else level.snr),
             "noise from": level.source,
         },
     )
@@ -260,10 +263,11 @@ def _write(
             writer.put(index, kspace, rss)
         return thumbnails.thumbnail(magnitude, phase, rss) if index == middle else b""
 
-    with writer, tasks.threads_of_our_own() as most:
-        n_threads = 1 if settings.weights else n_threads or most  # dropout has a global state
-        with ThreadPoolExecutor(n_threads) as pool:
-            pictures = list(pool.map(make, range(volume.n_slices)))
+    if settings.weights:  # a network takes torch's own threads, and its dropout the global state
+        with writer:
+            return b"".join([make(index) for index in range(volume.n_slices)])
+    with writer, tasks.threads_of_our_own() as most, ThreadPoolExecutor(n_threads or most) as pool:
+        pictures = list(pool.map(make, range(volume.n_slices)))
     return b"".join(pictures)
 
 
@@ -280,7 +284,7 @@ def write_phase(volume: ImageVolume, pixels: str, index: int, settings: Settings
     """Phase of one slice, float32 (y, x), radians; the same whenever it is asked for."""
     magnitude, name = volume.magnitude[index], f"{pixels}#{index}"
     if settings.weights:
-        write = _generator(settings.weights)
+        write = _generator(settings.weights, _stamp(settings.weights))
         return write.at_pixels(magnitude, volume.spacing_mm, seed=settings.seed, name=name)
     pair = PhasePair(
         name=name,
@@ -299,36 +303,44 @@ def write_phase(volume: ImageVolume, pixels: str, index: int, settings: Settings
     return sources.write(settings.generator, pair, sources.Context(), seed=settings.seed)
 
 
+def _stamp(path: Path) -> int:
+    """Changes with the file, so that nothing of an older one is taken from a cache."""
+    return path.stat().st_mtime_ns
+
+
 @lru_cache(maxsize=2)
-def _generator(weights: Path) -> generator.PhaseGenerator:
+def _generator(weights: Path, stamp: int) -> generator.PhaseGenerator:
     return generator.load(weights)
 
 
 @lru_cache(maxsize=8)
-def _coils(path: Path, n_coils: int) -> bank.Coils:
+def _coils(path: Path, n_coils: int, stamp: int) -> bank.Coils:
     return bank.Donor.open(path).read(n_coils)
 
 
 def _donors(settings: Settings, volume: ImageVolume) -> tuple[bank.Donor, ...]:
     if settings.maps == bank.SIMULATED:
         strength = 1.5 if abs(volume.field_t - 1.5) < 0.5 else 3.0
-        return _opened(settings.maps, settings.n_coils, volume.orientation, strength)
-    return _opened(settings.maps, 0, "", 0.0)
+        return _opened(settings.maps, settings.n_coils, volume.orientation, strength, ())
+    stamps = tuple(_stamp(path) for path in sorted(Path(settings.maps).glob("*.h5")))
+    return _opened(settings.maps, 0, "", 0.0, stamps)
 
 
 @lru_cache(maxsize=16)
-def _opened(maps: str, n_coils: int, orientation: str, field_t: float) -> tuple[bank.Donor, ...]:
+def _opened(
+    maps: str, n_coils: int, orientation: str, field_t: float, stamps: tuple[int, ...]
+) -> tuple[bank.Donor, ...]:
     return bank.open_bank(maps, n_coils=n_coils, orientation=orientation, field_t=field_t).donors
 
 
-def _noise_std(settings: Settings, level: synthesis.NoiseLevel) -> tuple[float, str]:
+def _noise_std(settings: Settings, level: synthesis.NoiseLevel, mean: float) -> tuple[float, str]:
     """Noise along the signal that the result is to have, and what to say about it."""
-    if settings.noise == NONE or level.std == 0:
-        return 0.0, "" if settings.noise == NONE else "the images hold no noise; none was added"
+    if settings.noise == NONE:
+        return 0.0, ""
     if settings.noise == MATCH:
-        return level.std, ""
+        return level.std, "" if level.std else "the images hold no noise; none was added"
     snr = float(settings.noise)
-    return max(level.std, level.std * level.snr / snr), synthesis.require_reachable(snr, level)
+    return max(level.std, mean / snr), synthesis.require_reachable(snr, level)
 
 
 def _header(
@@ -355,8 +367,10 @@ def _header(
     record["noise"] = {**dataclasses.asdict(level), "std_out": std}
     if settings.weights:
         record["generator"] = {
-            "weights_sha256": _sha256(settings.weights),
-            "architecture": dataclasses.asdict(_generator(settings.weights).architecture),
+            "weights_sha256": _sha256(settings.weights, _stamp(settings.weights)),
+            "architecture": dataclasses.asdict(
+                _generator(settings.weights, _stamp(settings.weights)).architecture
+            ),
         }
     return RawHeader(
         contrast=volume.contrast,
@@ -382,7 +396,7 @@ def _number(volume: ImageVolume, name: str) -> float:
 
 
 @lru_cache(maxsize=2)
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, stamp: int) -> str:
     return runs.sha256(path)
 
 

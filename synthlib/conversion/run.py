@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from synthlib import archive, bank, runs, tasks
+from synthlib import archive, bank, formats, runs, tasks
 from synthlib.conversion import one, report
 from synthlib.conversion.one import ASIDE, MADE, THERE, Job, Outcome
-from synthlib.conversion.settings import Settings
+from synthlib.conversion.settings import FOLDERS, Settings
 from synthlib.phase import generator
 
 PARTS = ".synthlib"  # folder of what a run knows about its results
@@ -35,6 +35,8 @@ class Result:
         set_aside: what was not even a series.
         report: the HTML page; table: the CSV.
         jobs: of the outcomes, for :func:`synthlib.conversion.review`.
+        paths: how messages may name each `where`, if that was asked for; never written.
+        lost_boxes: rows of the annotations whose file is no series.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -42,6 +44,8 @@ class Result:
     report: Path
     table: Path
     jobs: tuple[Job, ...] = field(default=(), repr=False)
+    paths: Mapping[str, str] = field(default_factory=dict, repr=False)
+    lost_boxes: int = 0
 
     def count(self, status: str) -> int:
         return sum(outcome.status == status for outcome in self.outcomes)
@@ -84,18 +88,22 @@ def synthesize(
         OSError: the disk is full.
     """
     out = Path(out).expanduser().absolute()  # other processes may stand elsewhere
-    inputs = [Path(place).expanduser().absolute() for place in inputs]
+    given = [inputs] if isinstance(inputs, (str, Path)) else inputs
+    inputs = [Path(place).expanduser().absolute() for place in given]
     salt = pseudonym_salt(out, salt_file)
     if settings.weights:
         generator.load(settings.weights)  # a wrong file is told before any work
-    if settings.maps != bank.SIMULATED:
-        bank.open_bank(settings.maps, n_coils=settings.n_coils)  # so is a wrong bank
+    donors: list[str] = []
+    if settings.maps != bank.SIMULATED:  # so is a wrong bank
+        opened = bank.open_bank(settings.maps, n_coils=settings.n_coils).donors
+        donors = [donor.fingerprint for donor in opened]
     boxes = _read_annotations(annotations)
-    found = archive.find(inputs, salt=salt, spacing_mm=spacing_mm, show_names=show_names)
+    found = archive.find(inputs, salt=salt, spacing_mm=spacing_mm)
     _require_pseudonyms(out, salt)
+    runs.sweep(out / FOLDERS[settings.format])
     code = runs.code_fingerprint(
         "arrays", "records", "formats", "archive", "audit", "bank", "coils", "synthesis",
-        "phase", "conversion",
+        "phase", "conversion", "scanner", "runs",
     )  # fmt: skip
     weights = runs.sha256(settings.weights) if settings.weights else ""
     jobs, outcomes = [], {}
@@ -103,15 +111,15 @@ def synthesize(
         if settings.contrasts and series.contrast not in settings.contrasts:
             continue
         boxes_here = tuple(boxes.get(_stem(series), ()))
-        key = runs.fingerprint(
-            series.stamp, settings.record(), str(settings.maps), weights, code, boxes_here
-        )
+        key = runs.fingerprint(series.stamp, settings.key(), donors, weights, code, boxes_here)
         job = Job(series, settings, out, key, boxes_here)
         jobs.append(job)
         if (done := _earlier(job, force)) is not None:
             outcomes[series.name] = done
     todo = [job for job in jobs if job.series.name not in outcomes]
     alone = workers <= 1 and not scheduler
+    if todo and workers > 1 and settings.maps == bank.SIMULATED:
+        bank.open_bank(settings.maps, n_coils=settings.n_coils)  # once, not by every worker
     with _Ahead(todo, alone) as ahead:
         made = tasks.run_all(
             ahead if alone else _convert_and_keep,
@@ -123,8 +131,14 @@ def synthesize(
         )
     outcomes |= {job.series.name: outcome for job, outcome in zip(todo, made, strict=True)}
     ordered = tuple(outcomes[job.series.name] for job in jobs)
-    page, table = report.write(out, ordered, found.set_aside, _pictures(out), settings)
-    return Result(ordered, found.set_aside, page, table, tuple(jobs))
+    page, table = report.write(out, ordered, found.set_aside, _pictures(jobs), settings)
+    paths = {}
+    if show_names:
+        named = archive.find(inputs, salt=salt, spacing_mm=spacing_mm, show_names=True)
+        paths = dict(zip(_places(found), _places(named), strict=True))
+    stems = {_stem(series) for series in found.series}
+    lost = sum(len(rows_of) for stem, rows_of in boxes.items() if stem not in stems)
+    return Result(ordered, found.set_aside, page, table, tuple(jobs), paths, lost)
 
 
 class _Ahead:
@@ -162,7 +176,7 @@ def _convert_and_keep(
     """Convert, and keep what the report shows; the picture stays on the disk."""
     outcome = one.convert(job, prepared, n_threads)
     if outcome.status == MADE:
-        runs.write_json(_part(job.out, job.series.name), dataclasses.asdict(outcome))
+        runs.write_json(_part(job), dataclasses.asdict(outcome))
     return dataclasses.replace(outcome, picture="")
 
 
@@ -178,14 +192,16 @@ def _lost(job: Job, error: Exception) -> Outcome:
     return Outcome(series.name, series.patient_id, series.contrast, series.where, ASIDE, reason)
 
 
-def _part(out: Path, name: str) -> Path:
-    return out / PARTS / f"{name}.json"
+def _part(job: Job) -> Path:
+    return job.out / PARTS / f"{job.target.name}.json"
 
 
-def _pictures(out: Path) -> report.Picture:
+def _pictures(jobs: Sequence[Job]) -> report.Picture:
+    parts = {job.series.name: _part(job) for job in jobs}
+
     def of(name: str) -> str:
         try:
-            return str(runs.read_json(_part(out, name))["picture"])
+            return str(runs.read_json(parts[name])["picture"])
         except (OSError, ValueError, KeyError):
             return ""
 
@@ -197,10 +213,15 @@ def _earlier(job: Job, force: bool) -> Outcome | None:
     if not job.target.exists():
         return None
     try:
-        kept = runs.read_json(_part(job.out, job.series.name))
+        kept = runs.read_json(_part(job))
     except (OSError, ValueError):
         kept = {}
     series = job.series
+    if not kept and _own_key(job.target) == job.key:
+        # the run was killed between the file and what it notes of it
+        return Outcome(
+            series.name, series.patient_id, series.contrast, series.where, THERE, key=job.key
+        )
     if kept.get("key") == job.key:
         return dataclasses.replace(
             Outcome(**kept), status=THERE, picture="", where=series.where, seconds=0.0
@@ -212,6 +233,18 @@ def _earlier(job: Job, force: bool) -> Outcome | None:
         "give --force to replace it, or another --out"
     )
     return Outcome(series.name, series.patient_id, series.contrast, series.where, ASIDE, reason)
+
+
+def _places(found: archive.Found) -> list[str]:
+    return [series.where for series in found.series] + [other.where for other in found.set_aside]
+
+
+def _own_key(target: Path) -> str:
+    """The key that a fastMRI file carries itself; "" for what has none."""
+    try:
+        return str(formats.read_raw(target).attributes.get("key", ""))
+    except (ValueError, OSError):
+        return ""
 
 
 # --- pseudonyms ----------------------------------------------------------------------
@@ -294,14 +327,17 @@ def _read_annotations(path: str | Path | None) -> dict[str, list[Mapping[str, ob
                     f"line {number} of the annotations has a slice or box that is no number"
                 ) from None
             entry["label"] = row["label"]
-            found.setdefault(Path(row["file"]).stem, []).append(entry)
+            found.setdefault(_bare(row["file"]), []).append(entry)
     return found
 
 
 def _stem(series: archive.Series) -> str:
     """Of the first file: "file_brain_AXT2_200" of file_brain_AXT2_200.h5 or .nii.gz."""
-    name = Path(series.files[0]).name
-    return name.removesuffix(".gz").rsplit(".", 1)[0]
+    return _bare(series.files[0])
+
+
+def _bare(path: str) -> str:
+    return Path(Path(path).name.removesuffix(".gz")).stem
 
 
 def rows(result: Result) -> list[dict[str, object]]:
@@ -327,3 +363,5 @@ def summary(result: Result) -> Iterator[str]:
     others = sum(one.n_files for one in result.set_aside)
     if others:
         yield f"files that are no series: {others}"
+    if result.lost_boxes:
+        yield f"rows of the annotations whose file is no series: {result.lost_boxes}"

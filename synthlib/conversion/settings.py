@@ -11,6 +11,9 @@ from synthlib import bank
 from synthlib.phase import sources
 
 FORMATS = {"fastmri": ".h5", "mrd": ".mrd.h5", "cfl": ".hdr"}
+# Folders of raw data and nothing else: stock loaders open all that is in one.
+FOLDERS = {"fastmri": "multicoil", "mrd": "mrd", "cfl": "cfl"}
+RAW = FOLDERS["fastmri"]
 MATCH, NONE = "match", "none"
 # Sources that need nothing but the slice itself.
 PLAIN_SOURCES = ("sinusoidal", "random", "zero")
@@ -81,6 +84,10 @@ class Settings:
     def weights(self) -> Path | None:
         """The file of a trained generator, if one is asked for."""
         return Path(self.generator) if self.generator.endswith(".safetensors") else None
+
+    def key(self) -> dict[str, object]:
+        """What changes the raw data; which series are taken does not."""
+        return {name: v for name, v in self.record().items() if name not in ("strict", "contrasts")}
 
     def record(self) -> dict[str, object]:
         """For keys and records: no path, for a path may hold a name."""

@@ -119,7 +119,7 @@ def require_reachable(snr: float, level: NoiseLevel) -> str:
     """ "" if images of this noise can get that SNR by adding noise, else what to tell."""
     if snr <= level.snr:
         return ""
-    return f"SNR {snr:g} was asked for, the images have {level.snr:.0f}: no noise was added to them"
+    return f"SNR {snr:g} was asked for, the images have {level.snr:.0f} and keep it"
 
 
 def _of_differences(magnitude: Tensor, head: Tensor) -> float:

@@ -343,3 +343,50 @@ def test_the_audit_alone_tells_and_pictures(place, capsys):
     assert "2 series" in text
     assert audit.CHECKS
     assert Path(place / "pictures").exists() == (looked.found > 0)
+
+
+def test_paths_are_for_messages_only(make, place):
+    result = make(show_names=True)
+    assert any("archive" in path for path in result.paths.values())
+    for path in (place / "out").rglob("*"):
+        assert path.is_dir() or str(place).encode() not in path.read_bytes()
+
+
+def test_another_donor_in_the_bank_makes_the_raw_data_anew(make, place, real):
+    found = bank.build_folder(real / "multicoil", place / "bank")
+    make(maps=str(place / "bank"), n_coils=4)
+    found.donors[0].path.unlink()
+    again = make(maps=str(place / "bank"), n_coils=4)
+    assert again.count(conversion.ASIDE) == 2 and "--force" in again.outcomes[0].reason
+
+
+def test_a_run_killed_before_its_notes_knows_its_files(make, place):
+    make()
+    shutil.rmtree(place / "out" / ".synthlib")
+    (place / "out" / conversion.RAW / ".part-4194303-x.h5").write_bytes(b"half")
+    assert make().count(conversion.THERE) == 2
+    assert not list((place / "out" / conversion.RAW).glob(".part-*"))
+
+
+def test_formats_keep_apart(make, place):
+    make()
+    make(format="mrd")
+    assert make().count(conversion.THERE) == 2
+
+
+def test_noise_can_be_added_to_images_that_have_none(make, place, head):
+    shutil.rmtree(place / "archive")
+    flat = torch.zeros_like(head.magnitude)
+    flat[:, 20:60, 15:50] = 100.0
+    nifti.write(place / "archive" / "flat.nii.gz", flat, (3.0, 3.0), 10.0)
+    result = make(noise=10.0)
+    kspace = formats.read_raw(raw(result)[0]).kspace
+    found = arrays.rss(arrays.ifft2c(kspace[1]))[25:55, 20:45]
+    assert float(found.std()) == pytest.approx(10, rel=0.2)
+
+
+def test_boxes_that_belong_to_no_series_are_told(make, place):
+    boxes = place / "boxes.csv"
+    boxes.write_text("file,slice,x,y,width,height,label\nnosuch.nii.gz,1,1,1,1,1,Lesion\n")
+    lines = list(conversion.summary(make(annotations=boxes)))
+    assert lines[-1] == "rows of the annotations whose file is no series: 1"

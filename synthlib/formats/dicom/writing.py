@@ -19,7 +19,7 @@ AXES = {
     "coronal": [1, 0, 0, 0, 0, -1],
     "sagittal": [0, 1, 0, 0, 0, -1],
 }
-NORMALS = {"axial": (0, 0, 1), "coronal": (0, -1, 0), "sagittal": (1, 0, 0)}
+NORMALS = {"axial": (0, 0, 1), "coronal": (0, -1, 0), "sagittal": (-1, 0, 0)}
 
 
 def write_series(
