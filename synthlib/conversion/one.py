@@ -227,7 +227,7 @@ def _make(job: Job, prepared: Prepared, n_threads: int) -> Outcome:
             "coils": settings.n_coils,
             "pixel (mm)": " x ".join(_digits(mm) for mm in volume.spacing_mm),
             "donor": match.donor.name,
-            "SNR in": _digits(level.snr),
+            "SNR in": _digits(mean / level.std if level.std else level.snr),
             "SNR out": _digits(mean / std if std else level.snr),
             "noise from": level.source,
         },
