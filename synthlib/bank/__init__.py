@@ -2,7 +2,18 @@
 
 from synthlib.bank.building import SIMULATED, Bank, Place, build_folder, open_bank
 from synthlib.bank.choosing import MATCHED, PAIRINGS, RANDOM, Match, choose
-from synthlib.bank.donor import POINTS, REACH, Coils, Donor, compress, maps_at, to_head, weights
+from synthlib.bank.donor import (
+    POINTS,
+    REACH,
+    Coils,
+    Donor,
+    Taps,
+    compress,
+    maps_at,
+    taps,
+    to_head,
+    weights,
+)
 from synthlib.bank.outline import Outline, outline
 
 __all__ = [
@@ -18,12 +29,14 @@ __all__ = [
     "Match",
     "Outline",
     "Place",
+    "Taps",
     "build_folder",
     "choose",
     "compress",
     "maps_at",
     "open_bank",
     "outline",
+    "taps",
     "to_head",
     "weights",
 ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.interpolate import make_interp_spline
+from scipy.interpolate import BSpline, make_interp_spline
 from torch import Tensor
 
 from synthlib import arrays
@@ -106,6 +107,30 @@ class Coils:
         """Complex64 (coil, coil) L with L L^H the covariance: white noise becomes theirs."""
         return torch.linalg.cholesky(self.covariance.to(torch.complex128)).to(torch.complex64)
 
+    @cached_property
+    def splines(self) -> np.ndarray:
+        """Coefficients of cubic splines through the maps, for :func:`taps`.
+
+        Returns:
+            float32 (slice, POINTS, POINTS, coil, 2), the last axis real and imaginary part.
+        """
+        found = torch.view_as_real(self.maps).movedim(1, 3).numpy(force=True)
+        for axis in (1, 2):
+            found = np.moveaxis(make_interp_spline(_grid(), found, k=3, axis=axis).c, 0, axis)
+        return np.ascontiguousarray(found, dtype=np.float32)
+
+
+class Taps(NamedTuple):
+    """Cubic splines along one axis: pixel i is the sum of weights[i, t] values[first[i] + t].
+
+    Attributes:
+        first: int64 (pixel,).
+        weights: float32 (pixel, 4).
+    """
+
+    first: np.ndarray
+    weights: np.ndarray
+
 
 def compress(maps: Tensor, covariance: Tensor, n_coils: int) -> tuple[Tensor, Tensor]:
     """Fewer virtual coils that keep most of the maps' energy in the head.
@@ -170,15 +195,53 @@ def weights(outline: Outline, index: int, shape: tuple[int, int]) -> tuple[Tenso
     Returns:
         float32 (ny, POINTS) and (nx, POINTS): pixels = wy @ values @ wx.T.
     """
-    found = []
-    for axis, n in enumerate(shape):
-        inner = outline.mask.shape[1 + axis]
-        pixels = np.arange(n) - (n // 2 - inner // 2)  # in the outline's own pixels
-        at = (pixels - float(outline.centre[index, axis])) / float(outline.half[index, axis])
-        steps = np.linspace(-REACH, REACH, POINTS)
-        matrix = make_interp_spline(steps, np.eye(POINTS), k=3)(np.clip(at, -REACH, REACH))
-        found.append(torch.from_numpy(matrix.astype(np.float32)))
-    return found[0], found[1]
+    cardinal = make_interp_spline(_grid(), np.eye(POINTS), k=3)
+    wy, wx = (
+        torch.from_numpy(
+            cardinal(_head_coordinates(outline, index, shape, axis)).astype(np.float32)
+        )
+        for axis in (0, 1)
+    )
+    return wy, wx
+
+
+def taps(outline: Outline, index: int, shape: tuple[int, int]) -> tuple[Taps, Taps]:
+    """What :func:`weights` does, in four steps per pixel, on :attr:`Coils.splines`.
+
+    Args:
+        outline, index, shape: as :func:`weights` takes them.
+
+    Returns:
+        Of the rows, and of the columns.
+    """
+    knots = make_interp_spline(_grid(), np.zeros(POINTS), k=3).t
+    rows, columns = (
+        BSpline.design_matrix(_head_coordinates(outline, index, shape, axis), knots, 3)
+        for axis in (0, 1)
+    )
+    along_y, along_x = (
+        Taps(
+            matrix.indices.reshape(-1, 4)[:, 0].astype(np.int64),
+            matrix.data.reshape(-1, 4).astype(np.float32),
+        )
+        for matrix in (rows, columns)
+    )
+    return along_y, along_x
+
+
+def _grid() -> np.ndarray:
+    """(POINTS,) head coordinates of the maps' grid, along either axis."""
+    return np.linspace(-REACH, REACH, POINTS)
+
+
+def _head_coordinates(
+    outline: Outline, index: int, shape: tuple[int, int], axis: int
+) -> np.ndarray:
+    """(n,) of the pixels along an axis; the grid's edge for those beyond it."""
+    n, inner = shape[axis], outline.mask.shape[1 + axis]
+    pixels = np.arange(n) - (n // 2 - inner // 2)  # in the outline's own pixels
+    at = (pixels - float(outline.centre[index, axis])) / float(outline.half[index, axis])
+    return np.clip(at, -REACH, REACH)
 
 
 def maps_at(few: Tensor, outline: Outline, index: int, shape: tuple[int, int]) -> Tensor:

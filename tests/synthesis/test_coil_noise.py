@@ -7,9 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from synthlib import arrays, bank, runs, scanner, synthesis
-from synthlib.synthesis.receive import draw_normal
+from synthlib.synthesis import kernel
+from synthlib.synthesis.receive import random_words
 
 SHAPE = (90, 77)
 
@@ -237,23 +239,50 @@ def test_a_higher_snr_than_the_images_cannot_be_had():
     assert "the images have 50" in synthesis.require_reachable(60.0, level_of(0.02))
 
 
-def test_draws_are_normal_repeatable_and_leave_the_global_state_alone():
+def drawn(seed, n=200_001):
+    """2 n numbers as the kernel draws them, in parts of an uneven size."""
+    numbers, found = np.random.SFC64(seed), []
+    for size in (999, n - 999):
+        parts = np.empty((3, size), np.float32)
+        kernel.normals(random_words(numbers, 2 * size), *parts)
+        found.append(parts[1:])
+    return np.concatenate(found, axis=1).astype(np.float64)
+
+
+def test_draws_are_normal_to_the_tails():
+    values = drawn(1)
+    n = values.size
+    assert stats.kstest(values.ravel(), "norm").pvalue > 0.01
+    assert values.mean() == pytest.approx(0, abs=4 / math.sqrt(n))
+    assert values.var() == pytest.approx(1, abs=4 * math.sqrt(2 / n))
+    assert (values**4).mean() == pytest.approx(3, abs=4 * math.sqrt(96 / n))
+    for size in (2, 3, 4):
+        expected = 2 * stats.norm.sf(size)
+        tolerance = 4 * math.sqrt(expected / n)
+        assert (abs(values) > size).mean() == pytest.approx(expected, abs=tolerance)
+
+
+def test_draws_are_independent():
+    """Of their neighbours, and the two of one pair: their direction is even, too."""
+    first, second = drawn(2)
+    n = len(first)
+    for one, other in (
+        (first[1:], first[:-1]),
+        (second[1:], second[:-1]),
+        (first, second),
+        (first**2 - 1, second**2 - 1),
+        (first[1:] ** 2 - 1, first[:-1] ** 2 - 1),
+    ):
+        assert np.corrcoef(one, other)[0, 1] == pytest.approx(0, abs=4 / math.sqrt(n))
+    angle = np.arctan2(first, second) / (2 * math.pi) + 0.5
+    assert stats.kstest(angle, "uniform").pvalue > 0.01
+    assert stats.kstest((first**2 + second**2) / 2, "expon").pvalue > 0.01
+
+
+def test_draws_return_with_their_seed_and_leave_the_global_state_alone():
     state = torch.get_rng_state()
-    draws = []
-    for seed in (1, 1, 2):
-        values = torch.empty(50001, 2)
-        draw_normal(np.random.Generator(np.random.SFC64(seed)), values)
-        draws.append(values.flatten().double())
-    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert (drawn(1) == drawn(1)).all() and not (drawn(1) == drawn(2)).any()
     assert torch.equal(state, torch.get_rng_state())
-    values = draws[0]
-    n = len(values)
-    assert float(values.mean()) == pytest.approx(0, abs=4 / math.sqrt(n))
-    assert float(values.var()) == pytest.approx(1, abs=4 * math.sqrt(2 / n))
-    assert float((values**4).mean()) == pytest.approx(3, abs=4 * math.sqrt(96 / n))
-    assert float((values.abs() > 3).double().mean()) == pytest.approx(0.0027, abs=0.0008)
-    lag = (values[1:] * values[:-1]).mean()
-    assert float(lag) == pytest.approx(0, abs=4 / math.sqrt(n))
 
 
 def test_noise_differs_from_slice_to_slice_and_returns_with_its_seed():
