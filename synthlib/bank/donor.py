@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -214,9 +214,8 @@ def taps(outline: Outline, index: int, shape: tuple[int, int]) -> tuple[Taps, Ta
     Returns:
         Of the rows, and of the columns.
     """
-    knots = make_interp_spline(_grid(), np.zeros(POINTS), k=3).t
     rows, columns = (
-        BSpline.design_matrix(_head_coordinates(outline, index, shape, axis), knots, 3)
+        BSpline.design_matrix(_head_coordinates(outline, index, shape, axis), _knots(), 3)
         for axis in (0, 1)
     )
     along_y, along_x = (
@@ -232,6 +231,11 @@ def taps(outline: Outline, index: int, shape: tuple[int, int]) -> tuple[Taps, Ta
 def _grid() -> np.ndarray:
     """(POINTS,) head coordinates of the maps' grid, along either axis."""
     return np.linspace(-REACH, REACH, POINTS)
+
+
+@lru_cache(maxsize=1)
+def _knots() -> np.ndarray:
+    return np.asarray(make_interp_spline(_grid(), np.zeros(POINTS), k=3).t)
 
 
 def _head_coordinates(

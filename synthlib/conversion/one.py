@@ -112,7 +112,7 @@ class Prepared:
     annotations: tuple[Mapping[str, object], ...] = ()
 
 
-def convert(job: Job, prepared: Prepared | None = None, n_threads: int = 0) -> Outcome:
+def convert(job: Job, n_threads: int = 0) -> Outcome:
     """Read, audit, pair with a donor, write phase, receive, and write the raw data.
 
     Whatever is wrong with a series sets it aside with a reason that names no
@@ -120,36 +120,25 @@ def convert(job: Job, prepared: Prepared | None = None, n_threads: int = 0) -> O
 
     Args:
         job: the series.
-        prepared: of :func:`prepare`, when that was done before.
         n_threads: on which slices are made; 0: as many as torch would take.
 
     Raises:
         OSError: the disk is full.
     """
-    begin = time.perf_counter()
-    prepared = prepared or prepare(job)
-    outcome = prepared.outcome
-    if not outcome.reason:
-        try:
-            outcome = _make(job, prepared, n_threads)
-        except Exception as error:  # one bad series stops no other
-            if isinstance(error, OSError) and error.errno in runs.DISK_FULL:
-                raise
-            outcome = dataclasses.replace(outcome, reason=reason(error, job.series.where))
-    seconds = outcome.seconds + time.perf_counter() - begin
-    return dataclasses.replace(outcome, seconds=round(seconds, 3))
-
-
-def prepare(job: Job) -> Prepared:
-    """Read and audit a series, find its head and its noise; raises nothing."""
-    series = job.series
+    begin, series = time.perf_counter(), job.series
     outcome = Outcome(
         series.name, series.patient_id, series.contrast, series.where, ASIDE, key=job.key
     )
     try:
-        return _look(job, outcome)
+        prepared = _look(job, outcome)
+        outcome = prepared.outcome
+        if not outcome.reason:
+            outcome = _make(job, prepared, n_threads)
     except Exception as error:  # one bad series stops no other
-        return Prepared(dataclasses.replace(outcome, reason=reason(error, series.where)))
+        if isinstance(error, OSError) and error.errno in runs.DISK_FULL:
+            raise
+        outcome = dataclasses.replace(outcome, reason=reason(error, series.where))
+    return dataclasses.replace(outcome, seconds=round(time.perf_counter() - begin, 3))
 
 
 def _look(job: Job, outcome: Outcome) -> Prepared:
@@ -266,6 +255,9 @@ def _write(
     if settings.weights:  # a network takes torch's own threads, and its dropout the global state
         with writer:
             return b"".join([make(index) for index in range(volume.n_slices)])
+    if n_threads == 1:
+        with writer, tasks.threads_of_our_own():
+            return b"".join(map(make, range(volume.n_slices)))
     with writer, tasks.threads_of_our_own() as most, ThreadPoolExecutor(n_threads or most) as pool:
         pictures = list(pool.map(make, range(volume.n_slices)))
     return b"".join(pictures)

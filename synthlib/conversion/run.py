@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +23,7 @@ from synthlib.phase import generator
 
 PARTS = ".synthlib"  # folder of what a run knows about its results
 LEAST_SALT = 16  # bytes
+MOST_ABREAST = 4  # series in memory at the same time
 BOX = ("x", "y", "width", "height")
 
 
@@ -120,9 +121,11 @@ def synthesize(
     alone = workers <= 1 and not scheduler
     if todo and workers > 1 and settings.maps == bank.SIMULATED:
         bank.open_bank(settings.maps, n_coils=settings.n_coils)  # once, not by every worker
-    with _Ahead(todo, alone) as ahead:
+    # A generator's network is large enough for torch's own threads: one series after the other.
+    abreast = _Abreast(todo) if alone and todo and not settings.weights else None
+    with abreast or nullcontext():
         made = tasks.run_all(
-            ahead if alone else _convert_and_keep,
+            abreast or _convert_and_keep,
             todo,
             label="series",
             workers=workers,
@@ -141,40 +144,39 @@ def synthesize(
     return Result(ordered, found.set_aside, page, table, tuple(jobs), paths, lost)
 
 
-class _Ahead:
-    """In one process: the next series is read and looked at while one is written."""
+class _Abreast:
+    """In one process: a few series at the same time, each with its share of the threads.
 
-    def __init__(self, jobs: Sequence[Job], alone: bool) -> None:
-        self._waiting = list(jobs)
-        self._next: Future[one.Prepared] | None = None
+    Were the slices of one series all that runs, cores would idle while it is read and audited.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = jobs
         self._context = ExitStack()
-        self._alone = alone
+        self._futures: list[Future[Outcome]] = []
 
-    def __enter__(self) -> _Ahead:
-        # A generator's network is large enough for torch's own threads.
-        if self._alone and not any(job.settings.weights for job in self._waiting[:1]):
-            self._n_threads = self._context.enter_context(tasks.threads_of_our_own())
-        else:
-            self._n_threads = 0
-        self._pool = self._context.enter_context(ThreadPoolExecutor(1))
+    def __enter__(self) -> _Abreast:
+        n_threads = self._context.enter_context(tasks.threads_of_our_own())
+        width = max(1, min(n_threads, len(self._jobs), MOST_ABREAST))
+        pool = self._context.enter_context(ThreadPoolExecutor(width))
+        self._context.callback(pool.shutdown, cancel_futures=True)
+        last = len(self._jobs) % width  # so many are left for a last round
+        for left, job in zip(range(len(self._jobs), 0, -1), self._jobs, strict=True):
+            threads = max(1, n_threads // (width if left > last else last))
+            self._futures.append(pool.submit(_convert_and_keep, job, threads))
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
         self._context.close()
 
     def __call__(self, job: Job) -> Outcome:
-        prepared = self._next.result() if self._next else one.prepare(job)
-        self._waiting.pop(0)
-        self._next = self._pool.submit(one.prepare, self._waiting[0]) if self._waiting else None
-        return _convert_and_keep(job, prepared, self._n_threads)
+        """What became of the next job; they are asked for in their order."""
+        return self._futures.pop(0).result()
 
 
-def _convert_and_keep(
-    job: Job, prepared: one.Prepared | None = None, n_threads: int = 0
-) -> Outcome:
+def _convert_and_keep(job: Job, n_threads: int = 0) -> Outcome:
     """Convert, and keep what the report shows; the picture stays on the disk."""
-    outcome = one.convert(job, prepared, n_threads)
+    outcome = one.convert(job, n_threads)
     if outcome.status == MADE:
         runs.write_json(_part(job), dataclasses.asdict(outcome))
     return dataclasses.replace(outcome, picture="")

@@ -111,7 +111,8 @@ def kept_signal(magnitude: Tensor, level: NoiseLevel) -> tuple[Tensor, Tensor]:
     for size, padding in (((AROUND, 1), (AROUND // 2, 0)), ((1, AROUND), (0, AROUND // 2))):
         local = torch.nn.functional.avg_pool2d(local, size, 1, padding, count_include_pad=False)
     excess = ((local.reshape(power.shape) / noise - 1).clamp(min=0)) * math.sqrt(level.channels)
-    object_there = excess**4 / (excess**4 + OBJECT_FROM**4)
+    fourth = excess.square().square()
+    object_there = fourth / (fourth + OBJECT_FROM**4)
     return kept.sqrt() * object_there, object_there * kept / (kept + noise)
 
 

@@ -188,11 +188,11 @@ def test_a_run_that_was_stopped_goes_on(make, place, monkeypatch):
     done = []
     real = one.convert
 
-    def stops(job, prepared=None, n_threads=0):
+    def stops(job, n_threads=0):
         if done:
             raise KeyboardInterrupt
         done.append(job)
-        return real(job, prepared, n_threads)
+        return real(job, n_threads)
 
     with monkeypatch.context() as patch:
         patch.setattr(one, "convert", stops)
