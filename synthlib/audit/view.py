@@ -258,14 +258,15 @@ def mean_box(images: Tensor, size: int) -> Tensor:
     """Mean over size x size pixels (odd) around each one, (slice, y, x); fewer at the borders."""
     for axis in (1, 2):
         n = images.shape[axis]
-        sums = torch.nn.functional.pad(
-            images.cumsum(axis), (1, 0) if axis == 2 else (0, 0, 1, 0)
-        )  # sums[i] is that of the first i
+        reach = min(size // 2, n - 1)
+        zero = torch.zeros_like(images.narrow(axis, 0, 1))
+        sums = torch.cat([zero, images.cumsum(axis)], axis)  # sums[i] is that of the first i
+        last = sums.narrow(axis, n, 1).expand_as(sums.narrow(axis, 0, reach))
+        end = torch.cat([sums.narrow(axis, reach + 1, n - reach), last], axis)
+        start = torch.cat([zero.expand_as(last), sums.narrow(axis, 0, n - reach)], axis)
         at = torch.arange(n)
-        end, start = (at + size // 2 + 1).clamp(max=n), (at - size // 2).clamp(min=0)
-        count = (end - start).float()
-        images = sums.index_select(axis, end) - sums.index_select(axis, start)
-        images = images / (count if axis == 2 else count[:, None])
+        count = ((at + reach + 1).clamp(max=n) - (at - reach).clamp(min=0)).float()
+        images = (end - start) / (count if axis == 2 else count[:, None])
     return images
 
 

@@ -102,7 +102,7 @@ class Coils:
     maps: Tensor
     covariance: Tensor
 
-    @property
+    @cached_property
     def root(self) -> Tensor:
         """Complex64 (coil, coil) L with L L^H the covariance: white noise becomes theirs."""
         return torch.linalg.cholesky(self.covariance.to(torch.complex128)).to(torch.complex64)

@@ -107,13 +107,27 @@ def kept_signal(magnitude: Tensor, level: NoiseLevel) -> tuple[Tensor, Tensor]:
     kept = (power - noise).clamp(min=0)
     # Of air's pixels half are brighter than their mean: whether there is an object is asked of a
     # neighbourhood, whose mean hardly leaves that of air.
-    local = power.reshape(-1, 1, *power.shape[-2:])
-    for size, padding in (((AROUND, 1), (AROUND // 2, 0)), ((1, AROUND), (0, AROUND // 2))):
-        local = torch.nn.functional.avg_pool2d(local, size, 1, padding, count_include_pad=False)
-    excess = ((local.reshape(power.shape) / noise - 1).clamp(min=0)) * math.sqrt(level.channels)
+    around = _box_sum(_box_sum(power, AROUND, -2), AROUND, -1)
+    ones = torch.ones(power.shape[-2:])
+    local = around / _box_sum(_box_sum(ones, AROUND, -2), AROUND, -1)
+    excess = ((local / noise - 1).clamp(min=0)) * math.sqrt(level.channels)
     fourth = excess.square().square()
     object_there = fourth / (fourth + OBJECT_FROM**4)
     return kept.sqrt() * object_there, object_there * kept / (kept + noise)
+
+
+def _box_sum(images: Tensor, size: int, axis: int) -> Tensor:
+    """Sums over `size` (odd) neighbours along an axis, fewer at its ends.
+
+    Neighbour by neighbour: running sums of float32 would bring a bright pixel's
+    rounding errors into the air beside it.
+    """
+    n, total = images.shape[axis], images.clone()
+    for step in range(1, min(size // 2, n - 1) + 1):
+        ends = (0, n - step), (step, n - step)
+        for (to, length), (start, _) in (ends, ends[::-1]):
+            total.narrow(axis, to, length).add_(images.narrow(axis, start, length))
+    return total
 
 
 def require_reachable(snr: float, level: NoiseLevel) -> str:
@@ -138,10 +152,10 @@ def _of_differences(magnitude: Tensor, head: Tensor) -> float:
 
 
 def _grown(head: Tensor) -> Tensor:
-    edge, grown = 2 * RIM + 1, head.float()[:, None]
-    for size, padding in (((edge, 1), (RIM, 0)), ((1, edge), (0, RIM))):
-        grown = torch.nn.functional.max_pool2d(grown, size, 1, padding)
-    return grown[:, 0] > 0
+    """Everything within RIM pixels of the head, along either axis."""
+    for axis in (-2, -1):
+        head = _box_sum(head.to(torch.uint8), 2 * RIM + 1, axis) > 0
+    return head
 
 
 def _blocks(values: Tensor, where: Tensor, edge: int) -> np.ndarray:

@@ -22,6 +22,8 @@ UNROLLED = 4  # coils that are mixed at a time
 f4 = np.float32
 Floats = NDArray[np.float32]
 fast = njit(nogil=True, fastmath=True)
+# numpy documents this way to its bit generators: any SFC64's next number, by its state's address.
+NEXT = np.random.SFC64().ctypes.next_uint64
 
 
 def _polynomial(values: np.ndarray, at: np.ndarray, degree: int) -> tuple[np.float32, ...]:
@@ -54,18 +56,25 @@ class Object(NamedTuple):
 
 
 @fast
-def normals(words: NDArray[np.uint32], logs: Floats, first: Floats, second: Floats) -> None:
+def draw(state: int, words: NDArray[np.uint64]) -> None:
+    """The next random words of a numpy SFC64, whose state is at an address."""
+    for i in range(len(words)):
+        words[i] = NEXT(state)
+
+
+@fast
+def normals(words: NDArray[np.uint64], logs: Floats, first: Floats, second: Floats) -> None:
     """Standard normal numbers from random words, by Box and Muller (1958).
 
     Args:
-        words: uint32 (2 n,), all bits random.
-        logs: float32, of n numbers or more, scratch.
-        first, second: float32, of n numbers or more; n are filled, of up to 5.9
-            standard deviations.
+        words: uint64 (n,), all bits random.
+        logs: float32 (n,), scratch.
+        first, second: float32 (n,), filled with numbers of up to 5.9 standard
+            deviations.
     """
-    n = len(words) // 2
+    n, halves = len(words), words.view(np.uint32)
     for i in range(n):  # uniform in (0, 1]
-        logs[i] = (f4(np.int32(words[i] >> np.uint32(8))) + f4(0.5)) * f4(2.0**-24)
+        logs[i] = (f4(np.int32(halves[i] >> np.uint32(8))) + f4(0.5)) * f4(2.0**-24)
     bits = logs.view(np.uint32)
     for i in range(n):
         exponent = f4(np.int32(bits[i] >> np.uint32(23)) - np.int32(127))
@@ -75,8 +84,8 @@ def normals(words: NDArray[np.uint32], logs: Floats, first: Floats, second: Floa
         log = LN2 * exponent + (LOG[0] + x * (LOG[1] + x * (LOG[2] + x * log)))
         radius = np.sqrt(max(f4(-2) * log, f4(0)))
         # An angle of half a circle, and which half by the word's last bit.
-        angle = f4(np.int32(words[n + i]) >> np.int32(7)) * f4(2.0**-24)
-        half = f4(1) - f4(2) * f4(np.int32(words[n + i] & np.uint32(1)))
+        angle = f4(np.int32(halves[n + i]) >> np.int32(7)) * f4(2.0**-24)
+        half = f4(1) - f4(2) * f4(np.int32(halves[n + i] & np.uint32(1)))
         z = angle * angle
         sin = SIN[0] + z * (SIN[1] + z * (SIN[2] + z * (SIN[3] + z * SIN[4])))
         cos = COS[2] + z * (COS[3] + z * (COS[4] + z * COS[5]))
@@ -91,13 +100,12 @@ def receive(
     along_x: Taps,
     mixing: Floats,
     seen: Object,
-    words: NDArray[np.uint32],
-    rows: tuple[int, int],
+    state: int,
     shift: tuple[int, int],
     images: Floats,
     rss: Floats,
 ) -> None:
-    """Coil images of some rows of one slice, and their root sum of squares.
+    """Coil images of one slice, and their root sum of squares.
 
     Args:
         few: float32 (POINTS, POINTS 2 coil), coefficients of the maps' splines in
@@ -107,122 +115,120 @@ def receive(
             triangular matrix; the last axis is filled up to a multiple of
             UNROLLED with zeros.
         seen: Object.
-        words: uint32 (2 coil pixels,), random bits for the noise of these rows;
-            none: no noise.
-        rows: (first, end).
+        state: address of the state of a numpy SFC64, which the noise is drawn from
+            and which must outlive the call; 0: no noise.
         shift: (y, x) that pixels move in the images, around their edges.
-        images: float32 (coil, ny, nx, 2), filled where the rows come to lie.
-        rss: float32 (ny, nx), filled at the rows.
+        images: float32 (coil, ny, nx, 2), filled.
+        rss: float32 (ny, nx), filled, not moved.
     """
     n_coils, ny, nx = images.shape[0], images.shape[1], images.shape[2]
-    noisy = len(words) > 0
     row = np.empty(few.shape[1], f4)
     points = row.reshape(len(few), 2 * n_coils)
     pixel = np.empty(2 * n_coils, f4)
-    maps, noise = np.empty((2 * n_coils, TILE), f4), np.zeros((2 * n_coils, TILE), f4)
-    logs, white = np.empty(n_coils * TILE, f4), np.zeros((2, mixing.shape[2] * TILE), f4)
-    scale, re, im, power = np.zeros((4, TILE), f4)
-    used, turn = 0, nx - shift[1]
-    for y in range(rows[0], rows[1]):
+    maps, noise = np.zeros((2 * n_coils, TILE), f4), np.zeros((2 * n_coils, TILE), f4)
+    white = np.zeros((2, mixing.shape[2], TILE), f4)
+    words, logs = np.empty(n_coils * TILE, np.uint64), np.empty(n_coils * TILE, f4)
+    scale, power = np.zeros(TILE, f4), np.zeros(TILE, f4)
+    re, im = np.zeros(TILE, f4), np.zeros(TILE, f4)
+    turn = nx - shift[1]
+    for y in range(ny):
         blend(few, along_y.first[y], along_y.weights[y], row)
         to_y, x = (y + shift[0]) % ny, 0
         while x < nx:
             n = min(TILE, (turn if x < turn else nx) - x)  # no tile goes around the edge
+            to_x = (x + shift[1]) % nx
             for j in range(n):
                 blend(points, along_x.first[x + j], along_x.weights[x + j], pixel)
                 for part in range(2 * n_coils):
                     maps[part, j] = pixel[part]
-            normalize(maps, scale, n)
-            if noisy:
-                drawn = words[used : used + 2 * n_coils * n]
-                normals(drawn, logs, white[0], white[1])
-                mix(mixing, white, noise, n)
-                project(maps, noise, re, im, n)
-                used += len(drawn)
+            normalize(maps, scale)
+            if state:
+                draw(state, words)
+                normals(words, logs, white[0].reshape(-1), white[1].reshape(-1))
+                mix(mixing, white, noise)
+                project(maps, noise, re, im)
+            else:
+                noise[:], re[:], im[:] = f4(0), f4(0), f4(0)
             for j in range(n):
                 cos, sin = seen.cos[y, x + j], seen.sin[y, x + j]
                 # Along the signal u = S exp(i phase) lies Re(u^H n): the image has it already.
                 had = seen.share[y, x + j] * scale[j] * (cos * re[j] + sin * im[j])
                 image = (seen.signal[y, x + j] - had) * scale[j]
-                re[j], im[j], power[j] = image * cos, image * sin, f4(0)
+                re[j], im[j] = image * cos, image * sin
+            power[:] = f4(0)
             for coil in range(n_coils):
-                out = images[coil, to_y, (x + shift[1]) % nx :]
-                spread(maps[2 * coil :], noise[2 * coil :], re, im, power, out, n)
+                out = images[coil, to_y, to_x:]
+                for j in range(n):
+                    map_re, map_im = maps[2 * coil, j], maps[2 * coil + 1, j]
+                    coil_re = noise[2 * coil, j] + map_re * re[j] - map_im * im[j]
+                    coil_im = noise[2 * coil + 1, j] + map_re * im[j] + map_im * re[j]
+                    out[j, 0], out[j, 1] = coil_re, coil_im
+                    power[j] += coil_re * coil_re + coil_im * coil_im
             for j in range(n):
                 rss[y, x + j] = np.sqrt(power[j])
-                re[j], im[j] = f4(0), f4(0)
             x += n
+
+
+# Whole tiles, of a width that the compiler knows: it makes vector instructions of them.
 
 
 @fast
 def blend(values: Floats, first: int, weights: Floats, out: Floats) -> None:
     """The weighted sum of four neighbours along the first axis."""
     a, b, c, d = weights[0], weights[1], weights[2], weights[3]
-    one, two, three, four = values[first], values[first + 1], values[first + 2], values[first + 3]
     for k in range(len(out)):
-        out[k] = a * one[k] + b * two[k] + c * three[k] + d * four[k]
+        out[k] = a * values[first, k] + b * values[first + 1, k]
+        out[k] += c * values[first + 2, k] + d * values[first + 3, k]
 
 
 @fast
-def normalize(maps: Floats, scale: Floats, n: int) -> None:
+def normalize(maps: Floats, scale: Floats) -> None:
     """What brings the maps' root sum of squares to 1."""
-    for j in range(n):
-        scale[j] = f4(1e-30)
+    scale[:] = f4(1e-30)
     for part in range(len(maps)):
-        for j in range(n):
+        for j in range(TILE):
             scale[j] += maps[part, j] * maps[part, j]
-    for j in range(n):
+    for j in range(TILE):
         scale[j] = f4(1) / np.sqrt(scale[j])
 
 
 @fast
-def mix(mixing: Floats, white: Floats, noise: Floats, n: int) -> None:
-    """White noise to that of the coils; coil k's white noise begins at k n."""
+def mix(mixing: Floats, white: Floats, noise: Floats) -> None:
+    """White noise (2, coil, TILE) to that of the coils (2 coil, TILE)."""
+    noise[:] = f4(0)
     for coil in range(len(noise) // 2):
-        re, im = noise[2 * coil], noise[2 * coil + 1]
-        for j in range(n):
-            re[j] = im[j] = f4(0)
         for k in range(0, coil + 1, UNROLLED):
-            a, b, c, d = (
-                mixing[0, coil, k],
-                mixing[0, coil, k + 1],
-                mixing[0, coil, k + 2],
-                mixing[0, coil, k + 3],
-            )
-            e, f, g, h = (
-                mixing[1, coil, k],
-                mixing[1, coil, k + 1],
-                mixing[1, coil, k + 2],
-                mixing[1, coil, k + 3],
-            )
-            r, i = white[0, k * n :], white[1, k * n :]
-            r1, r2, r3 = r[n:], r[2 * n :], r[3 * n :]
-            i1, i2, i3 = i[n:], i[2 * n :], i[3 * n :]
-            for j in range(n):
-                re[j] += a * r[j] + b * r1[j] + c * r2[j] + d * r3[j]
-                re[j] -= e * i[j] + f * i1[j] + g * i2[j] + h * i3[j]
-                im[j] += a * i[j] + b * i1[j] + c * i2[j] + d * i3[j]
-                im[j] += e * r[j] + f * r1[j] + g * r2[j] + h * r3[j]
+            a, e = mixing[0, coil, k], mixing[1, coil, k]
+            b, f = mixing[0, coil, k + 1], mixing[1, coil, k + 1]
+            c, g = mixing[0, coil, k + 2], mixing[1, coil, k + 2]
+            d, h = mixing[0, coil, k + 3], mixing[1, coil, k + 3]
+            for j in range(TILE):
+                r0, r1, r2, r3 = (
+                    white[0, k, j],
+                    white[0, k + 1, j],
+                    white[0, k + 2, j],
+                    white[0, k + 3, j],
+                )
+                i0, i1, i2, i3 = (
+                    white[1, k, j],
+                    white[1, k + 1, j],
+                    white[1, k + 2, j],
+                    white[1, k + 3, j],
+                )
+                re = a * r0 + b * r1 + c * r2 + d * r3 - e * i0 - f * i1 - g * i2 - h * i3
+                im = a * i0 + b * i1 + c * i2 + d * i3 + e * r0 + f * r1 + g * r2 + h * r3
+                noise[2 * coil, j] += re
+                noise[2 * coil + 1, j] += im
 
 
 @fast
-def project(maps: Floats, noise: Floats, re: Floats, im: Floats, n: int) -> None:
+def project(maps: Floats, noise: Floats, re: Floats, im: Floats) -> None:
     """S^H n, the noise that the coils' combination sees."""
+    re[:] = f4(0)
+    im[:] = f4(0)
     for coil in range(len(maps) // 2):
-        map_re, map_im = maps[2 * coil], maps[2 * coil + 1]
-        noise_re, noise_im = noise[2 * coil], noise[2 * coil + 1]
-        for j in range(n):
-            re[j] += map_re[j] * noise_re[j] + map_im[j] * noise_im[j]
-            im[j] += map_re[j] * noise_im[j] - map_im[j] * noise_re[j]
-
-
-@fast
-def spread(
-    maps: Floats, noise: Floats, re: Floats, im: Floats, power: Floats, out: Floats, n: int
-) -> None:
-    """One coil's image: its map times the object, and its noise."""
-    for j in range(n):
-        coil_re = maps[0, j] * re[j] - maps[1, j] * im[j] + noise[0, j]
-        coil_im = maps[0, j] * im[j] + maps[1, j] * re[j] + noise[1, j]
-        out[j, 0], out[j, 1] = coil_re, coil_im
-        power[j] += coil_re * coil_re + coil_im * coil_im
+        for j in range(TILE):
+            map_re, map_im = maps[2 * coil, j], maps[2 * coil + 1, j]
+            noise_re, noise_im = noise[2 * coil, j], noise[2 * coil + 1, j]
+            re[j] += map_re * noise_re + map_im * noise_im
+            im[j] += map_re * noise_im - map_im * noise_re

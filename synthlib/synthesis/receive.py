@@ -17,14 +17,6 @@ from synthlib import arrays, bank
 from synthlib.synthesis import kernel
 from synthlib.synthesis.coil_noise import NoiseLevel, kept_signal
 
-STRIP = 8  # rows: the random bits of their noise stay in the cache
-SILENCE = np.empty(0, np.uint32)
-
-
-def random_words(numbers: np.random.BitGenerator, n: int) -> np.ndarray:
-    """uint32 (n,), n even, all bits random; the next ones at every call."""
-    return numbers.random_raw(n // 2).view(np.uint32)
-
 
 class Workspace:
     """Arrays that are used again for every slice: making them anew would take half of the time."""
@@ -64,6 +56,8 @@ class Receiver:
         self.n_coils = coils.maps.shape[1]
         self._silent = self._padded(torch.zeros((self.n_coils, self.n_coils)) + 0j)
         self._even = all(n % 2 == 0 for n in shape)
+        self._signs = _checkerboard(self.shape) * (-1) ** (sum(self.shape) // 2)
+        self._mixings: dict[int, np.ndarray] = {}  # by slice of the donor
         self._threads = threading.local()
 
     def slice(
@@ -93,23 +87,16 @@ class Receiver:
                 for one in (magnitude, share, phase.cos(), phase.sin())
             )
         )
-        ny, nx = self.shape
         # Swapped halves bring the centre first, and a checkerboard of signs brings zero frequency
         # to the centre of k-space: even sizes need no shift.
-        shift = (ny // 2, nx // 2) if self._even else (0, 0)
+        shift = (self.shape[0] // 2, self.shape[1] // 2) if self._even else (0, 0)
         if self._even:
-            signs = _checkerboard(self.shape) * (-1) ** (sum(self.shape) // 2)
-            seen = seen._replace(cos=seen.cos * signs, sin=seen.sin * signs)
+            seen = seen._replace(cos=seen.cos * self._signs, sin=seen.sin * self._signs)
         images = torch.view_as_real(space.images).numpy()
         along_y, along_x = bank.taps(self.head, index, self.shape)
         few = self.coils.splines[donor_slice].reshape(bank.POINTS, -1)
-        for first in range(0, ny, STRIP):
-            rows = first, min(first + STRIP, ny)
-            n_words = 2 * self.n_coils * nx * (rows[1] - rows[0])
-            words = SILENCE if numbers is None else random_words(numbers, n_words)
-            kernel.receive(
-                few, along_y, along_x, mixing, seen, words, rows, shift, images, rss.numpy()
-            )
+        state = numbers.ctypes.state_address if numbers else 0
+        kernel.receive(few, along_y, along_x, mixing, seen, state, shift, images, rss.numpy())
         if not self._even:
             return arrays.fft2c(space.images), rss
         torch.fft.fft2(space.images, norm="ortho", out=space.kspace)
@@ -123,11 +110,14 @@ class Receiver:
 
     def _mixing(self, donor_slice: int) -> np.ndarray:
         """What makes white noise that of the coils, as kernel.receive takes it."""
-        few = self.coils.maps[donor_slice]  # (coil, POINTS, POINTS)
-        seen = self.coils.root.mH @ few.flatten(1)  # L^H S, (coil, points)
+        if donor_slice in self._mixings:
+            return self._mixings[donor_slice]
+        few = self.coils.maps[donor_slice].flatten(1)[:, _inside()]  # (coil, points of the head)
+        seen = self.coils.root.mH @ few  # L^H S
         # mean over the head of S^H C S: noise along the signal is to have `std`
-        gain = self.std / float(seen[:, _inside()].abs().square().sum(0).mean().sqrt())
-        return self._padded(gain * self.coils.root)
+        gain = self.std / float(torch.view_as_real(seen).square().sum((0, 2)).mean().sqrt())
+        mixing = self._mixings[donor_slice] = self._padded(gain * self.coils.root)
+        return mixing
 
     def _padded(self, mixing: Tensor) -> np.ndarray:
         """Complex (coil, coil) as kernel.receive takes it."""

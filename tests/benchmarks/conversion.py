@@ -148,7 +148,7 @@ def measure_memory(few: int, many: int) -> None:
 
 @dataclasses.dataclass
 class Options:
-    series: int = 6
+    series: int = 12
     many: int = 1000
     weights: str = ""
 
@@ -163,7 +163,7 @@ def main(options: Options | None = None) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--series", type=int, default=6)
+    parser.add_argument("--series", type=int, default=12)
     parser.add_argument("--many", type=int, default=1000)
     parser.add_argument("--weights", default="")
     main(Options(**vars(parser.parse_args())))

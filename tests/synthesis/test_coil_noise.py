@@ -11,7 +11,6 @@ from scipy import stats
 
 from synthlib import arrays, bank, runs, scanner, synthesis
 from synthlib.synthesis import kernel
-from synthlib.synthesis.receive import random_words
 
 SHAPE = (90, 77)
 
@@ -243,10 +242,18 @@ def drawn(seed, n=200_001):
     """2 n numbers as the kernel draws them, in parts of an uneven size."""
     numbers, found = np.random.SFC64(seed), []
     for size in (999, n - 999):
-        parts = np.empty((3, size), np.float32)
-        kernel.normals(random_words(numbers, 2 * size), *parts)
+        words, parts = np.empty(size, np.uint64), np.empty((3, size), np.float32)
+        kernel.draw(numbers.ctypes.state_address, words)
+        kernel.normals(words, *parts)
         found.append(parts[1:])
     return np.concatenate(found, axis=1).astype(np.float64)
+
+
+def test_words_are_numpys():
+    words, numbers = np.empty(77, np.uint64), np.random.SFC64(5)
+    kernel.draw(numbers.ctypes.state_address, words)
+    assert (words == np.random.SFC64(5).random_raw(77)).all()
+    assert numbers.random_raw() != words[0]  # its state went on
 
 
 def test_draws_are_normal_to_the_tails():
