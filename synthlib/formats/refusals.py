@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 MAX_VOXELS = 2**27  # of one volume: 512 MiB as float32
+LEAST_TOP, MOST_TOP = 1e-12, 1e15  # of a volume's highest value
 MAX_BYTES = 2**29  # of one file that is held in memory
 
 
@@ -27,7 +28,7 @@ def require_voxels(*shape: int) -> None:
 
 
 def require_magnitude(values: Tensor) -> None:
-    """Refuse values that no magnitude has: NaN or Inf, negative ones, or nothing but zeros."""
+    """Refuse values that no magnitude has: NaN or Inf, negative ones, only zeros, far too large."""
     smallest, largest = (float(value) for value in torch.aminmax(values))
     if not torch.isfinite(torch.tensor([smallest, largest])).all():
         n_bad = values.numel() - sum(int(torch.isfinite(part).sum()) for part in values)
@@ -39,6 +40,11 @@ def require_magnitude(values: Tensor) -> None:
         )
     if largest <= 0:
         raise Refusal("only zeros; expected a magnitude image")
+    if not LEAST_TOP < largest < MOST_TOP:
+        raise Refusal(
+            f"values up to {largest:.4g}, whose squares single precision cannot hold; expected a "
+            f"highest value between {LEAST_TOP:g} and {MOST_TOP:g}. Rescale the images"
+        )
 
 
 def reason_of(error: BaseException) -> str:
