@@ -37,6 +37,8 @@ class Progress:
         self._first = done  # what an earlier run had finished says nothing about speed
         self._shown = 0.0
         self._handle = _notebook_display()
+        if self._handle is None and total > done:
+            self._show(self.text(0.0))  # the first piece may take minutes
 
     def step(self, note: str = "") -> None:
         """Count one piece as done; `note` says what it was."""

@@ -21,10 +21,16 @@ MANY_VOLUMES = "of more than 8 volumes, only the first was taken"
 
 @dataclass(frozen=True)
 class _Draft:
-    """A series without its name: `order` sorts a patient's series and is not shown."""
+    """A series without its name.
+
+    Attributes:
+        order: sorts a patient's series; identity: tells them apart whatever else is
+            found, wherever they lie. Neither is shown.
+    """
 
     series: Series
     order: tuple[str, ...]
+    identity: tuple[str, ...]
 
 
 def find(
@@ -207,7 +213,9 @@ class _Search:
             spacing_mm=given[0],
             slice_mm=given[1],
         )
-        self.drafts.append(_Draft(series, (f"{places[0].input:06d}", f"{places[0].number:09d}")))
+        order = f"{places[0].input:06d}", f"{places[0].number:09d}"
+        identity = Path(files[0]).name, str(parts)
+        self.drafts.append(_Draft(series, order, identity))
 
     # --- at the end --------------------------------------------------------------------
 
@@ -219,10 +227,12 @@ class _Search:
         counts: Counter[str] = Counter()
         series = []
         for draft in sorted(self.drafts, key=lambda draft: draft.order):
-            stem = f"{draft.series.patient_id}_{draft.series.contrast}"
-            counts[stem] += 1
-            series.append(replace(draft.series, name=f"{stem}_{counts[stem]:02d}"))
-        series.sort(key=lambda one: one.name)
+            one = draft.series
+            name = names.series(self.salt, one.patient_id, one.contrast, draft.identity)
+            counts[name] += 1
+            again = f"-{counts[name]}" if counts[name] > 1 else ""
+            series.append(replace(one, name=name + again))
+        series.sort(key=lambda one: (one.patient_id, one.contrast))
         aside = [
             SetAside(self._where(places), reason, len(places))
             for (_, reason), places in sorted(self.aside.items(), key=lambda item: item[1][0][:2])
@@ -249,7 +259,7 @@ class _Search:
             files=files,
             parts=parts,
         )
-        self.drafts.append(_Draft(series, bundle.order))
+        self.drafts.append(_Draft(series, bundle.order, bundle.order))
 
     def _where(self, places: list[Place]) -> str:
         if self.show_names:

@@ -12,6 +12,7 @@ from synthlib.formats import words
 from synthlib.formats.nifti.sidecar import stem
 
 DIGITS = 10
+SERIES_DIGITS = 6
 MOST_RANGES = 4
 SUBJECT = re.compile(r"^sub-([A-Za-z0-9+]+)")
 # Parts of a file's name that say what is shown, not who: without them the person's part is left.
@@ -28,6 +29,12 @@ def pseudonym(salt: bytes, identity: str) -> str:
     """A name for a person that the salt alone can repeat: "p-" and ten hexadecimal digits."""
     digest = hmac.new(salt, identity.encode("utf-8", "replace"), hashlib.sha256)
     return f"p-{digest.hexdigest()[:DIGITS]}"
+
+
+def series(salt: bytes, patient_id: str, contrast: str, identity: Sequence[str]) -> str:
+    """A name that stays when other series come to the archive: a number would move on."""
+    digest = hmac.new(salt, repr(identity).encode("utf-8", "replace"), hashlib.sha256)
+    return f"{patient_id}_{contrast}_{digest.hexdigest()[:SERIES_DIGITS]}"
 
 
 def stamp(salt: bytes, files: Sequence[str], *more: object) -> str:

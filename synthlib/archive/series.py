@@ -15,8 +15,8 @@ class Series:
     """One volume to read, of files that stay where they are.
 
     Attributes:
-        name: pseudonym, contrast and number, for example "p-3fa2c19005_AXT1_01";
-            unique in what was found together.
+        name: pseudonym, contrast and digits, for example "p-3fa2c19005_AXT1_9c04e1";
+            unique, and the same when other series come to the archive.
         patient_id: pseudonym of who was scanned.
         contrast: label of a fixed list, for example "AXT1POST"; "unknown".
         kind: of the files.
@@ -56,7 +56,7 @@ class SetAside:
 
 @dataclass(frozen=True)
 class Found:
-    """Series in the order of their names; what was set aside in the order of the inputs."""
+    """Series by patient, contrast and time; what was set aside in the order of the inputs."""
 
     series: tuple[Series, ...]
     set_aside: tuple[SetAside, ...]

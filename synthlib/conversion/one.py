@@ -35,6 +35,7 @@ WRITERS: dict[str, type[RawWriter]] = {
     "mrd": MrdWriter,
     "cfl": CflWriter,
 }
+_OPENING = threading.Lock()
 MADE, THERE, ASIDE = "made", "already there", "set aside"
 
 
@@ -313,7 +314,8 @@ def _coils(path: Path, n_coils: int, stamp: int) -> bank.Coils:
 def _donors(settings: Settings, volume: ImageVolume) -> tuple[bank.Donor, ...]:
     if settings.maps == bank.SIMULATED:
         strength = 1.5 if abs(volume.field_t - 1.5) < 0.5 else 3.0
-        return _opened(settings.maps, settings.n_coils, volume.orientation, strength, ())
+        with _OPENING:  # donors that are not there yet are simulated once
+            return _opened(settings.maps, settings.n_coils, volume.orientation, strength, ())
     stamps = tuple(_stamp(path) for path in sorted(Path(settings.maps).glob("*.h5")))
     return _opened(settings.maps, 0, "", 0.0, stamps)
 
@@ -371,6 +373,7 @@ def _header(
         spacing_mm=volume.spacing_mm,
         thickness_mm=volume.thickness_mm,
         step_mm=volume.step_mm,
+        orientation=volume.orientation,
         field_t=volume.field_t,
         te_ms=_number(volume, "te_ms"),
         tr_ms=_number(volume, "tr_ms"),

@@ -85,7 +85,8 @@ def synthesize(
 
     Raises:
         FileNotFoundError: no input, weights or bank of that name.
-        ValueError: settings that cannot be, or raw data of other pseudonyms in `out`.
+        ValueError: settings that cannot be, raw data of other pseudonyms in `out`, or
+            nothing but raw data made otherwise; the report there stays.
         OSError: the disk is full.
     """
     out = Path(out).expanduser().absolute()  # other processes may stand elsewhere
@@ -117,6 +118,11 @@ def synthesize(
         jobs.append(job)
         if (done := _earlier(job, force)) is not None:
             outcomes[series.name] = done
+    if jobs and all(_is_other(outcomes.get(job.series.name)) for job in jobs):
+        raise ValueError(
+            f"{out.name} holds raw data of all {len(jobs)} series, made otherwise (other settings, "
+            "images or version); give --force to replace them, or another --out"
+        )
     todo = [job for job in jobs if job.series.name not in outcomes]
     alone = workers <= 1 and not scheduler
     if todo and workers > 1 and settings.maps == bank.SIMULATED:
@@ -235,6 +241,11 @@ def _earlier(job: Job, force: bool) -> Outcome | None:
         "give --force to replace it, or another --out"
     )
     return Outcome(series.name, series.patient_id, series.contrast, series.where, ASIDE, reason)
+
+
+def _is_other(outcome: Outcome | None) -> bool:
+    """Whether raw data are there that must not be replaced."""
+    return outcome is not None and outcome.status == ASIDE
 
 
 def _places(found: archive.Found) -> list[str]:

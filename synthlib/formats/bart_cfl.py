@@ -72,7 +72,7 @@ class CflWriter(RawWriter):
                         for label in labels:
                             file.write(_columns_first(label.numpy(force=True)))
                 data = scratch(".cfl")
-                stack.enter_context(_removed_before_naming(_beside(self.path, ".hdr")))
+                stack.enter_context(_removed_before_naming(self.path))
                 self._file = stack.enter_context(data.open("wb"))
                 yield
         except BaseException:
@@ -125,10 +125,15 @@ def _beside(path: Path, suffix: str, label: str = "") -> Path:
 
 
 @contextmanager
-def _removed_before_naming(old: Path) -> Iterator[None]:
-    """With the .hdr of an older set beside them, the first new files would look complete."""
+def _removed_before_naming(path: Path) -> Iterator[None]:
+    """An older set goes: its .hdr would make the first new files look complete, and no label map
+    of it belongs to the new images."""
     yield
-    old.unlink(missing_ok=True)
+    _beside(path, ".hdr").unlink(missing_ok=True)
+    start = _beside(path, "", "").name + "_labels_"
+    for old in list(path.parent.iterdir()):
+        if old.name.startswith(start) and old.suffix in (".hdr", ".cfl"):
+            old.unlink(missing_ok=True)
 
 
 def _hdr(rows: int, columns: int, n_coils: int, n_slices: int) -> str:

@@ -23,8 +23,12 @@ with warnings.catch_warnings():  # the package changes the filters when it is im
     from ismrmrd import xsd
 
 PROTON_HZ_PER_T = 42.577478518e6
-# An axial stack in DICOM's axes: rows run to the back, columns to the left, slices to the head.
-DIRECTIONS = {"read_dir": (0, 1, 0), "phase_dir": (1, 0, 0), "slice_dir": (0, 0, 1)}
+# In DICOM's axes (to the left, to the back, to the head): where ky, kx and the slices run to.
+DIRECTIONS = {
+    "axial": ((0, 1, 0), (1, 0, 0), (0, 0, 1)),
+    "coronal": ((0, 0, -1), (1, 0, 0), (0, 1, 0)),
+    "sagittal": ((0, 0, -1), (0, 1, 0), (-1, 0, 0)),
+}
 LABEL_TYPES: dict[int, type[np.integer]] = {
     ismrmrd.DATATYPE_USHORT: np.uint16,
     ismrmrd.DATATYPE_SHORT: np.int16,
@@ -111,15 +115,20 @@ def lengths(
     return spacing, thickness, step, [name for name, told in known.items() if not told]
 
 
-def _position(index: int, n_slices: int, step_mm: float) -> tuple[float, float, float]:
-    return 0.0, 0.0, (index - (n_slices - 1) / 2) * step_mm
+def _place(heads: np.ndarray, header: RawHeader) -> None:
+    """Directions and positions of (slice, ...) headers: a stack around the magnet's centre."""
+    directions = DIRECTIONS.get(header.orientation, DIRECTIONS["axial"])
+    for name, direction in zip(("read_dir", "phase_dir", "slice_dir"), directions, strict=True):
+        heads[name] = direction
+    at = (np.arange(len(heads)) - (len(heads) - 1) / 2) * lengths(header)[2]
+    positions = at[:, None] * np.array(directions[2])
+    heads["position"] = positions.reshape(len(heads), *(1,) * (heads.ndim - 1), 3)
 
 
 def acquisition_heads(shape: tuple[int, int, int, int], header: RawHeader) -> np.ndarray:
     """Headers of all lines, sorted by slice and column."""
     n_slices, n_coils, rows, columns = shape
     first, end = header.columns(columns)
-    step = lengths(header)[2]
     heads = np.zeros((n_slices, end - first), layout.acquisition_header_dtype)
     heads["version"] = 1
     heads["scan_counter"] = np.arange(heads.size).reshape(heads.shape)
@@ -129,9 +138,7 @@ def acquisition_heads(shape: tuple[int, int, int, int], header: RawHeader) -> np
     for word in range(16):
         bits = min(max(n_coils - 64 * word, 0), 64)
         heads["channel_mask"][..., word] = 2**bits - 1
-    for name, direction in DIRECTIONS.items():
-        heads[name] = direction
-    heads["position"] = np.array([_position(i, n_slices, step) for i in range(n_slices)])[:, None]
+    _place(heads, header)
     heads["idx"]["kspace_encode_step_1"] = np.arange(end - first)
     heads["idx"]["slice"] = np.arange(n_slices)[:, None]
     marks: list[tuple[Any, tuple[str, ...]]] = [
@@ -193,15 +200,13 @@ def image_heads(n_slices: int, header: RawHeader, data_type: int, attributes: by
         attributes: the text (Meta) that goes with each.
     """
     (ny, nx), (mm_y, mm_x) = header.recon_shape, lengths(header)[0]
-    _, thickness, step, _ = lengths(header)
+    thickness = lengths(header)[1]
     heads = np.zeros(n_slices, layout.image_header_dtype)
     heads["version"], heads["data_type"], heads["channels"] = 1, data_type, 1
     heads["matrix_size"] = ny, nx, 1
     heads["field_of_view"] = ny * mm_y, nx * mm_x, thickness
     heads["image_type"] = ismrmrd.IMTYPE_MAGNITUDE
-    for field, direction in DIRECTIONS.items():
-        heads[field] = direction
-    heads["position"] = [_position(i, n_slices, step) for i in range(n_slices)]
+    _place(heads, header)
     heads["slice"] = heads["image_index"] = np.arange(n_slices)
     heads["attribute_string_len"] = len(attributes)
     return heads

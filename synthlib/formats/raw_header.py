@@ -32,6 +32,8 @@ class RawHeader:
         thickness_mm: of a slice; step_mm: between the centres of neighbours.
         field_t: of the magnet; te_ms, tr_ms, ti_ms, flip_deg: of the sequence.
             What is not known is nan.
+        orientation: of the slices, "axial", "coronal" or "sagittal"; anything else
+            counts as axial where a format must tell directions.
         acquired: first and one-past-last column of kx that was measured; the
             columns outside are zero. None: all.
         record: what the file was made from.
@@ -54,6 +56,7 @@ class RawHeader:
     tr_ms: float = UNKNOWN
     ti_ms: float = UNKNOWN
     flip_deg: float = UNKNOWN
+    orientation: str = "axial"
     acquired: tuple[int, int] | None = None
     record: Mapping[str, object] = field(default_factory=dict)
     attributes: Mapping[str, object] = field(default_factory=dict)

@@ -235,7 +235,7 @@ def test_derived_alone_is_no_reason(tmp_path):
 def test_contrast_comes_from_keywords_and_times(tmp_path, changes, contrast):
     (series,) = find(samples.write_series(tmp_path / "a", 2, **changes)).series
     assert series.contrast == contrast
-    assert re.fullmatch(rf"p-[0-9a-f]{{8,}}_{contrast}_01", series.name)
+    assert re.fullmatch(rf"p-[0-9a-f]{{8,}}_{contrast}_[0-9a-f]{{6}}", series.name)
 
 
 # --- patients and names -------------------------------------------------------------------
@@ -280,6 +280,21 @@ def test_names_and_stamps_outlast_a_move_and_stamps_see_a_change(tmp_path):
     assert [a == b for a, b in zip(stamps, [one.stamp for one in after], strict=True)] == [
         False, True, True,
     ]  # fmt: skip
+
+
+def test_names_stay_when_other_scans_come_to_the_archive(tmp_path):
+    for number in (5, 7):
+        samples.write_series(
+            tmp_path / str(number), SeriesNumber=number, SeriesInstanceUID=f"1.{number}"
+        )
+    np.save(tmp_path / "sub-1_run-2_T1w.npy", np.ones((2, 5, 4), np.float32))
+    few = {s.files: s.name for s in find(tmp_path, spacing_mm=(1, 1)).series}
+    samples.write_series(tmp_path / "0", SeriesNumber=1, SeriesInstanceUID="1.1")
+    np.save(tmp_path / "sub-1_run-1_T1w.npy", np.ones((2, 5, 4), np.float32))
+    many = {s.files: s.name for s in find(tmp_path, spacing_mm=(1, 1)).series}
+    assert len(few) == 3 and len(many) == 5
+    assert {files: many[files] for files in few} == few
+    assert len(set(many.values())) == 5
 
 
 def test_a_series_can_be_sent_to_another_process(tmp_path):

@@ -175,12 +175,16 @@ def test_what_is_there_is_not_made_again(make):
 def test_what_was_made_otherwise_is_replaced_by_force_only(make):
     first = make()
     before = raw(first)[0].read_bytes()
+    report = first.report.read_bytes()
+    with pytest.raises(ValueError, match=r"all 2 series, made otherwise .* give --force"):
+        make(seed=8)
+    assert raw(first)[0].read_bytes() == before and first.report.read_bytes() == report
+    raw(first)[1].unlink()
     again = make(seed=8)
-    assert again.count(conversion.ASIDE) == 2
+    assert (again.count(conversion.ASIDE), again.count(conversion.MADE)) == (1, 1)
     assert "give --force to replace it" in again.outcomes[0].reason
-    assert raw(first)[0].read_bytes() == before
     forced = make(seed=8, force=True)
-    assert forced.count(conversion.MADE) == 2
+    assert (forced.count(conversion.MADE), forced.count(conversion.THERE)) == (1, 1)
     assert raw(first)[0].read_bytes() != before
 
 
@@ -353,8 +357,8 @@ def test_another_donor_in_the_bank_makes_the_raw_data_anew(make, place, real):
     found = bank.build_folder(real / "multicoil", place / "bank")
     make(maps=str(place / "bank"), n_coils=4)
     found.donors[0].path.unlink()
-    again = make(maps=str(place / "bank"), n_coils=4)
-    assert again.count(conversion.ASIDE) == 2 and "--force" in again.outcomes[0].reason
+    with pytest.raises(ValueError, match=r"made otherwise .* give --force"):
+        make(maps=str(place / "bank"), n_coils=4)
 
 
 def test_a_run_killed_before_its_notes_knows_its_files(make, place):

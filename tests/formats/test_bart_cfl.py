@@ -371,3 +371,15 @@ def _killed_after_names(path: Path, n: int) -> None:
 
     Path.replace = replace  # type: ignore[method-assign]
     write(path)
+
+
+def test_labels_of_an_older_set_go_with_it(tmp_path):
+    def names():
+        return {path.name for path in tmp_path.iterdir()}
+
+    write(tmp_path / "scan")
+    (tmp_path / "scan2_labels_x.cfl").write_bytes(b"of another scan")
+    before = names()
+    assert any("scan_labels_" in name for name in before)
+    write(tmp_path / "scan", header=make_header(labels={}))
+    assert names() == {name for name in before if not name.startswith("scan_labels_")}

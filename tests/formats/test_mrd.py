@@ -200,6 +200,25 @@ def test_lines_tell_their_place_and_which_are_first_and_last(written):
     np.testing.assert_array_equal(axes @ axes.T, np.eye(3))
 
 
+@pytest.mark.parametrize(
+    ("orientation", "cosines"),  # DICOM's, along a row and along a column of the plain views
+    [
+        ("axial", (1, 0, 0, 0, 1, 0)),
+        ("coronal", (1, 0, 0, 0, 0, -1)),
+        ("sagittal", (0, 1, 0, 0, 0, -1)),
+    ],
+)
+def test_directions_and_places_are_those_of_the_dicom_views(tmp_path, orientation, cosines):
+    path = write(tmp_path / "scan.h5", header=make_header(orientation=orientation))
+    _, lines = by_the_package(path)
+    along_row, along_column = cosines[:3], cosines[3:]
+    normal = np.cross(along_row, along_column)
+    for z, line in enumerate(lines[::37]):
+        assert tuple(line.phase_dir) == along_row and tuple(line.read_dir) == along_column
+        np.testing.assert_array_equal(line.slice_dir, normal)
+        np.testing.assert_allclose(line.position, 5.5 * (z - 1) * normal)
+
+
 @pytest.mark.parametrize("n_coils", [64, 65, 130])
 def test_the_channel_mask_counts_as_many_bits_as_coils(tmp_path, n_coils):
     path = write(tmp_path / "scan.h5", make_kspace((1, n_coils, 4, 3)), make_header(labels={}))

@@ -1,0 +1,56 @@
+"""Runs that are killed, and runs on a Dask scheduler."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+from dask.distributed import LocalCluster
+
+from synthlib import conversion, runs
+
+TYPED = "import sys; from synthlib import cli; sys.exit(cli.main())"
+
+
+def kspaces(folder):
+    found = {}
+    for path in sorted((folder / conversion.RAW).glob("*.h5")):
+        with h5py.File(path) as file:
+            found[path.name] = file["kspace"][()]
+    return found
+
+
+def test_a_run_killed_within_a_series_goes_on_and_leaves_nothing_half_written(make, place):
+    expected = kspaces(make("whole") and place / "whole")
+    command = [sys.executable, "-c", TYPED, "synthesize", "archive", "--out", "out"]
+    command += ["--generator", "sinusoidal", "--coils", "5", "--salt-file", "salt"]
+    environment = {**os.environ, "PYTHONPATH": str(runs.project_root())}
+    raw = place / "out" / conversion.RAW
+    with subprocess.Popen(command, cwd=place, env=environment) as process:
+        while process.poll() is None and not (raw.is_dir() and list(raw.iterdir())):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+    left = [path.name for path in raw.iterdir()]
+    assert left  # something was under way or done
+    result = make("out")
+    assert result.count(conversion.ASIDE) == 0
+    assert {path.name for path in raw.iterdir()} == set(expected)
+    for name, kspace in kspaces(place / "out").items():
+        np.testing.assert_allclose(kspace, expected[name], rtol=1e-4, atol=1e-3)
+
+
+def test_a_dask_scheduler_makes_the_same_raw_data(make, place):
+    expected = kspaces(make("here") and place / "here")
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None)
+    with cluster:
+        result = make("there", scheduler=cluster.scheduler_address)
+    assert result.count(conversion.MADE) == 2
+    found = kspaces(place / "there")
+    assert set(found) == set(expected)
+    for name, kspace in found.items():
+        np.testing.assert_allclose(kspace, expected[name], rtol=1e-4, atol=1e-3)
