@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -39,6 +40,24 @@ class Slices(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
     def __getitem__(self, index: int) -> Tensor: ...
+
+
+# fastMRI's brains and knees, as New York University names them.
+UPSIDE_DOWN = re.compile(r"file(_brain_[A-Z0-9]+_\d+_\d+|\d{7})")
+
+
+def stored_upside_down(name: str, attributes: Mapping[str, object]) -> bool:
+    """Whether rows of a fastMRI HDF5 file run the other way than in DICOM's views.
+
+    So they do in the files of fastMRI itself, and in what synthlib made of them.
+    A coil bank and a generator must know, for a head has a front and a back.
+
+    Args:
+        name: of the file, without its ending; attributes: of the file.
+
+    Source: Zhao et al., Scientific Data 9:152 (2022), fastMRI+, whose images were turned.
+    """
+    return bool(attributes.get("upside_down")) or bool(UPSIDE_DOWN.fullmatch(name))
 
 
 @dataclass(frozen=True)
@@ -81,6 +100,11 @@ class RawVolume:
     @property
     def n_coils(self) -> int:
         return int(self.kspace.shape[1])
+
+    @property
+    def upside_down(self) -> bool:
+        """As :func:`stored_upside_down` tells."""
+        return stored_upside_down(self.name, self.attributes)
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -132,6 +156,7 @@ class ImageVolume:
         orientation: "axial", "coronal", "sagittal", or "unknown".
         anatomy: "head", another part of the body in one word, or "unknown".
         field_t: of the magnet, nan if unknown.
+        upside_down: rows run the other way than in DICOM's views; see stored_upside_down.
         facts: what the header says of how the images were made, by names of
             FACTS; numbers, flags and words of fixed lists only.
         labels: integer (slice, y, x) label maps by name, on the magnitude's grid.
@@ -148,6 +173,7 @@ class ImageVolume:
     orientation: str = "unknown"
     anatomy: str = "unknown"
     field_t: float = float("nan")
+    upside_down: bool = False
     facts: Mapping[str, object] = field(default_factory=dict)
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -240,7 +240,8 @@ def make(
                 continue
             kept.append(index)
             residuals.append(quality.residual)
-            maps.append(to_head(found.maps[row], head.centre[index], head.half[index]))
+            few = to_head(found.maps[row], head.centre[index], head.half[index])
+            maps.append(few.flip(-2) if volume.upside_down else few)  # a bank's heads are upright
     if not kept:
         raise ValueError(
             f"no slice has maps that could serve another head ({'; '.join(flags[:3])}); leave this "

@@ -49,6 +49,7 @@ class Job:
         out: folder of the raw data.
         key: of series, settings and code.
         annotations: boxes and remarks of this series, one mapping each.
+        upright: they lie on images that were turned as in DICOM's views, as fastMRI+ does.
     """
 
     series: archive.Series
@@ -56,6 +57,7 @@ class Job:
     out: Path
     key: str = ""
     annotations: tuple[Mapping[str, object], ...] = ()
+    upright: bool = False
 
     @property
     def target(self) -> Path:
@@ -152,6 +154,8 @@ def _look(job: Job, outcome: Outcome) -> Prepared:
         names = ", ".join(finding.check for finding in report.found)
         return Prepared(dataclasses.replace(outcome, reason=f"the audit found {names} (--strict)"))
     annotations, pixels = job.annotations, pixels_hash(volume)
+    if job.upright and volume.upside_down:
+        annotations = _turned(annotations, volume.magnitude.shape[1])
     if settings.repair:
         before = volume.magnitude.shape
         volume = audit.repair(volume, report)
@@ -198,7 +202,7 @@ def _make(job: Job, prepared: Prepared, n_threads: int) -> Outcome:
     notes = [*volume.notes, *([note] if note else [])]
     n_slices, ny, nx = volume.magnitude.shape
     shape = settings.oversampling * ny, nx
-    coils = _coils(match.donor.path, settings.n_coils, _stamp(match.donor.path))
+    coils = _coils(match.donor.path, settings.n_coils, volume.upside_down, _stamp(match.donor.path))
     receiver = synthesis.Receiver(coils, head, shape, level=level if std else None, std=std)
     writer = WRITERS[settings.format](
         job.target,
@@ -278,7 +282,13 @@ def write_phase(volume: ImageVolume, pixels: str, index: int, settings: Settings
     magnitude, name = volume.magnitude[index], f"{pixels}#{index}"
     if settings.weights:
         write = _generator(settings.weights, _stamp(settings.weights))
-        return write.at_pixels(magnitude, volume.spacing_mm, seed=settings.seed, name=name)
+        return write.at_pixels(
+            magnitude,
+            volume.spacing_mm,
+            seed=settings.seed,
+            name=name,
+            upside_down=volume.upside_down,
+        )
     pair = PhasePair(
         name=name,
         volume=volume.name,
@@ -307,8 +317,9 @@ def _generator(weights: Path, stamp: int) -> generator.PhaseGenerator:
 
 
 @lru_cache(maxsize=8)
-def _coils(path: Path, n_coils: int, stamp: int) -> bank.Coils:
-    return bank.Donor.open(path).read(n_coils)
+def _coils(path: Path, n_coils: int, upside_down: bool, stamp: int) -> bank.Coils:
+    found = bank.Donor.open(path).read(n_coils)
+    return dataclasses.replace(found, maps=found.maps.flip(2)) if upside_down else found
 
 
 def _donors(settings: Settings, volume: ImageVolume) -> tuple[bank.Donor, ...]:
@@ -380,7 +391,7 @@ def _header(
         ti_ms=_number(volume, "ti_ms"),
         flip_deg=_number(volume, "flip_deg"),
         record=record,
-        attributes={"SYNTHETIC": True, "key": job.key},
+        attributes={"SYNTHETIC": True, "key": job.key, "upside_down": volume.upside_down},
         labels={name: label.long() for name, label in volume.labels.items()},
         annotations=prepared.annotations,
     )
@@ -406,6 +417,20 @@ def _rescaled(
             for name in names:
                 if name in changed:
                     changed[name] = float(str(changed[name])) * after[axis] / before[axis]
+        found.append(changed)
+    return tuple(found)
+
+
+def _turned(
+    annotations: Sequence[Mapping[str, object]], n_rows: int
+) -> tuple[Mapping[str, object], ...]:
+    """Boxes on rows that run the other way."""
+    found = []
+    for row in annotations:
+        changed = dict(row)
+        if "y" in changed:
+            height = float(str(changed.get("height", 1)))
+            changed["y"] = n_rows - float(str(changed["y"])) - height
         found.append(changed)
     return tuple(found)
 

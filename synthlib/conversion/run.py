@@ -77,8 +77,9 @@ def synthesize(
         force: replace raw data that are there, made with other settings.
         workers, scheduler: as tasks.run_all takes them.
         spacing_mm: (y, x) pixel size of PNG and NPY stacks.
-        annotations: CSV with the columns file, slice, x, y, width, height, label
-            (fastMRI+ has them); rows go to the series of that file's name.
+        annotations: CSV with the columns file, slice, x, y, width, height, label;
+            rows go to the series of that file's name. That of fastMRI+ is known by
+            its column study_level: its boxes are turned as fastMRI's images are.
         salt_file: secret that patients' pseudonyms are made with; without it one
             is drawn for this folder and kept in the user's own state folder.
         show_names: messages name files by their paths; never what is written.
@@ -99,7 +100,7 @@ def synthesize(
     if settings.maps != bank.SIMULATED:  # so is a wrong bank
         opened = bank.open_bank(settings.maps, n_coils=settings.n_coils).donors
         donors = [donor.fingerprint for donor in opened]
-    boxes = _read_annotations(annotations)
+    boxes, upright = _read_annotations(annotations)
     found = archive.find(inputs, salt=salt, spacing_mm=spacing_mm)
     _require_pseudonyms(out, salt)
     runs.sweep(out / FOLDERS[settings.format])
@@ -113,8 +114,9 @@ def synthesize(
         if settings.contrasts and series.contrast not in settings.contrasts:
             continue
         boxes_here = tuple(boxes.get(_stem(series), ()))
-        key = runs.fingerprint(series.stamp, settings.key(), donors, weights, code, boxes_here)
-        job = Job(series, settings, out, key, boxes_here)
+        asked = boxes_here, upright and bool(boxes_here)
+        key = runs.fingerprint(series.stamp, settings.key(), donors, weights, code, asked)
+        job = Job(series, settings, out, key, *asked)
         jobs.append(job)
         if (done := _earlier(job, force)) is not None:
             outcomes[series.name] = done
@@ -315,10 +317,15 @@ def _require_pseudonyms(out: Path, salt: bytes) -> None:
 # --- annotations ---------------------------------------------------------------------
 
 
-def _read_annotations(path: str | Path | None) -> dict[str, list[Mapping[str, object]]]:
-    """Rows by the stem of the file they belong to."""
+def _read_annotations(
+    path: str | Path | None,
+) -> tuple[dict[str, list[Mapping[str, object]]], bool]:
+    """Rows by the stem of the file they belong to, and whether they are fastMRI+'s own.
+
+    Those were drawn on images of fastMRI that had been turned upside up.
+    """
     if path is None:
-        return {}
+        return {}, False
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(errno.ENOENT, "annotations: there is no such file", str(path))
@@ -341,7 +348,7 @@ def _read_annotations(path: str | Path | None) -> dict[str, list[Mapping[str, ob
                 ) from None
             entry["label"] = row["label"]
             found.setdefault(_bare(row["file"]), []).append(entry)
-    return found
+    return found, "study_level" in (rows.fieldnames or ())
 
 
 def _stem(series: archive.Series) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from synthlib import arrays
 from synthlib.formats import quiet, words
 from synthlib.formats.refusals import Refusal, by, require_magnitude, require_voxels
-from synthlib.records import UNKNOWN_MM, ImageVolume
+from synthlib.records import UNKNOWN_MM, ImageVolume, stored_upside_down
 
 quiet.teach((), ("h5py",))
 
@@ -57,7 +58,11 @@ def read_volume(path: str | Path) -> ImageVolume:
         Refusal: as :func:`summary`, or no magnitude.
         OSError: it cannot be opened or read.
     """
-    return _guarded(path, _volume)
+    volume: ImageVolume = _guarded(path, _volume)
+    name = Path(path).stem
+    return dataclasses.replace(
+        volume, upside_down=volume.upside_down or stored_upside_down(name, {})
+    )
 
 
 def _guarded(path: str | Path, work: Any) -> Any:
@@ -152,6 +157,7 @@ def _volume(file: h5py.File, size: int) -> ImageVolume:
         orientation=starts[0] if starts else "unknown",
         anatomy="knee" if found.contrast.endswith("_FBK") else anatomy,
         field_t=_number(header, "acquisitionSystemInformation/systemFieldStrength_T"),
+        upside_down=bool(file.attrs.get("upside_down", False)),
         facts=_facts(header, (rows, columns)),
     )
 

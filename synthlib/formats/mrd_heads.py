@@ -117,7 +117,10 @@ def lengths(
 
 def _place(heads: np.ndarray, header: RawHeader) -> None:
     """Directions and positions of (slice, ...) headers: a stack around the magnet's centre."""
-    directions = DIRECTIONS.get(header.orientation, DIRECTIONS["axial"])
+    rows, columns, slices = DIRECTIONS.get(header.orientation, DIRECTIONS["axial"])
+    if header.attributes.get("upside_down"):
+        rows = -rows[0], -rows[1], -rows[2]
+    directions = rows, columns, slices
     for name, direction in zip(("read_dir", "phase_dir", "slice_dir"), directions, strict=True):
         heads[name] = direction
     at = (np.arange(len(heads)) - (len(heads) - 1) / 2) * lengths(header)[2]

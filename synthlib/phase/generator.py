@@ -15,7 +15,9 @@ from torch import Tensor
 from synthlib import arrays, pairs, runs
 from synthlib.phase import pix2pix
 
-PIXELS = "pixels_mm"  # in a record's parameters: (y, x) pixel size of the training images
+# In a record's parameters: (y, x) pixel size of the training images, and whether their rows
+# run the other way than in DICOM's views.
+PIXELS, UPSIDE_DOWN = "pixels_mm", "upside_down"
 LEAST_EDGE = 16  # pixels of a resampled image
 ALIKE = 1.25  # pixel sizes that differ by less need no resampling
 MODES = {"scalar": 1, "vector": 2}  # channels that each way to write phase needs
@@ -68,11 +70,18 @@ class PhaseGenerator:
         return arrays.wrap(pairs.target_to_phase(target, self.architecture.mode)).cpu()
 
     def at_pixels(
-        self, magnitude: Tensor, spacing_mm: tuple[float, float], *, seed: int, name: str = ""
+        self,
+        magnitude: Tensor,
+        spacing_mm: tuple[float, float],
+        *,
+        seed: int,
+        name: str = "",
+        upside_down: bool = False,
     ) -> Tensor:
         """Phase of one slice whose pixels are not those that the generator was trained on.
 
-        A network knows anatomy at one size. The magnitude is brought to the
+        A network knows anatomy at one size, and from one side: rows are turned to
+        run as in the training, and back. The magnitude is brought to the
         pixel size of the training, and the phase it gets, as exp(i phase), back:
         wrapped phase itself is never interpolated. Where either size is unknown,
         or they are alike, the network sees the image as it is.
@@ -81,11 +90,20 @@ class PhaseGenerator:
             magnitude: float (y, x), >= 0.
             spacing_mm: (y, x) of its pixels.
             seed, name: as in calling the generator.
+            upside_down: rows of the magnitude run the other way than in DICOM's views.
 
         Returns:
             float32 (y, x), radians in (-pi, pi].
         """
-        trained = self.record.get("parameters", {}).get(PIXELS, (0, 0))
+        parameters = self.record.get("parameters", {})
+        if upside_down != bool(parameters.get(UPSIDE_DOWN, False)):
+            turned = dataclasses.replace(
+                self, record={"parameters": {**parameters, UPSIDE_DOWN: upside_down}}
+            )
+            return turned.at_pixels(
+                magnitude.flip(0), spacing_mm, seed=seed, name=name, upside_down=upside_down
+            ).flip(0)
+        trained = parameters.get(PIXELS, (0, 0))
         factors = [of / to if to > 0 else 1.0 for of, to in zip(spacing_mm, trained, strict=True)]
         if not all(1 / ALIKE < f < ALIKE for f in factors) and all(f == f for f in factors):
             ny, nx = magnitude.shape

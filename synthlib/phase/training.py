@@ -195,7 +195,12 @@ def _train_loop(fabric: Fabric, job: Job, folder: Path) -> None:
     if fabric.is_global_zero:
         sources = pairs.input_hashes(list(job.volumes))
         pixels = torch.tensor([volume.raw.spacing_mm for volume in job.volumes]).median(0).values
-        parameters = {"gan": dataclasses.asdict(settings), generator.PIXELS: pixels.tolist()}
+        turned = sum(volume.raw.upside_down for volume in job.volumes)
+        parameters = {
+            "gan": dataclasses.asdict(settings),
+            generator.PIXELS: pixels.tolist(),
+            generator.UPSIDE_DOWN: 2 * turned > len(job.volumes),
+        }
         record = runs.make_record(parameters, sources)
         weights = _weights(folder, settings.epochs)
         generator.save(weights, network, settings.architecture, record)
