@@ -97,5 +97,5 @@ def write_volume(
         recon_shape=recon,
         spacing_mm=volume.raw.spacing_mm,
         record=record,
-        attributes={"SYNTHETIC": True},
+        attributes={"SYNTHETIC": True, "upside_down": volume.raw.upside_down},
     )

@@ -82,7 +82,7 @@ def test_images_that_are_upside_down_are_received_so(make, place, head, one_dono
         found.append(torch.stack([raw.coil_images(index) for index in range(3)]))
     assert formats.read_raw(turned.jobs[0].target).upside_down  # what was made of them knows it
     top = float(found[0].abs().max())
-    torch.testing.assert_close(found[1].flip(2), found[0], rtol=0, atol=0.02 * top)
+    torch.testing.assert_close(found[1].flip(2), found[0], rtol=0, atol=0.05 * top)  # outlines
     assert float((found[1] - found[0]).abs().max()) > 0.1 * top
 
 
