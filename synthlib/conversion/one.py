@@ -75,7 +75,7 @@ class Outcome:
         status: MADE, THERE or ASIDE.
         reason: why it was set aside.
         facts: matrix, slices, donor, noise and the like, by heading.
-        findings: of the audit, one sentence each.
+        findings: of the audit, "check: what was seen" each.
         notes: what was mended or left out on the way.
         picture: PNG, base64.
         seconds: that it took.
@@ -148,7 +148,7 @@ def _look(job: Job, outcome: Outcome) -> Prepared:
     settings = job.settings
     volume = archive.read(job.series)
     report = audit.examine(volume)
-    findings = [finding.detail for finding in report.found]
+    findings = [f"{finding.check}: {finding.detail}" for finding in report.found]
     outcome = dataclasses.replace(outcome, findings=findings, notes=volume.notes)
     if settings.strict and findings:
         names = ", ".join(finding.check for finding in report.found)

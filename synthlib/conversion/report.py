@@ -87,13 +87,14 @@ def _page(
     good = [outcome for outcome in outcomes if outcome.status != ASIDE]
     bad = [outcome for outcome in outcomes if outcome.status == ASIDE]
     patients = len({outcome.patient_id for outcome in good})
+    n_others = sum(other.n_files for other in set_aside)
     yield (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width"><title>synthlib: raw data from '
         f"magnitude images</title><style>{STYLE}</style></head><body>"
         "<h1>Raw data from magnitude images</h1>"
-        f"<p><b>SYNTHETIC.</b> {len(good)} series of {patients} patients are raw data, "
-        f"{len(bad)} series and {sum(o.n_files for o in set_aside)} other files were set aside. "
+        f"<p><b>SYNTHETIC.</b> Raw data of {len(good)} series, patients: {patients}. "
+        f"Set aside: {len(bad)} series, {n_others} other files. "
         "Phase, coils and noise were written by synthlib; the magnitude alone was measured.</p>"
     )
     shown = {name: value for name, value in settings.record().items() if value not in (False, ())}
@@ -104,7 +105,7 @@ def _page(
     if good:
         yield (
             "<h2>Made</h2><table><tr><th>magnitude, written phase, received</th><th>series</th>"
-            "<th>how</th><th>audit</th><th>notes</th></tr>"
+            "<th>how</th><th>audit and notes</th></tr>"
         )
         for outcome in good:
             yield _made(outcome, picture(outcome.name))
@@ -119,12 +120,12 @@ def _page(
         for other in set_aside:
             yield f"<tr><td>{_text(_files(other))}</td><td>{_text(other.reason)}</td></tr>"
         yield "</table>"
-    tally = Counter(finding for outcome in good for finding in outcome.findings)
+    tally = Counter(finding.split(":")[0] for outcome in outcomes for finding in outcome.findings)
     if tally:
-        yield "<h2>What the audit found most often</h2><ul>"
-        for finding, n in tally.most_common(12):
-            yield f"<li>{n} x {_text(finding)}</li>"
-        yield "</ul>"
+        yield "<h2>What the audit found</h2><table><tr><th>check</th><th>series</th></tr>"
+        for check, n in tally.most_common():
+            yield f"<tr><td>{_text(check)}</td><td>{n}</td></tr>"
+        yield "</table>"
     yield "</body></html>\n"
 
 
@@ -136,8 +137,8 @@ def _made(outcome: Outcome, picture: str) -> str:
     return (
         f'<tr><td>{shown}</td><td class="n">{_text(outcome.name)}<br>{_text(outcome.contrast)}<br>'
         f'<span class="small">{_text(outcome.where)}</span></td><td class="n">{how}</td>'
-        f'<td class="found">{_list(outcome.findings, "nothing found")}</td>'
-        f"<td>{_list(outcome.notes, '')}</td></tr>\n"
+        f'<td><div class="found">{_list(outcome.findings, "nothing found")}</div>'
+        f"{_list(outcome.notes, '')}</td></tr>\n"
     )
 
 
