@@ -49,15 +49,18 @@ UPSIDE_DOWN = re.compile(r"file(_brain_[A-Z0-9]+_\d+_\d+|\d{7})")
 def stored_upside_down(name: str, attributes: Mapping[str, object]) -> bool:
     """Whether rows of a fastMRI HDF5 file run the other way than in DICOM's views.
 
-    So they do in the files of fastMRI itself, and in what synthlib made of them.
-    A coil bank and a generator must know, for a head has a front and a back.
+    So they do in the files of fastMRI itself, and in what synthlib made of them. A
+    coil bank and a generator must know, for a head has a front and a back. An
+    attribute upside_down of the file decides, where there is one; else its name.
 
     Args:
         name: of the file, without its ending; attributes: of the file.
 
     Source: Zhao et al., Scientific Data 9:152 (2022), fastMRI+, whose images were turned.
     """
-    return bool(attributes.get("upside_down")) or bool(UPSIDE_DOWN.fullmatch(name))
+    if "upside_down" in attributes:
+        return bool(attributes["upside_down"])
+    return bool(UPSIDE_DOWN.fullmatch(name))
 
 
 @dataclass(frozen=True)

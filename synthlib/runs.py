@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -89,7 +90,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent, path.name)
-    scratch = path.parent / f".part-{os.getpid()}-{path.name}"
+    # Threads may write one file at the same time: a line of progress, say.
+    scratch = path.parent / f".part-{os.getpid()}-{threading.get_ident()}-{path.name}"
     try:
         yield scratch
         scratch.replace(path)

@@ -16,6 +16,7 @@ from synthlib.formats import dicom, fastmri_images, nifti, quiet, stacks, words
 from synthlib.formats.nifti import sidecar
 from synthlib.formats.refusals import Refusal, reason_of
 
+PLACE_PARTS = 3  # of a path: sessions and the like lie in folders of their own
 MANY_VOLUMES = "of more than 8 volumes, only the first was taken"
 
 
@@ -214,7 +215,7 @@ class _Search:
             slice_mm=given[1],
         )
         order = f"{places[0].input:06d}", f"{places[0].number:09d}"
-        identity = Path(files[0]).name, str(parts)
+        identity = *Path(files[0]).absolute().parts[-PLACE_PARTS:], str(parts)
         self.drafts.append(_Draft(series, order, identity))
 
     # --- at the end --------------------------------------------------------------------

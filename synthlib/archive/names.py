@@ -32,7 +32,13 @@ def pseudonym(salt: bytes, identity: str) -> str:
 
 
 def series(salt: bytes, patient_id: str, contrast: str, identity: Sequence[str]) -> str:
-    """A name that stays when other series come to the archive: a number would move on."""
+    """A name that stays when other series come to the archive: a number would move on.
+
+    Args:
+        salt: secret of the run.
+        patient_id, contrast: shown in the name.
+        identity: what tells the series from all others, however many there are.
+    """
     digest = hmac.new(salt, repr(identity).encode("utf-8", "replace"), hashlib.sha256)
     return f"{patient_id}_{contrast}_{digest.hexdigest()[:SERIES_DIGITS]}"
 

@@ -115,7 +115,11 @@ class Prepared:
     annotations: tuple[Mapping[str, object], ...] = ()
 
 
-def convert(job: Job, n_threads: int = 0) -> Outcome:
+class Stopped(KeyboardInterrupt):
+    """The run was given up: no failure of the series."""
+
+
+def convert(job: Job, n_threads: int = 0, stop: threading.Event | None = None) -> Outcome:
     """Read, audit, pair with a donor, write phase, receive, and write the raw data.
 
     Whatever is wrong with a series sets it aside with a reason that names no
@@ -124,19 +128,23 @@ def convert(job: Job, n_threads: int = 0) -> Outcome:
     Args:
         job: the series.
         n_threads: on which slices are made; 0: as many as torch would take.
+        stop: once it is set, the series is given up before its next slice.
 
     Raises:
         OSError: the disk is full.
+        Stopped: `stop` was set.
     """
-    begin, series = time.perf_counter(), job.series
+    begin, series, stop = time.perf_counter(), job.series, stop or threading.Event()
     outcome = Outcome(
         series.name, series.patient_id, series.contrast, series.where, ASIDE, key=job.key
     )
+    if stop.is_set():
+        raise Stopped
     try:
         prepared = _look(job, outcome)
         outcome = prepared.outcome
         if not outcome.reason:
-            outcome = _make(job, prepared, n_threads)
+            outcome = _make(job, prepared, n_threads, stop)
     except Exception as error:  # one bad series stops no other
         if isinstance(error, OSError) and error.errno in runs.DISK_FULL:
             raise
@@ -183,7 +191,7 @@ def reason(error: Exception, where: str = "") -> str:
     return f"unexpected {type(error).__name__} in {place}; please report this"
 
 
-def _make(job: Job, prepared: Prepared, n_threads: int) -> Outcome:
+def _make(job: Job, prepared: Prepared, n_threads: int, stop: threading.Event) -> Outcome:
     settings, volume = job.settings, prepared.volume
     head, level = prepared.head, prepared.level
     assert volume is not None and head is not None and level is not None
@@ -209,7 +217,7 @@ def _make(job: Job, prepared: Prepared, n_threads: int) -> Outcome:
         shape=(n_slices, settings.n_coils, *shape),
         header=_header(job, prepared, volume, notes, match, std),
     )
-    picture = _write(writer, receiver, volume, prepared.pixels, match, settings, n_threads)
+    picture = _write(writer, receiver, volume, prepared.pixels, match, settings, n_threads, stop)
     return dataclasses.replace(
         prepared.outcome,
         status=MADE,
@@ -236,6 +244,7 @@ def _write(
     match: bank.Match,
     settings: Settings,
     n_threads: int,
+    stop: threading.Event,
 ) -> bytes:
     """All slices, on several threads; the picture of the middle one."""
     shape = volume.magnitude.shape[1], volume.magnitude.shape[2]
@@ -243,6 +252,8 @@ def _write(
     writing = threading.Lock()  # HDF5 takes one at a time
 
     def make(index: int) -> bytes:
+        if stop.is_set():
+            raise Stopped
         magnitude = volume.magnitude[index]
         phase = write_phase(volume, pixels, index, settings)
         kspace, rss = receiver.slice(

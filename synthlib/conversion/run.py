@@ -8,6 +8,7 @@ import errno
 import hmac
 import os
 import secrets
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
@@ -161,7 +162,8 @@ class _Abreast:
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._jobs = jobs
         self._context = ExitStack()
-        self._futures: list[Future[Outcome]] = []
+        self._stop = threading.Event()
+        self._futures: dict[str, Future[Outcome]] = {}
 
     def __enter__(self) -> _Abreast:
         n_threads = self._context.enter_context(tasks.threads_of_our_own())
@@ -171,20 +173,21 @@ class _Abreast:
         last = len(self._jobs) % width  # so many are left for a last round
         for left, job in zip(range(len(self._jobs), 0, -1), self._jobs, strict=True):
             threads = max(1, n_threads // (width if left > last else last))
-            self._futures.append(pool.submit(_convert_and_keep, job, threads))
+            future = pool.submit(_convert_and_keep, job, threads, self._stop)
+            self._futures[job.series.name] = future
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._stop.set()  # Ctrl-C and a full disk wait for slices, not for series
         self._context.close()
 
     def __call__(self, job: Job) -> Outcome:
-        """What became of the next job; they are asked for in their order."""
-        return self._futures.pop(0).result()
+        return self._futures[job.series.name].result()
 
 
-def _convert_and_keep(job: Job, n_threads: int = 0) -> Outcome:
+def _convert_and_keep(job: Job, n_threads: int = 0, stop: threading.Event | None = None) -> Outcome:
     """Convert, and keep what the report shows; the picture stays on the disk."""
-    outcome = one.convert(job, n_threads)
+    outcome = one.convert(job, n_threads, stop)
     if outcome.status == MADE:
         runs.write_json(_part(job), dataclasses.asdict(outcome))
     return dataclasses.replace(outcome, picture="")

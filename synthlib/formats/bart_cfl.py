@@ -9,6 +9,7 @@ Source: BART 0.8, src/misc/mri.h; https://mrirecon.github.io/bart.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -128,12 +129,21 @@ def _beside(path: Path, suffix: str, label: str = "") -> Path:
 def _removed_before_naming(path: Path) -> Iterator[None]:
     """An older set goes: its .hdr would make the first new files look complete, and no label map
     of it belongs to the new images."""
+    labels = _labels_of(_beside(path, ".json"))
     yield
     _beside(path, ".hdr").unlink(missing_ok=True)
-    start = _beside(path, "", "").name + "_labels_"
-    for old in list(path.parent.iterdir()):
-        if old.name.startswith(start) and old.suffix in (".hdr", ".cfl"):
-            old.unlink(missing_ok=True)
+    for label in labels:
+        for suffix in (".hdr", ".cfl"):
+            _beside(path, suffix, label).unlink(missing_ok=True)
+
+
+def _labels_of(header: Path) -> list[str]:
+    """Names of the label maps that a set's header tells, if it is there and whole."""
+    try:
+        names = json.loads(header.read_bytes())["labels"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [str(name) for name in names if raw_header.NAME.fullmatch(str(name))]
 
 
 def _hdr(rows: int, columns: int, n_coils: int, n_slices: int) -> str:

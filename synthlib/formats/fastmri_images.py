@@ -58,11 +58,8 @@ def read_volume(path: str | Path) -> ImageVolume:
         Refusal: as :func:`summary`, or no magnitude.
         OSError: it cannot be opened or read.
     """
-    volume: ImageVolume = _guarded(path, _volume)
-    name = Path(path).stem
-    return dataclasses.replace(
-        volume, upside_down=volume.upside_down or stored_upside_down(name, {})
-    )
+    volume, attributes = _guarded(path, _volume)
+    return dataclasses.replace(volume, upside_down=stored_upside_down(Path(path).stem, attributes))
 
 
 def _guarded(path: str | Path, work: Any) -> Any:
@@ -119,7 +116,7 @@ def _dataset(file: h5py.File, size: int) -> tuple[str, tuple[int, ...]]:
     raise Refusal("no reconstruction_rss, reconstruction_esc or kspace; expected a fastMRI file")
 
 
-def _volume(file: h5py.File, size: int) -> ImageVolume:
+def _volume(file: h5py.File, size: int) -> tuple[ImageVolume, dict[str, object]]:
     found = _summary(file, size)
     stored = file[found.dataset]
     header = _header(file)
@@ -147,7 +144,10 @@ def _volume(file: h5py.File, size: int) -> ImageVolume:
     planes = [plane for plane, short in words.PLANES.items() if short]
     starts = [plane for plane in planes if found.contrast.startswith(words.PLANES[plane])]
     anatomy = "head" if found.contrast in BRAIN else "unknown"
-    return ImageVolume(
+    attributes: dict[str, object] = {}
+    if "upside_down" in file.attrs:
+        attributes["upside_down"] = bool(file.attrs["upside_down"])
+    volume = ImageVolume(
         name="fastmri",
         patient_id="unknown",
         contrast=found.contrast,
@@ -157,9 +157,9 @@ def _volume(file: h5py.File, size: int) -> ImageVolume:
         orientation=starts[0] if starts else "unknown",
         anatomy="knee" if found.contrast.endswith("_FBK") else anatomy,
         field_t=_number(header, "acquisitionSystemInformation/systemFieldStrength_T"),
-        upside_down=bool(file.attrs.get("upside_down", False)),
         facts=_facts(header, (rows, columns)),
     )
+    return volume, attributes
 
 
 def _facts(header: ElementTree.Element | None, shape: tuple[int, int]) -> dict[str, object]:

@@ -96,7 +96,7 @@ class PhaseGenerator:
             float32 (y, x), radians in (-pi, pi].
         """
         parameters = self.record.get("parameters", {})
-        if upside_down != bool(parameters.get(UPSIDE_DOWN, False)):
+        if upside_down != bool(parameters.get(UPSIDE_DOWN, upside_down)):  # older ones do not tell
             turned = dataclasses.replace(
                 self, record={"parameters": {**parameters, UPSIDE_DOWN: upside_down}}
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -196,6 +197,12 @@ def _train_loop(fabric: Fabric, job: Job, folder: Path) -> None:
         sources = pairs.input_hashes(list(job.volumes))
         pixels = torch.tensor([volume.raw.spacing_mm for volume in job.volumes]).median(0).values
         turned = sum(volume.raw.upside_down for volume in job.volumes)
+        if 0 < turned < len(job.volumes):
+            warnings.warn(
+                f"{turned} of {len(job.volumes)} training scans are upside down (fastMRI's own); "
+                "expected all or none. The generator is told the side of most of them.",
+                stacklevel=2,
+            )
         parameters = {
             "gan": dataclasses.asdict(settings),
             generator.PIXELS: pixels.tolist(),

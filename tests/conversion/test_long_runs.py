@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import h5py
 import numpy as np
+import pytest
 from dask.distributed import LocalCluster
 
-from synthlib import conversion, runs
+from synthlib import conversion, runs, synthesis
 
 TYPED = "import sys; from synthlib import cli; sys.exit(cli.main())"
 
@@ -35,13 +37,33 @@ def test_a_run_killed_within_a_series_goes_on_and_leaves_nothing_half_written(ma
         while process.poll() is None and not (raw.is_dir() and list(raw.iterdir())):
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
-    left = [path.name for path in raw.iterdir()]
-    assert left  # something was under way or done
+    assert process.returncode == -signal.SIGKILL  # it had not ended before
+    assert any(path.name.startswith(".part-") for path in raw.iterdir())
     result = make("out")
     assert result.count(conversion.ASIDE) == 0
     assert {path.name for path in raw.iterdir()} == set(expected)
     for name, kspace in kspaces(place / "out").items():
         np.testing.assert_allclose(kspace, expected[name], rtol=1e-4, atol=1e-3)
+
+
+def test_ctrl_c_waits_for_slices_and_not_for_series(make, place, monkeypatch):
+    begun, real = [], synthesis.Receiver.slice
+
+    def slow(receiver, *arguments, **how):
+        begun.append(how["index"])
+        if len(begun) == 2:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.2)
+        return real(receiver, *arguments, **how)
+
+    monkeypatch.setattr(synthesis.Receiver, "slice", slow)
+    with pytest.raises(KeyboardInterrupt):
+        make("out")
+    assert len(begun) <= 4  # of 6
+    folder = place / "out" / conversion.RAW
+    assert not folder.exists() or not list(folder.iterdir())
+    monkeypatch.setattr(synthesis.Receiver, "slice", real)
+    assert make("out").count(conversion.MADE) == 2
 
 
 def test_a_dask_scheduler_makes_the_same_raw_data(make, place):

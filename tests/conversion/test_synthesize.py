@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 
 import fastmri.data
 import h5py
@@ -189,14 +190,12 @@ def test_what_was_made_otherwise_is_replaced_by_force_only(make):
 
 
 def test_a_run_that_was_stopped_goes_on(make, place, monkeypatch):
-    done = []
-    real = one.convert
+    first, real = threading.Lock(), one.convert
 
-    def stops(job, n_threads=0):
-        if done:
+    def stops(*arguments):
+        if not first.acquire(blocking=False):
             raise KeyboardInterrupt
-        done.append(job)
-        return real(job, n_threads)
+        return real(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(one, "convert", stops)

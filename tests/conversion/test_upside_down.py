@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import h5py
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib import archive, arrays, bank, conversion, formats, records, scanner
+from synthlib import archive, arrays, bank, conversion, formats, records, scanner, synthesis
+from synthlib.conversion import one
+from synthlib.formats import dicom
 from synthlib.phase import generator, pix2pix
 
 NYU = "file_brain_AXT2_200_2000001"
@@ -38,6 +41,7 @@ def images(path, magnitude):
 def test_they_are_known_by_their_names(name, turned):
     assert records.stored_upside_down(name, {}) == turned
     assert records.stored_upside_down(name, {"upside_down": True})
+    assert not records.stored_upside_down(name, {"upside_down": False})  # somebody turned them
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +137,45 @@ def test_mrd_tells_the_direction_of_the_rows(make, place, head):
     np.testing.assert_array_equal(tuple(file.read_acquisition(0).read_dir), (0, -1, 0))
     file.close()
     assert result.count(conversion.MADE) == 1
+
+
+def test_a_generators_phase_is_turned_with_the_images_from_file_to_file(
+    make, place, head, one_donor, monkeypatch
+):
+    """Weights that know upright heads; the raw data, and their review, of both kinds of file."""
+    monkeypatch.setattr(one, "pixels_hash", lambda volume: "the same draws of dropout")
+    architecture = generator.Architecture("scalar", ngf=4, depth=5)
+    network = architecture.build()
+    pix2pix.initialise(network)
+    weights = place / "g.safetensors"
+    generator.save(weights, network, architecture, {"parameters": {generator.UPSIDE_DOWN: False}})
+    how = {"maps": str(one_donor[0]), "noise": "none", "generator": str(weights)}
+    plain = make("a", inputs=[images(place / "u" / "scan.h5", head.magnitude)], **how)
+    turned = make("b", inputs=[images(place / "d" / f"{NYU}.h5", head.magnitude.flip(1))], **how)
+    (first,), (second,) = conversion.review(plain), conversion.review(turned)
+    assert torch.equal(second.phase.flip(0), first.phase)
+    assert not torch.equal(second.phase, first.phase)
+    found = [formats.read_raw(result.jobs[0].target).coil_images(1) for result in (plain, turned)]
+    found[1] = found[1].flip(1)
+    assert float((found[1] - found[0]).abs().max()) < 0.05 * float(found[0].abs().max())
+
+
+def test_what_notebook_05_makes_of_them_knows_it_too(study, tmp_path):
+    volume = study["test"][0]
+    for name, turned in (("file1000001", True), (volume.raw.name, False)):
+        renamed = dataclasses.replace(volume, raw=dataclasses.replace(volume.raw, name=name))
+        path = tmp_path / f"synthetic_{turned}.h5"
+        phases = torch.zeros(volume.n_slices, *volume.raw.image_shape)
+        synthesis.write_volume(path, renamed, phases, record={})
+        assert formats.read_raw(path).upside_down == turned
+
+
+def test_views_of_dicom_become_directions_of_mrd(make, place, head):
+    volume = dataclasses.replace(head, orientation="coronal")
+    dicom.write_series(place / "coronal", volume, {"PatientID": "x"})
+    result = make(inputs=[place / "coronal"], format="mrd")
+    assert result.jobs[0].series.contrast.startswith("COR")
+    file = ismrmrd.Dataset(str(result.jobs[0].target), "dataset", create_if_needed=False)
+    line = file.read_acquisition(0)
+    assert tuple(line.slice_dir) == (0, 1, 0) and tuple(line.read_dir) == (0, 0, -1)
+    file.close()

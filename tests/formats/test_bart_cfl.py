@@ -378,8 +378,10 @@ def test_labels_of_an_older_set_go_with_it(tmp_path):
         return {path.name for path in tmp_path.iterdir()}
 
     write(tmp_path / "scan")
-    (tmp_path / "scan2_labels_x.cfl").write_bytes(b"of another scan")
     before = names()
     assert any("scan_labels_" in name for name in before)
+    kept = {"scan_labels_my_own.cfl", "scan2_labels_x.cfl"}
+    for name in kept:
+        (tmp_path / name).write_bytes(b"of somebody else")
     write(tmp_path / "scan", header=make_header(labels={}))
-    assert names() == {name for name in before if not name.startswith("scan_labels_")}
+    assert names() == kept | {name for name in before if not name.startswith("scan_labels_")}

@@ -292,6 +292,29 @@ def test_draws_return_with_their_seed_and_leave_the_global_state_alone():
     assert torch.equal(state, torch.get_rng_state())
 
 
+@pytest.mark.parametrize("shape", [(70, 200), (71, 193)])
+def test_no_noise_is_used_twice_within_a_slice(shape):
+    """Tiles of 64 pixels, rows and coils each draw their own."""
+    n_coils = 6
+    coils = donor_coils(n_coils)
+    coils = bank.Coils(coils.maps, torch.eye(n_coils, dtype=torch.complex64))
+    head = bank.Outline(
+        torch.tensor([[35.0, 100.0]]), torch.tensor([[30.0, 80.0]]), torch.ones(1),
+        torch.ones(1, *shape).bool(),
+    )  # fmt: skip
+    receiver = synthesis.Receiver(coils, head, shape, level=level_of(0.1), std=0.1)
+    zero = torch.zeros(shape)
+    kspace, _ = receiver.slice(zero, zero, index=0, donor_slice=0, seed=5)
+    noise = arrays.ifft2c(kspace.clone())
+    assert len(torch.unique(noise.abs())) > 0.9 * noise.numel()
+    size = noise.abs().square().mean()
+    for coil, y, x in ((0, 0, 64), (0, 0, 128), (0, 1, 0), (0, 0, 1), (1, 0, 0), (1, 0, 64)):
+        moved = noise.roll((coil, y, x), (0, 1, 2))
+        found = (moved.conj() * noise).mean() / size
+        assert abs(found) < 5 / math.sqrt(noise.numel()), (coil, y, x)
+    assert abs((noise**2).mean() / size) < 5 / math.sqrt(noise.numel())  # real and imaginary part
+
+
 def test_noise_differs_from_slice_to_slice_and_returns_with_its_seed():
     magnitude, _ = image(0.02, 1, n_slices=1)
     first, again = (received(magnitude[0], level_of(0.02), 0.02, seed=3) for _ in range(2))
