@@ -288,13 +288,18 @@ def test_names_stay_when_other_scans_come_to_the_archive(tmp_path):
             tmp_path / str(number), SeriesNumber=number, SeriesInstanceUID=f"1.{number}"
         )
     np.save(tmp_path / "sub-1_run-2_T1w.npy", np.ones((2, 5, 4), np.float32))
+    for session in ("ses-2", "ses-3"):
+        (tmp_path / "b" / session / "anat").mkdir(parents=True)
+        np.save(tmp_path / "b" / session / "anat" / "T1w.npy", np.ones((2, 5, 4), np.float32))
     few = {s.files: s.name for s in find(tmp_path, spacing_mm=(1, 1)).series}
     samples.write_series(tmp_path / "0", SeriesNumber=1, SeriesInstanceUID="1.1")
     np.save(tmp_path / "sub-1_run-1_T1w.npy", np.ones((2, 5, 4), np.float32))
+    (tmp_path / "b" / "ses-1" / "anat").mkdir(parents=True)
+    np.save(tmp_path / "b" / "ses-1" / "anat" / "T1w.npy", np.ones((2, 5, 4), np.float32))
     many = {s.files: s.name for s in find(tmp_path, spacing_mm=(1, 1)).series}
-    assert len(few) == 3 and len(many) == 5
+    assert len(few) == 5 and len(many) == 8
     assert {files: many[files] for files in few} == few
-    assert len(set(many.values())) == 5
+    assert len(set(many.values())) == 8
 
 
 def test_a_series_can_be_sent_to_another_process(tmp_path):
