@@ -27,7 +27,9 @@ AROUND = 5  # pixels along the edge of a neighbourhood
 # at which half of the magnitude is taken for signal.
 OBJECT_FROM = 0.75
 GAUSSIAN_MAD = 0.6745  # median of |x|, x standard normal
-GAUSSIAN_QUARTILE = 0.554  # first quartile of the medians of 16 such |x|
+GAUSSIAN_DECILE = 0.455  # first decile of the medians of 16 such |x|
+GAUSSIAN_SPREAD = 1.46  # their median over it
+ANATOMY = 1.35  # times that spread: what is wider is fine structure, not noise
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ def estimate_noise(magnitude: Tensor, head: Tensor) -> NoiseLevel:
     2 n degrees of freedom: n follows from the mean and the mean square, the
     standard deviation from the local variance, which hardly depends on n. Where
     air was masked or denoised, the diagonal differences of neighbouring pixels
-    in the head tell the noise, with some fine structure.
+    in the head tell the noise, with some fine structure. Air is taken for denoised
+    if it is much quieter than a head whose differences are those of noise, alike
+    everywhere: in sharp images of high SNR they are structure.
 
     Args:
         magnitude: float (slice, y, x), >= 0.
@@ -76,12 +80,15 @@ def estimate_noise(magnitude: Tensor, head: Tensor) -> NoiseLevel:
     magnitude, head = magnitude[some], head[some]
     inside = magnitude[head] if bool(head.any()) else magnitude.flatten()
     mean = float(inside.mean())
-    in_head = _of_differences(magnitude, head)
-    air = _noisy(_blocks(magnitude, ~_grown(head), BLOCK))
+    in_head, spread = _of_differences(magnitude, head)
+    outside = ~_grown(head)
+    air = _noisy(_blocks(magnitude, outside, BLOCK))
+    if len(air) < FEWEST_BLOCKS:  # small pictures
+        air = _noisy(_blocks(magnitude, outside, BLOCK // 2))
     if len(air) >= FEWEST_BLOCKS:
         channels = _channels(air)
         std = math.sqrt(float(np.median(air.var(1, ddof=1))) / _chi_variance(channels))
-        if std > DENOISED * in_head:
+        if std > DENOISED * in_head or (std > 0 and spread > ANATOMY):
             return NoiseLevel(std, channels, "air", mean / std if std else math.inf)
     return NoiseLevel(in_head, 1.0, "head", mean / in_head if in_head else math.inf)
 
@@ -137,8 +144,12 @@ def require_reachable(snr: float, level: NoiseLevel) -> str:
     return f"SNR {snr:g} was asked for, the images have {level.snr:.0f} and keep it"
 
 
-def _of_differences(magnitude: Tensor, head: Tensor) -> float:
-    """Standard deviation of noise from diagonal differences in the head's smoothest quarter."""
+def _of_differences(magnitude: Tensor, head: Tensor) -> tuple[float, float]:
+    """Standard deviation of noise from diagonal differences where the head is smoothest.
+
+    Returns:
+        It, and how much wider the differences spread over the head than those of noise.
+    """
     a, b = magnitude[:, :-1:2, :-1:2], magnitude[:, :-1:2, 1::2]
     c, d = magnitude[:, 1::2, :-1:2], magnitude[:, 1::2, 1::2]
     detail = ((a - b - c + d) / 2).abs()  # of 2 x 2 pixels
@@ -146,9 +157,10 @@ def _of_differences(magnitude: Tensor, head: Tensor) -> float:
     blocks = _blocks(detail, inside, BLOCK // 2)
     if len(blocks) < FEWEST_BLOCKS:
         chosen = detail[inside] if bool(inside.any()) else detail.flatten()
-        return float(chosen.median()) / GAUSSIAN_MAD
+        return float(chosen.median()) / GAUSSIAN_MAD, 1.0
     # blocks of fine structure have large medians, those of plain tissue show the noise
-    return float(np.quantile(np.median(blocks, axis=1), 0.25)) / GAUSSIAN_QUARTILE
+    low, middle = (float(value) for value in np.quantile(np.median(blocks, axis=1), [0.1, 0.5]))
+    return low / GAUSSIAN_DECILE, middle / low / GAUSSIAN_SPREAD if low else math.inf
 
 
 def _grown(head: Tensor) -> Tensor:

@@ -56,11 +56,14 @@ def test_denoised_air_does_not_tell_the_noise():
     assert found.source == "head" and found.std == pytest.approx(0.03, rel=0.05)
 
 
-@pytest.mark.parametrize("snr", [12.0, 40.0])
+@pytest.mark.parametrize(
+    ("snr", "matrix"), [(12.0, (154, 132)), (40.0, (154, 132)), (100.0, (96, 80))]
+)
 @pytest.mark.parametrize("contrast", ["AXT1", "AXT2"])
-def test_noise_of_a_simulated_scan_is_that_along_its_signal(snr, contrast):
+def test_noise_of_a_simulated_scan_is_that_along_its_signal(snr, matrix, contrast):
+    """Also where pixels are large and noise is low: differences in the head are structure then."""
     settings = scanner.ScanSettings(
-        n_subjects=1, coil_counts=(8,), contrasts=(contrast,), matrix=(154, 132), snr=snr
+        n_subjects=1, coil_counts=(8,), contrasts=(contrast,), matrix=matrix, snr=snr
     )
     scan = scanner.scan_subject(settings, scanner.subjects(settings)[0])[0]
     magnitude = torch.stack([arrays.rss(scan.volume.coil_images(i)) for i in range(3)])
@@ -71,7 +74,7 @@ def test_noise_of_a_simulated_scan_is_that_along_its_signal(snr, contrast):
     true = float((magnitude - clean)[bright].std())
     found = synthesis.estimate_noise(magnitude, head)
     assert found.source == "air"
-    assert found.std == pytest.approx(true, rel=0.3)
+    assert found.std == pytest.approx(true, rel=0.15)
 
 
 def test_an_image_without_noise_has_none():
