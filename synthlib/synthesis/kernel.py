@@ -1,4 +1,4 @@
-"""What a coil array receives of some rows of a slice, in one pass: machine code by numba.
+"""What a coil array receives of a slice, in one pass: machine code by numba.
 
 synthesis.model says it for one pixel. Done array by array the memory would be read and
 written twenty times; here a tile of TILE pixels of all coils stays in the processor's
