@@ -140,10 +140,10 @@ def _removed_before_naming(path: Path) -> Iterator[None]:
 def _labels_of(header: Path) -> list[str]:
     """Names of the label maps that a set's header tells, if it is there and whole."""
     try:
-        names = json.loads(header.read_bytes())["labels"]
+        names = [str(name) for name in json.loads(header.read_bytes())["labels"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    return [str(name) for name in names if raw_header.NAME.fullmatch(str(name))]
+    return [name for name in names if raw_header.NAME.fullmatch(name)]
 
 
 def _hdr(rows: int, columns: int, n_coils: int, n_slices: int) -> str:

@@ -120,11 +120,9 @@ def _place(heads: np.ndarray, header: RawHeader) -> None:
     rows, columns, slices = DIRECTIONS.get(header.orientation, DIRECTIONS["axial"])
     if header.attributes.get("upside_down"):
         rows = -rows[0], -rows[1], -rows[2]
-    directions = rows, columns, slices
-    for name, direction in zip(("read_dir", "phase_dir", "slice_dir"), directions, strict=True):
-        heads[name] = direction
+    heads["read_dir"], heads["phase_dir"], heads["slice_dir"] = rows, columns, slices
     at = (np.arange(len(heads)) - (len(heads) - 1) / 2) * lengths(header)[2]
-    positions = at[:, None] * np.array(directions[2])
+    positions = at[:, None] * np.array(slices)
     heads["position"] = positions.reshape(len(heads), *(1,) * (heads.ndim - 1), 3)
 
 

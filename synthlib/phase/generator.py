@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +96,20 @@ class PhaseGenerator:
         Returns:
             float32 (y, x), radians in (-pi, pi].
         """
-        parameters = self.record.get("parameters", {})
-        if upside_down != bool(parameters.get(UPSIDE_DOWN, upside_down)):  # older ones do not tell
-            turned = dataclasses.replace(
-                self, record={"parameters": {**parameters, UPSIDE_DOWN: upside_down}}
-            )
-            return turned.at_pixels(
-                magnitude.flip(0), spacing_mm, seed=seed, name=name, upside_down=upside_down
-            ).flip(0)
-        trained = parameters.get(PIXELS, (0, 0))
+        known = self.record.get("parameters", {})
+        turn = upside_down != bool(known.get(UPSIDE_DOWN, upside_down))  # older ones do not tell
+        image = magnitude.flip(0) if turn else magnitude
+        phase = self._resampled(image, spacing_mm, known.get(PIXELS, (0, 0)), seed, name)
+        return phase.flip(0) if turn else phase
+
+    def _resampled(
+        self,
+        magnitude: Tensor,
+        spacing_mm: tuple[float, float],
+        trained: Sequence[float],
+        seed: int,
+        name: str,
+    ) -> Tensor:
         factors = [of / to if to > 0 else 1.0 for of, to in zip(spacing_mm, trained, strict=True)]
         if not all(1 / ALIKE < f < ALIKE for f in factors) and all(f == f for f in factors):
             ny, nx = magnitude.shape

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
 import pytest
 from dask.distributed import LocalCluster
 
-from synthlib import conversion, runs, synthesis
+from synthlib import bank, conversion, runs, synthesis
+from synthlib.conversion import one
 
 TYPED = "import sys; from synthlib import cli; sys.exit(cli.main())"
 
@@ -76,3 +78,20 @@ def test_a_dask_scheduler_makes_the_same_raw_data(make, place):
     assert set(found) == set(expected)
     for name, kspace in found.items():
         np.testing.assert_allclose(kspace, expected[name], rtol=1e-4, atol=1e-3)
+
+
+def test_threads_that_need_the_same_simulated_donors_make_them_once(head, monkeypatch):
+    made = []
+
+    def slow(*_, **how):
+        made.append(how["n_coils"])
+        time.sleep(0.2)
+        return bank.Bank(())
+
+    monkeypatch.setattr(bank, "open_bank", slow)
+    one._opened.cache_clear()
+    settings = conversion.Settings(generator="zero", n_coils=5)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: one._donors(settings, head), range(3)))
+    one._opened.cache_clear()
+    assert made == [5]

@@ -383,5 +383,8 @@ def test_labels_of_an_older_set_go_with_it(tmp_path):
     kept = {"scan_labels_my_own.cfl", "scan2_labels_x.cfl"}
     for name in kept:
         (tmp_path / name).write_bytes(b"of somebody else")
+    for text in ('{"labels": 5}', "[", "[]"):  # a header that somebody damaged
+        (tmp_path / "scan.json").write_text(text)
+        write(tmp_path / "scan")
     write(tmp_path / "scan", header=make_header(labels={}))
     assert names() == kept | {name for name in before if not name.startswith("scan_labels_")}
