@@ -16,7 +16,8 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem aut
   color: #222; background: #fff; }
 h2 { border-bottom: 1px solid #ccc; margin-top: 2.5rem; }
 img { max-width: 100%; height: auto; }
-table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
+table { border-collapse: collapse; margin: .5rem 0 1.5rem; display: block; max-width: 100%;
+  overflow-x: auto; }
 th, td { border: 1px solid #ccc; padding: .25rem .7rem; }
 th { background: #f3f3f3; }
 td { font-variant-numeric: tabular-nums; }
