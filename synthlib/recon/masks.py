@@ -15,15 +15,29 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Mask:
-    """Columns (kx,) that are measured, and how many of them are the centre."""
+    """Columns of kx that are measured.
+
+    Attributes:
+        columns: bool (kx,), true where a column is measured.
+        n_center: how many of them are the centre.
+        n_acquired: columns that the full scan measured, the others are zero-padding;
+            None: all of them.
+    """
 
     columns: Tensor
     n_center: int
+    n_acquired: int | None = None
 
     @property
     def acceleration(self) -> float:
-        """The achieved R: all columns over measured ones."""
+        """The achieved R over all columns, zero-padding included: n_columns / n_measured."""
         return len(self.columns) / int(self.columns.sum())
+
+    @property
+    def acquired_acceleration(self) -> float:
+        """The achieved R over acquired columns: how many times faster than the full scan."""
+        n_acquired = len(self.columns) if self.n_acquired is None else self.n_acquired
+        return n_acquired / int(self.columns.sum())
 
 
 def require_possible(acceleration: int, center_fraction: float) -> None:
@@ -46,6 +60,10 @@ def equispaced(
 ) -> Mask:
     """An equispaced_fraction mask as fastMRI makes it.
 
+    The spacing follows from R over all columns, zero-padded ones included, as in
+    fastMRI. Zero-padding is cut away afterwards, so that R over the acquired
+    columns is a little below the nominal one, for they hold all centre lines.
+
     Args:
         n_columns: kx samples.
         acceleration: nominal R.
@@ -55,7 +73,8 @@ def equispaced(
         acquired: first and one-past-last measured column; zero-padding is never sampled.
 
     Raises:
-        ValueError: see :func:`require_possible`; or too few columns for a centre line.
+        ValueError: see :func:`require_possible`; or too few columns for a centre line,
+            or `acquired` lies outside of the columns or leaves centre lines out.
     """
     require_possible(acceleration, center_fraction)
     n_center = round(n_columns * center_fraction)
@@ -72,10 +91,17 @@ def equispaced(
     )
     mask, n_center = make((1, n_columns, 2), seed=words)
     columns = mask.flatten() > 0
-    if acquired is not None:
-        columns[: acquired[0]] = False
-        columns[acquired[1] :] = False
-    return Mask(columns, int(n_center))
+    first, end = (0, n_columns) if acquired is None else acquired
+    center_first = (n_columns - n_center + 1) // 2  # as in fastMRI
+    if not 0 <= first <= center_first < center_first + n_center <= end <= n_columns:
+        raise ValueError(
+            f"columns {first} to {end - 1} of {n_columns} were acquired; expected a part of all "
+            f"columns that holds the {n_center} centre lines, {center_first} to "
+            f"{center_first + n_center - 1}. Check the scan's header, or leave it out."
+        )
+    columns[:first] = False
+    columns[end:] = False
+    return Mask(columns, int(n_center), end - first)
 
 
 def seed_of(volume_name: str) -> str:
@@ -83,14 +109,51 @@ def seed_of(volume_name: str) -> str:
     return f"{volume_name}.h5"
 
 
+def of_volume(
+    volume_name: str,
+    n_columns: int,
+    acceleration: int,
+    *,
+    center_fraction: float,
+    acquired: tuple[int, int] | None = None,
+) -> Mask:
+    """The mask of a test volume, whose offset follows from its name; see :func:`equispaced`."""
+    return equispaced(
+        n_columns,
+        acceleration,
+        center_fraction=center_fraction,
+        seed=seed_of(volume_name),
+        acquired=acquired,
+    )
+
+
 def mean_acceleration(
-    n_columns: int, acceleration: int, names: Sequence[str], *, center_fraction: float
+    n_columns: int,
+    acceleration: int,
+    names: Sequence[str],
+    *,
+    center_fraction: float,
+    acquired: tuple[int, int] | None = None,
 ) -> float:
-    """The achieved R over the masks of some volumes."""
-    reached = [
-        equispaced(
-            n_columns, acceleration, seed=seed_of(name), center_fraction=center_fraction
-        ).acceleration
+    """The achieved R over all columns, mean over the masks of test volumes of one matrix."""
+    drawn = [
+        of_volume(name, n_columns, acceleration, center_fraction=center_fraction, acquired=acquired)
         for name in names
     ]
-    return sum(reached) / len(reached)
+    return sum(mask.acceleration for mask in drawn) / len(drawn)
+
+
+def mean_acquired_acceleration(
+    n_columns: int,
+    acceleration: int,
+    names: Sequence[str],
+    *,
+    center_fraction: float,
+    acquired: tuple[int, int],
+) -> float:
+    """The same over acquired columns: how many times faster than the full scans."""
+    share = (acquired[1] - acquired[0]) / n_columns
+    over_all = mean_acceleration(
+        n_columns, acceleration, names, center_fraction=center_fraction, acquired=acquired
+    )
+    return share * over_all

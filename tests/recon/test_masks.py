@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fastmri.data.subsample import create_mask_for_mask_type
+from fastmri.data.transforms import apply_mask
 
 from synthlib.recon import masks
 
@@ -50,7 +51,65 @@ def test_the_achieved_acceleration_is_the_nominal_one_at_320_columns(acceleratio
 def test_the_achieved_acceleration_counts_columns():
     columns = torch.zeros(45, dtype=torch.bool)
     columns[[3, 20, 22, 40]] = True
-    assert masks.Mask(columns, 1).acceleration == 45 / 4
+    whole, padded = masks.Mask(columns, 1), masks.Mask(columns, 1, n_acquired=38)
+    assert (whole.acceleration, whole.acquired_acceleration) == (45 / 4, 45 / 4)
+    assert (padded.acceleration, padded.acquired_acceleration) == (45 / 4, 38 / 4)
+
+
+def fastmri_means(n_columns, acquired, names):
+    """Means of R over all and over acquired columns, counted after fastMRI's own apply_mask."""
+    make = create_mask_for_mask_type("equispaced_fraction", [0.04], [4])
+    lines = torch.ones(1, n_columns, 2)
+    measured = [
+        int(apply_mask(lines, make, seed=tuple(map(ord, f"{name}.h5")), padding=acquired)[0].sum())
+        // 2
+        for name in names
+    ]
+    n_acquired = acquired[1] - acquired[0]
+    return np.mean([n_columns / n for n in measured]), np.mean([n_acquired / n for n in measured])
+
+
+# both sides alike as in fastMRI's files, one side as after partial Fourier (5/8 and 7/8), none
+@pytest.mark.parametrize(
+    ("n_columns", "acquired"),
+    [(320, (19, 301)), (320, (38, 320)), (181, (68, 181)), (181, (0, 158)), (77, (0, 77))],
+)
+def test_zero_padding_counts_in_one_acceleration_only(n_columns, acquired):
+    names = [f"file{number}" for number in range(40)]
+    over_all, over_acquired = fastmri_means(n_columns, acquired, names)
+    how = {"center_fraction": 0.04, "acquired": acquired}
+    assert masks.mean_acceleration(n_columns, 4, names, **how) == pytest.approx(over_all)
+    reached = masks.mean_acquired_acceleration(n_columns, 4, names, **how)
+    assert reached == pytest.approx(over_acquired)
+    drawn = [masks.of_volume(name, n_columns, 4, **how) for name in names]
+    assert np.mean([mask.acquired_acceleration for mask in drawn]) == pytest.approx(over_acquired)
+    assert {mask.n_acquired for mask in drawn} == {acquired[1] - acquired[0]}
+
+
+def test_282_of_320_columns_reach_more_than_4_of_all_and_less_than_4_of_the_acquired():
+    # In closed form: 13 centre lines; elsewhere one column in 4 * 307 / 268 = 4.58 is measured,
+    # and of 282 acquired columns 269 are elsewhere.
+    n_measured = 13 + (282 - 13) / (4 * (320 - 13) / (320 - 4 * 13))
+    names = [f"file{number}" for number in range(100)]
+    how = {"center_fraction": 0.04, "acquired": (19, 301)}
+    over_all = masks.mean_acceleration(320, 4, names, **how)
+    assert over_all == pytest.approx(320 / n_measured, rel=0.01)
+    assert over_all == pytest.approx(4.46, abs=0.02)
+    assert masks.mean_acquired_acceleration(320, 4, names, **how) == pytest.approx(3.93, abs=0.02)
+
+
+@pytest.mark.parametrize("acquired", [(-1, 181), (0, 182), (100, 60), (88, 181), (0, 93)])
+def test_acquired_columns_without_the_centre_or_beyond_the_ends_are_refused(acquired):
+    first, end = acquired  # the 7 centre lines are 87 to 93
+    with pytest.raises(ValueError, match=rf"columns {first} to {end - 1} of 181 were .* 87 to 93"):
+        masks.equispaced(181, 4, seed="file", acquired=acquired)
+
+
+def test_acquired_columns_that_end_with_the_centre_serve():
+    for acquired in ((87, 181), (0, 94)):
+        mask = masks.equispaced(181, 8, seed="file", acquired=acquired)
+        assert mask.columns[87:94].all()
+        assert mask.n_center == 7
 
 
 def test_the_centre_of_kspace_is_always_measured():
