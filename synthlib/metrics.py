@@ -15,23 +15,33 @@ from torch import Tensor
 from synthlib import arrays
 from synthlib.records import PhasePair
 
-NAMES = ("PSNR", "NMSE", "SSIM")
-HIGHER_IS_BETTER = {"PSNR": True, "NMSE": False, "SSIM": True}
-UNITS = {"PSNR": "dB", "NMSE": "", "SSIM": ""}
+NAMES = ("PSNR", "NMSE", "SSIM")  # the paper's
+HEAD_PSNR = "head_PSNR"
+ALL_NAMES = (*NAMES, HEAD_PSNR)
+HIGHER_IS_BETTER = {"PSNR": True, "NMSE": False, "SSIM": True, HEAD_PSNR: True}
+LABELS = {**dict(zip(NAMES, NAMES, strict=True)), HEAD_PSNR: "PSNR in the head"}
+UNITS = {"PSNR": "dB", "NMSE": "", "SSIM": "", HEAD_PSNR: "dB"}
 
 
-def image_quality(target: Tensor, image: Tensor) -> dict[str, float]:
+def image_quality(target: Tensor, image: Tensor, head: Tensor | None = None) -> dict[str, float]:
     """PSNR (dB), NMSE and SSIM of a reconstructed volume, as fastMRI defines them.
 
     PSNR and NMSE are taken over the volume, SSIM slice by slice (7x7 uniform
     window) and averaged; the data range is the target volume's maximum.
 
+    head_PSNR is 10 log10(max(target)^2 / mean squared error over the head's
+    pixels). Its range is the same maximum as PSNR's, scalp fat or not, for two
+    reasons: it differs from PSNR by nothing but the air that is left out, and the
+    range cancels in every difference of two reconstructions of one volume. Only
+    PSNR of different volumes, or contrasts, should not be compared through it.
+
     Args:
         target: float (slice, y, x), the fully sampled root sum of squares.
         image: float (slice, y, x), the reconstruction.
+        head: bool (slice, y, x), see :func:`volume_head`; None: without head_PSNR.
 
     Raises:
-        ValueError: shapes differ or the target is all zero.
+        ValueError: shapes differ, the target is all zero, or the head is not bool or empty.
     """
     if target.shape != image.shape or target.ndim != 3:
         raise ValueError(
@@ -41,11 +51,38 @@ def image_quality(target: Tensor, image: Tensor) -> dict[str, float]:
     truth, result = target.numpy(force=True), image.numpy(force=True)
     if not truth.max() > 0:
         raise ValueError("the target volume is all zero; image quality is not defined for it")
-    return {
+    quality = {
         "PSNR": float(evaluate.psnr(truth, result, truth.max())),
         "NMSE": float(evaluate.nmse(truth, result)),
         "SSIM": float(np.squeeze(evaluate.ssim(truth, result, truth.max()))),
     }
+    if head is not None:
+        inside = _require_head(head, target).numpy(force=True)
+        quality[HEAD_PSNR] = float(evaluate.psnr(truth[inside], result[inside], truth.max()))
+    return quality
+
+
+def _require_head(head: Tensor, target: Tensor) -> Tensor:
+    if head.dtype != torch.bool or head.shape != target.shape or not bool(head.any()):
+        raise ValueError(
+            f"head {tuple(head.shape)} of {head.dtype} with {int(head.sum())} pixels, target "
+            f"{tuple(target.shape)}; expected a bool of the target's shape that is true somewhere. "
+            "Make it with metrics.volume_head from the volume's slices."
+        )
+    return head
+
+
+def volume_head(slices: Sequence[PhasePair], shape: tuple[int, int]) -> Tensor:
+    """The head in a volume: bool (slice, y, x).
+
+    PhasePair.head of every slice, the coil maps' support less its dark pixels
+    (bone, sinuses), which are mostly noise; centred on the grid of the metrics.
+
+    Args:
+        slices: of one volume, in order.
+        shape: (ny, nx) that the metrics are taken over.
+    """
+    return torch.stack([arrays.crop_or_pad(pair.head, shape) for pair in slices])
 
 
 def phase_error(phase: Tensor, reference: Tensor) -> Tensor:

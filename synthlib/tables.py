@@ -17,7 +17,7 @@ TEX_SIGNS = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"±": r"$\pm$"}
 )
-DIGITS = {"PSNR": 2, "NMSE": 4, "SSIM": 4}
+DIGITS = {"PSNR": 2, "NMSE": 4, "SSIM": 4, metrics.HEAD_PSNR: 2}
 
 
 def render(
@@ -92,7 +92,7 @@ def benchmark(
     Args:
         rows: one per network and test volume, as recon.benchmark.run gives them.
         labels: source to name, in the order of the rows.
-        metric: a name of metrics.NAMES.
+        metric: a name of metrics.ALL_NAMES.
         n_coils: which coil count.
         synthetic: sources that compete for bold.
     """
@@ -114,7 +114,10 @@ def benchmark(
             best = choose(rivals, key=lambda source: rivals[source])
             bold.append((list(labels).index(best), column))
     unit = f" ({metrics.UNITS[metric]})" if metrics.UNITS[metric] else ""
-    columns = [f"{metric}{unit}, {n_coils} coils", *(f"R = {r}" for r in accelerations)]
+    columns = [
+        f"{metrics.LABELS[metric]}{unit}, {n_coils} coils",
+        *(f"R = {r}" for r in accelerations),
+    ]
     return render(columns, cells, bold)
 
 

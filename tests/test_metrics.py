@@ -8,9 +8,9 @@ import pytest
 import torch
 from fastmri import evaluate
 from scipy import stats
-from skimage.metrics import structural_similarity
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from synthlib import arrays, metrics
+from synthlib import arrays, metrics, tables
 from synthlib.records import PhasePair
 
 
@@ -64,6 +64,86 @@ def test_volumes_that_do_not_fit_are_refused():
             metrics.image_quality(target, image)
     with pytest.raises(ValueError, match="target volume is all zero"):
         metrics.image_quality(torch.zeros(2, 9, 8), volume)
+
+
+def test_head_psnr_leaves_air_out_and_keeps_the_range():
+    target, image = torch.zeros(2, 9, 8), torch.zeros(2, 9, 8)
+    head = torch.zeros(2, 9, 8, dtype=torch.bool)
+    head[0, 2:6, 3:5], head[1, 4, 4:8] = True, True  # 8 + 4 pixels of 144
+    target[head] = 2.0
+    target[0, 0, 0] = 5.0  # the brightest pixel lies outside: it is the range of both
+    image.copy_(target)
+    image[head] += 0.5  # mean squared error 0.25 in the head
+    quality = metrics.image_quality(target, image, head)
+    assert quality["head_PSNR"] == pytest.approx(10 * math.log10(25 / 0.25))
+    # what is without error, air, makes PSNR better by the share of pixels
+    assert quality["PSNR"] - quality["head_PSNR"] == pytest.approx(10 * math.log10(144 / 12))
+    image[~head] = -3.0  # an error in air alone
+    worse = metrics.image_quality(target, image, head)
+    assert worse["head_PSNR"] == pytest.approx(quality["head_PSNR"])
+    assert worse["PSNR"] < quality["PSNR"] - 10
+
+
+def test_head_psnr_is_that_of_skimage_with_the_volumes_maximum(volumes, draw):
+    target, image = volumes
+    head = torch.rand(target.shape, generator=draw) > 0.7
+    quality = metrics.image_quality(target, image, head)
+    expected = peak_signal_noise_ratio(
+        target[head].numpy(), image[head].numpy(), data_range=float(target.max())
+    )
+    assert quality["head_PSNR"] == pytest.approx(expected, abs=1e-4)
+    whole = metrics.image_quality(target, image, torch.ones_like(head))
+    assert whole["head_PSNR"] == pytest.approx(whole["PSNR"], abs=1e-4)
+    others = {name: quality[name] for name in metrics.NAMES}
+    assert others == metrics.image_quality(target, image)
+
+
+def test_the_range_cancels_when_two_reconstructions_are_compared(volumes):
+    target, image = volumes
+    head = target > 0.1
+    target[1, 0, 0] = 0.0
+    bright = target.clone()
+    bright[1, 0, 0] = 50.0  # outside of the head
+    head[1, 0, 0] = False
+    better = 0.5 * (target + image)
+    for volume in (target, bright):
+        gain = (
+            metrics.image_quality(volume, better, head)["head_PSNR"]
+            - metrics.image_quality(volume, image, head)["head_PSNR"]
+        )
+        assert gain == pytest.approx(20 * math.log10(2), abs=1e-3)  # half of the error
+
+
+def test_heads_that_do_not_fit_are_refused(volumes):
+    target, image = volumes
+    for head in (target[:1] > 0, target, torch.zeros(target.shape, dtype=torch.bool)):
+        with pytest.raises(ValueError, match="expected a bool of the target's shape"):
+            metrics.image_quality(target, image, head)
+
+
+def test_the_head_of_a_volume_is_that_of_its_slices_on_the_metrics_grid():
+    pair = ramp_pair(0.4)
+    dark = replace(pair, magnitude=pair.magnitude * (torch.arange(38) != 19))
+    head = metrics.volume_head([pair, dark], (31, 40))
+    assert head.shape == (2, 31, 40)
+    y, x = torch.meshgrid(torch.arange(31) - 15.0, torch.arange(40) - 20.0, indexing="ij")
+    disc = y.square() + x.square() < 15**2
+    assert torch.equal(head[0], disc)
+    assert torch.equal(head[1], disc & (x != 0))
+
+
+def test_every_metric_has_a_direction_a_label_a_unit_and_digits():
+    assert metrics.NAMES == ("PSNR", "NMSE", "SSIM")  # the paper's Tables S1 to S6
+    for names in (metrics.HIGHER_IS_BETTER, metrics.LABELS, metrics.UNITS, tables.DIGITS):
+        assert set(names) == set(metrics.ALL_NAMES)
+    rows = [
+        {"n_coils": 8, "source": source, "acceleration": 4, "seed": 1, "head_PSNR": value}
+        for source, value in (("zero", 20.123), ("gan", 21.456))
+    ]
+    table = tables.benchmark(rows, {"zero": "Zero", "gan": "GAN"}, "head_PSNR", 8, ["zero", "gan"])
+    lines = table["csv"].splitlines()
+    assert lines == ['"PSNR in the head (dB), 8 coils",R = 4', "Zero,20.12", "GAN,21.46"]
+    assert "| GAN | **21.46** |" in table["md"]
 
 
 # --- phase ---------------------------------------------------------------------------
