@@ -93,7 +93,7 @@ class PhaseGallery(ComplexViewer):
             images[sources.label(name)] = Stack(torch.stack(made))
         text = ""
         if thin is not None:
-            text = f"Zero-filled reconstructions, R = {thin.acceleration:.1f} achieved."
+            text = f"Zero-filled reconstructions, R = {thin.acquired_acceleration:.1f} achieved."
         return Case(images, volume.raw.spacing_mm), text
 
     def _mask(self, volume: pairs.PreparedVolume, acceleration: int) -> masks.Mask:
