@@ -1,9 +1,10 @@
-"""Undersampled slices with their targets: what a Variational Network is given."""
+"""Undersampled slices with their targets: what a reconstruction is given."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from synthlib.formats import prepared_hdf5
 from synthlib.recon import masks
 
 GROUND_TRUTH = "ground_truth"  # the measured k-space itself, no synthesis
+CACHE_BYTES = 2**28  # of full slices that a training keeps in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Sample:
     Attributes:
         kspace: complex64 (coil, ky, kx), undersampled.
         mask: see masks.Mask.
+        maps: complex64 (coil, y, x), unit root sum of squares.
         target: float32 (y, x), root sum of squares of the full k-space's coil
             images (of the synthetic ones where the k-space is synthetic).
         data_range: maximum of the volume that the slice is from.
@@ -32,6 +35,7 @@ class Sample:
 
     kspace: Tensor
     mask: masks.Mask
+    maps: Tensor
     target: Tensor
     data_range: float
     crop: tuple[int, int]
@@ -62,41 +66,95 @@ def full_kspace(data: TrainingData, volume: pairs.PreparedVolume, index: int) ->
 
 
 def undersample(
-    kspace: Tensor, volume: pairs.PreparedVolume, mask: masks.Mask, data_range: float
+    kspace: Tensor,
+    maps: Tensor,
+    volume: pairs.PreparedVolume,
+    mask: masks.Mask,
+    data_range: float,
 ) -> Sample:
+    """A sample from full k-space (coil, ky, kx) and maps (coil, y, x) of one grid."""
     target = arrays.rss(arrays.ifft2c(kspace))
     crop = tuple(map(min, volume.raw.recon_shape, target.shape))
     kept = kspace * mask.columns.to(kspace.device)
-    return Sample(kept, mask, target, data_range, (crop[0], crop[1]))
+    return Sample(kept, mask, maps, target, data_range, (crop[0], crop[1]))
 
 
 class TrainingSamples(Dataset):
-    """Slices of one epoch; every slice gets a mask of its own."""
+    """Slices of one training; every slice gets a mask of its own in every epoch.
+
+    Full slices are kept in memory as far as CACHE_BYTES reach.
+    """
 
     def __init__(
-        self, data: TrainingData, acceleration: int, center_fraction: float, seed: int, epoch: int
+        self,
+        data: Sequence[TrainingData],
+        accelerations: Sequence[int],
+        center_fraction: float,
+        seed: int,
+        *,
+        rows: int = 0,
     ) -> None:
-        self.data = data
-        self.slices = pairs.slices_of(data.volumes)
-        self.how = (acceleration, center_fraction)
-        self.seed, self.epoch = seed, epoch
+        """
+        Args:
+            data: what to learn from, one after the other.
+            accelerations: nominal R; with several, every sample draws one of them.
+            center_fraction: of the masks.
+            seed: of masks, rows and accelerations.
+            rows: neighbouring rows of a sample, at random; 0: all.
+        """
+        self.slices = [
+            (part, volume, index)
+            for part in data
+            for volume, index in pairs.slices_of(part.volumes)
+        ]
+        self.accelerations, self.center_fraction = tuple(accelerations), center_fraction
+        self.seed, self.rows = seed, rows
+        self.epoch = 0
         self._ranges: dict[str, float] = {}
+        self._cache: dict[int, tuple[Tensor, Tensor]] = {}
+        self._cached_bytes = 0
 
     def __len__(self) -> int:
         return len(self.slices)
 
     def __getitem__(self, item: int) -> Sample:
-        volume, index = self.slices[item]
-        kspace = full_kspace(self.data, volume, index)
-        acceleration, center_fraction = self.how
+        _, volume, index = self.slices[item]
+        kspace, maps = self._full(item)
+        name = (self.epoch, volume.name, index)
+        if 0 < self.rows < kspace.shape[-2]:
+            kspace, maps = self._some_rows(kspace, maps, name)
+        which = 0
+        if len(self.accelerations) > 1:
+            rng = runs.rng(self.seed, "acceleration", *name)
+            which = int(torch.randint(len(self.accelerations), (), generator=rng))
         mask = masks.equispaced(
             kspace.shape[-1],
-            acceleration,
-            center_fraction=center_fraction,
-            seed=runs.seed_for(self.seed, "mask", self.epoch, volume.name, index),
+            self.accelerations[which],
+            center_fraction=self.center_fraction,
+            seed=runs.seed_for(self.seed, "mask", *name),
             acquired=volume.raw.acquired,
         )
-        return undersample(kspace, volume, mask, self._data_range(volume))
+        return undersample(kspace, maps, volume, mask, self._data_range(volume))
+
+    def _full(self, item: int) -> tuple[Tensor, Tensor]:
+        if item in self._cache:
+            return self._cache[item]
+        data, volume, index = self.slices[item]
+        full = full_kspace(data, volume, index), volume.maps(index)
+        size = sum(array.numel() * array.element_size() for array in full)
+        if self._cached_bytes + size <= CACHE_BYTES:
+            self._cache[item] = full
+            self._cached_bytes += size
+        return full
+
+    def _some_rows(
+        self, kspace: Tensor, maps: Tensor, name: tuple[object, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """Neighbouring rows of the coil images: a problem of its own, as rows are independent."""
+        rng = runs.rng(self.seed, "rows", *name)
+        first = int(torch.randint(kspace.shape[-2] - self.rows + 1, (), generator=rng))
+        images = arrays.ifft2c(kspace).narrow(-2, first, self.rows)
+        return arrays.fft2c(images), maps.narrow(-2, first, self.rows)
 
     def _data_range(self, volume: pairs.PreparedVolume) -> float:
         # Maps have unit root sum of squares, so that the synthetic volume's
@@ -107,19 +165,52 @@ class TrainingSamples(Dataset):
         return self._ranges[volume.name]
 
 
+def prefetched(samples: TrainingSamples, first_step: int, n_steps: int) -> Iterator[Sample]:
+    """The samples of a training from one step on; the next is made while one is used.
+
+    Every epoch takes all slices once, in an order that follows from seed and epoch.
+    """
+
+    def make(step: int) -> Sample:
+        samples.epoch, number = divmod(step, len(samples))
+        rng = runs.rng(samples.seed, "order", samples.epoch)
+        return samples[int(torch.randperm(len(samples), generator=rng)[number])]
+
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(make, first_step) if first_step < n_steps else None
+        for step in range(first_step, n_steps):
+            assert following is not None
+            sample = following.result()
+            following = pool.submit(make, step + 1) if step + 1 < n_steps else None
+            yield sample
+
+
 def measured_volume(
-    volume: pairs.PreparedVolume, acceleration: int, center_fraction: float
+    volume: pairs.PreparedVolume,
+    acceleration: int,
+    center_fraction: float,
+    *,
+    mask_seed: int | None = None,
 ) -> list[Sample]:
-    """All slices of a scan as measured, under one mask that follows from its name."""
+    """All slices of a scan as measured, under one mask.
+
+    Args:
+        volume: the scan.
+        acceleration, center_fraction: of the mask.
+        mask_seed: of its offset; None: it follows from the scan's name.
+    """
     kspaces = [arrays.fft2c(volume.raw.coil_images(i)) for i in range(volume.n_slices)]
     mask = masks.equispaced(
         kspaces[0].shape[-1],
         acceleration,
         center_fraction=center_fraction,
-        seed=masks.seed_of(volume.name),
+        seed=masks.seed_of(volume.name) if mask_seed is None else mask_seed,
         acquired=volume.raw.acquired,
     )
-    samples = [undersample(kspace, volume, mask, 0.0) for kspace in kspaces]
+    samples = [
+        undersample(kspace, volume.maps(index), volume, mask, 0.0)
+        for index, kspace in enumerate(kspaces)
+    ]
     top = float(torch.stack([sample.target for sample in samples]).max())
     return [dataclasses.replace(sample, data_range=top) for sample in samples]
 

@@ -1,0 +1,143 @@
+"""The learned reconstructions by name, built and called in one way.
+
+Every network takes undersampled k-space, the mask, coil maps and the number of
+centre lines, and gives a magnitude image; what it does not need it passes by.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import fastmri
+import torch
+from fastmri.models import VarNet
+from fastmri.models.varnet import NormUnet, VarNetBlock
+from torch import Tensor, nn
+
+from synthlib.recon.samples import Sample
+from synthlib.recon.unrolled import UnrolledSense
+
+UNROLLED, GIVEN_MAPS, END_TO_END = "unrolled", "varnet_given_maps", "end_to_end"
+NETWORKS = (UNROLLED, GIVEN_MAPS, END_TO_END)
+SCHEDULES = ("constant", "one_cycle")
+RISING = 0.1  # share of the steps in which one_cycle goes up
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSettings:
+    """How a network is built and trained; the defaults are the paper's.
+
+    Attributes:
+        network: "end_to_end", fastMRI's VarNet, which estimates maps from the
+            centre lines; "varnet_given_maps", its cascades with the maps the scan
+            has; "unrolled", conjugate gradients with given maps and a small U-Net.
+        cascades: how often data consistency and U-Net take turns.
+        chans: channels of the U-Net's first layer.
+        fine_chans: of the refinement at full resolution, "unrolled" alone.
+        pools, sens_chans, sens_pools: as fastmri.models.VarNet takes them.
+        epochs: passes over the training slices; steps: of Adam instead, if above 0.
+        learning_rate: of Adam; its peak where the schedule is "one_cycle".
+        center_fraction: of the masks.
+        schedule: "constant" as in the paper, or "one_cycle", up for a tenth of
+            the steps and down to 0, which gets more out of few steps.
+        rows: a training step looks at so many neighbouring rows at random, 0: at
+            all; the mask thins kx, so that rows do not depend on each other.
+        accelerator, precision: as Lightning Fabric takes them.
+
+    Raises:
+        ValueError: an unknown network or schedule.
+    """
+
+    network: str = END_TO_END
+    cascades: int = 12
+    chans: int = 18
+    fine_chans: int = 12
+    pools: int = 4
+    sens_chans: int = 8
+    sens_pools: int = 4
+    epochs: int = 10
+    steps: int = 0
+    learning_rate: float = 3e-4
+    center_fraction: float = 0.04
+    schedule: str = "constant"
+    rows: int = 0
+    accelerator: str = "auto"
+    precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("network", self.network, NETWORKS),
+            ("schedule", self.schedule, SCHEDULES),
+        ):
+            if value not in choices:
+                raise ValueError(
+                    f"{name} {value!r} is unknown; choose one of {', '.join(choices)}"
+                )
+
+    def build(self) -> nn.Module:
+        """A network with weights drawn from torch's global state (see runs.seeded)."""
+        if self.network == UNROLLED:
+            return UnrolledSense(self.cascades, self.chans, self.fine_chans)
+        if self.network == GIVEN_MAPS:
+            return GivenMapsVarNet(self.cascades, self.chans, self.pools)
+        return EndToEndVarNet(
+            self.cascades, self.sens_chans, self.sens_pools, self.chans, self.pools
+        )
+
+    def n_steps(self, n_slices: int) -> int:
+        """Steps of a training on so many slices."""
+        return self.steps or n_slices * self.epochs
+
+    def rate(self, done: float) -> float:
+        """The learning rate when this share of the steps (0 to 1) is done."""
+        if self.schedule == "constant":
+            return self.learning_rate
+        rising = min(1.0, (done + 0.01) / RISING)
+        falling = 0.5 * (1 + math.cos(math.pi * max(0.0, done - RISING) / (1 - RISING)))
+        return self.learning_rate * rising * falling
+
+
+class GivenMapsVarNet(nn.Module):
+    """The cascades of fastMRI's VarNet, with the coil maps that the scan has."""
+
+    def __init__(self, cascades: int, chans: int, pools: int) -> None:
+        super().__init__()
+        self.cascades = nn.ModuleList(
+            VarNetBlock(NormUnet(chans, pools)) for _ in range(cascades)
+        )
+
+    def forward(self, kspace: Tensor, columns: Tensor, maps: Tensor, n_center: int) -> Tensor:
+        """See unrolled.UnrolledSense.forward."""
+        measured = torch.view_as_real(kspace)  # (b, coil, ky, kx, 2)
+        mask = columns[:, None, None, :, None]
+        sensitivities = torch.view_as_real(maps.resolve_conj())
+        current = measured.clone()
+        for cascade in self.cascades:
+            current = cascade(current, measured, mask, sensitivities)
+        return fastmri.rss(fastmri.complex_abs(fastmri.ifft2c(current)), dim=1)
+
+
+class EndToEndVarNet(nn.Module):
+    """fastmri.models.VarNet behind the call that all networks share."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+        self.varnet = VarNet(*sizes)
+
+    def forward(self, kspace: Tensor, columns: Tensor, maps: Tensor, n_center: int) -> Tensor:
+        """See unrolled.UnrolledSense.forward; `maps` are not looked at."""
+        mask = columns[:, None, None, :, None]
+        return self.varnet(torch.view_as_real(kspace), mask, n_center)
+
+
+def reconstruct(network: Any, sample: Sample, device: torch.device) -> Tensor:
+    """One slice through a network: float (y, x) on the device."""
+    image = network(
+        sample.kspace[None].to(device),
+        sample.mask.columns[None].to(device),
+        sample.maps[None].to(device),
+        sample.mask.n_center,
+    )
+    return image[0]

@@ -1,0 +1,122 @@
+"""An unrolled network with given maps: CG-SENSE, and between its steps a small residual U-Net.
+
+Source: Aggarwal et al. (MoDL), IEEE TMI 38:394 (2019). The U-Net works on half
+the resolution in both axes, four pixels as channels (pixel shuffle, Shi et al.,
+CVPR 2016), where most of the cost of a plain U-Net lies, with a thin refinement
+at full resolution.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synthlib.recon.sense import N_ITERATIONS, SenseRows
+
+START_WEIGHT = 0.03  # of CG-SENSE at REFERENCE_NOISE, before training
+STEP_WEIGHT = 0.1  # of every later step towards the network's image, before training
+REFERENCE_NOISE = 0.006  # relative noise power of a head of SNR 30
+START_EXPONENT = 0.7  # weights follow the noise by this power, before training
+SLOPE = 0.2  # of leaky ReLU
+COARSEST = 8  # rows and columns are padded to a multiple of it
+
+
+class ResidualUNet(nn.Module):
+    """What is to be added to a complex image: (..., 2, y, x) real and imaginary part in and out."""
+
+    def __init__(self, channels: int, fine_channels: int) -> None:
+        super().__init__()
+        self.down1 = _block(8, channels)
+        self.down2 = _block(channels, 2 * channels)
+        self.bottom = _block(2 * channels, 2 * channels)
+        self.up2 = _block(4 * channels, channels)
+        self.up1 = _block(2 * channels, channels)
+        self.shuffled = nn.Conv2d(channels, 8, 3, padding=1)
+        self.fine = nn.Sequential(
+            nn.Conv2d(4, fine_channels, 3, padding=1),
+            nn.LeakyReLU(SLOPE, inplace=True),
+            nn.Conv2d(fine_channels, 2, 3, padding=1),
+        )
+        for last in (self.shuffled, self.fine[-1]):  # training starts from CG-SENSE itself
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, image: Tensor) -> Tensor:
+        ny, nx = image.shape[-2:]
+        padded = functional.pad(image, (0, -nx % COARSEST, 0, -ny % COARSEST), mode="replicate")
+        half = functional.pixel_unshuffle(padded, 2)  # (b, 8, y / 2, x / 2)
+        first = self.down1(half)
+        second = self.down2(functional.avg_pool2d(first, 2))
+        bottom = self.bottom(functional.avg_pool2d(second, 2))
+        up = self.up2(torch.cat([second, _twice(bottom)], 1))
+        up = self.up1(torch.cat([first, _twice(up)], 1))
+        coarse = functional.pixel_shuffle(self.shuffled(up), 2)
+        change = coarse + self.fine(torch.cat([padded, coarse], 1))
+        return change[..., :ny, :nx]
+
+
+def _block(n_in: int, n_out: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n in (n_in, n_out):
+        layers += [
+            nn.Conv2d(n, n_out, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(n_out),
+            nn.LeakyReLU(SLOPE, inplace=True),
+        ]
+    return nn.Sequential(*layers)
+
+
+def _twice(image: Tensor) -> Tensor:
+    return functional.interpolate(image, scale_factor=2.0)
+
+
+class UnrolledSense(nn.Module):
+    """CG-SENSE; then, unroll after unroll, z = x + U-Net(x), x = argmin |A x - k|^2 + w |x - z|^2.
+
+    Knows nothing of the number of coils or of the matrix: one network serves all.
+    """
+
+    def __init__(
+        self, unrolls: int, channels: int, fine_channels: int, n_iterations: int = N_ITERATIONS
+    ) -> None:
+        super().__init__()
+        self.denoisers = nn.ModuleList(
+            ResidualUNet(channels, fine_channels) for _ in range(unrolls)
+        )
+        weights = torch.tensor([START_WEIGHT, *[STEP_WEIGHT] * unrolls])
+        self.log_weights = nn.Parameter(weights.log())
+        self.exponents = nn.Parameter(torch.full_like(weights, START_EXPONENT))
+        self.n_iterations = n_iterations
+
+    def forward(self, kspace: Tensor, columns: Tensor, maps: Tensor, n_center: int = 0) -> Tensor:
+        """Reconstruct slices.
+
+        Args:
+            kspace: complex (b, coil, ky, kx), zero where nothing was measured.
+            columns: bool (b, kx).
+            maps: complex (b, coil, y, x), unit root sum of squares.
+            n_center: not needed here; networks that estimate maps need it.
+
+        Returns:
+            float (b, y, x), magnitude.
+        """
+        rows = SenseRows(kspace, columns, maps)
+        first, *others = self._weights(rows.noise())
+        image = rows.solve(torch.zeros_like(rows.adjoint), first, self.n_iterations)
+        # instance norm sees any scale, but the change that is added needs the image's own
+        scale = image.detach().abs().mean((-2, -1), keepdim=True).clamp(min=1e-20) * 4
+        for denoise, weight in zip(self.denoisers, others, strict=True):
+            centred = rows.unroll(image) / scale
+            parts = torch.view_as_real(centred).permute(0, 3, 1, 2)
+            change = denoise(parts.contiguous(memory_format=torch.channels_last))
+            change = torch.view_as_complex(change.float().permute(0, 2, 3, 1).contiguous())
+            prior = rows.roll(centred + change) * scale
+            image = rows.solve(prior, weight, self.n_iterations)
+        return rows.unroll(image).abs()
+
+    def _weights(self, noise: Tensor) -> Tensor:
+        """(unroll + 1, b, 1, 1): how far data are trusted depends on their noise."""
+        relative = (noise / REFERENCE_NOISE).log()
+        shape = (-1, *[1] * noise.ndim)
+        return (self.log_weights.view(shape) + self.exponents.view(shape) * relative).exp()
