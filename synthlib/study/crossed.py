@@ -64,9 +64,9 @@ class Shares:
         high_patients = patients * _upper_factor(self.df_patients)
         high_seeds = seeds * _upper_factor(self.df_seeds)
         spread = np.square(high_patients) / self.df_patients + np.square(high_seeds) / self.df_seeds
-        fewest = min(self.df_patients, self.df_seeds)
+        fewest, most = sorted((self.df_patients, self.df_seeds))
         ratio = np.square(total(high_patients, high_seeds)) / np.where(spread > 0, spread, np.inf)
-        return total(patients, seeds), np.maximum(ratio, fewest)
+        return total(patients, seeds), np.clip(ratio, fewest, most)
 
     def smallest_detectable(self) -> float:
         """Difference found with probability POWER, the shares taken as the truth.

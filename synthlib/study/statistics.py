@@ -13,6 +13,7 @@ the mean is (MS_patient + MS_seed - MS_residual) / (P S), and at least what
 patients or seeds alone say. The t interval has Satterthwaite's degrees of
 freedom, taken at the mean squares' upper 85 % limits: three seeds that happen
 to agree would otherwise pretend both a small variance and many degrees of freedom.
+They are never more than those of the larger of the two samples.
 
 False alarms of a two-sided 5 % test at 12 patients x 3 seeds, lowest to highest over
 18 ratios of the standard deviations patient : seed : residual, from 0:0:1 and 0:1:0.1
@@ -25,7 +26,7 @@ to 1:0:0.3 and 1:3:0.3 (40,000 simulated tables each; 1500 and 8 ratios for boot
     two-way bootstrap, percentiles                  1.4 to 25.9 %
     t interval over all 36 cells                    5 to 66 %
 
-Other designs, highest: 12 x 2: 4.9 %, 12 x 5: 5.3 %, 6 x 3: 5.6 %, 3 x 3: 6.0 %.
+Other designs, highest: 12 x 2: 4.9 %, 12 x 5: 5.3 %, 6 x 3: 5.5 %, 3 x 3: 4.9 %.
 
 Source: Satterthwaite, Biometrics Bull. 2:110 (1946); Searle, Casella and
 McCulloch, Variance Components (1992), chapter 4; Owen, Ann. Appl. Stat. 1:386
@@ -230,7 +231,7 @@ def pooled_seed_variance(
 
     More degrees of freedom, (sources - 1) (seeds - 1), for one assumption: that
     trainings of all these sources spread alike. Where they do, 5 % tests keep
-    5 % (7 sources, 12 patients x 3 seeds) with intervals 0.6 times as wide; where
+    5 % (7 sources, 12 patients x 3 seeds) with intervals 0.6 to 0.7 times as wide; where
     one of the two compared spreads twice (three times) as much as the others,
     false alarms rise to 13 % (19 %). So it is never taken unasked.
 
