@@ -17,7 +17,8 @@ They are never more than those of the larger of the two samples.
 
 False alarms of a two-sided 5 % test at 12 patients x 3 seeds, lowest to highest over
 18 ratios of the standard deviations patient : seed : residual, from 0:0:1 and 0:1:0.1
-to 1:0:0.3 and 1:3:0.3 (40,000 simulated tables each; 1500 and 8 ratios for bootstraps):
+to 1:0:0.3 and 1:3:0.3 (40,000 simulated tables each; the last four lines: 8 ratios,
+1000 to 1500 tables each):
 
     this interval                                   0.5 to 5.2 %   (one-sided 1.0 to 5.0 %)
     Satterthwaite's degrees of freedom, plugged in  0.5 to 7.3 %
