@@ -1,4 +1,4 @@
-"""How good an image is, how far a phase is off, and whether a difference means anything."""
+"""How good an image is, and how far a phase is off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from fastmri import evaluate
-from scipy import stats
 from torch import Tensor
 
 from synthlib import arrays
@@ -168,42 +167,23 @@ def phase_steps(pairs: Sequence[PhasePair]) -> PhaseSteps:
 def seed_means(
     rows: Sequence[Mapping[str, Any]], n_coils: int, source: str, acceleration: int, metric: str
 ) -> list[float]:
-    """Mean over the test volumes, one number per seed, in the seeds' order.
+    """Mean over each patient's scans, then over the patients: one number per seed, in order.
 
     Args:
-        rows: one per network and test volume, as recon.benchmark.run gives them.
+        rows: one per reconstruction and test scan, as recon.grid.rows_of gives them.
     """
     wanted = (n_coils, source, acceleration)
-    by_seed: dict[int, list[float]] = {}
+    here = [r for r in rows if (r["n_coils"], r["source"], r["acceleration"]) == wanted]
+    return means_of_seeds(here, metric)
+
+
+def means_of_seeds(rows: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
+    """The same over all the rows given."""
+    values: dict[int, dict[str, list[float]]] = {}
     for row in rows:
-        if (row["n_coils"], row["source"], row["acceleration"]) == wanted:
-            by_seed.setdefault(row["seed"], []).append(row[metric])
-    return [float(np.mean(by_seed[seed])) for seed in sorted(by_seed)]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two methods on the same volumes: mean paired difference and its uncertainty."""
-
-    mean: float
-    low: float
-    high: float
-    p_value: float
-    n: int
-
-
-def compare_paired(first: Sequence[float], second: Sequence[float]) -> Comparison:
-    """Mean of first - second over volumes, 95 % t-interval, two-sided Wilcoxon p.
-
-    Raises:
-        ValueError: lengths differ or there are fewer than two pairs.
-    """
-    if len(first) != len(second) or len(first) < 2:
-        raise ValueError(
-            f"{len(first)} and {len(second)} values; expected two or more of the same volumes"
-        )
-    difference = np.asarray(first, float) - np.asarray(second, float)
-    mean, spread = float(difference.mean()), float(stats.sem(difference))
-    reach = float(stats.t.ppf(0.975, len(difference) - 1)) * spread
-    p_value = float(stats.wilcoxon(difference).pvalue) if np.any(difference) else 1.0
-    return Comparison(mean, mean - reach, mean + reach, p_value, len(difference))
+        by_patient = values.setdefault(row["seed"], {})
+        by_patient.setdefault(row.get("patient", row["volume"]), []).append(row[metric])
+    return [
+        float(np.mean([np.mean(scans) for scans in values[seed].values()]))
+        for seed in sorted(values)
+    ]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from synthlib import metrics
 
+DAGGER = " †"  # not trained enough
 TEX_SIGNS = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%#_${}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"±": r"$\pm$"}
+    | {"±": r"$\pm$", "†": r"$\dagger$"}
 )
 DIGITS = {"PSNR": 2, "NMSE": 4, "SSIM": 4, metrics.HEAD_PSNR: 2}
 
@@ -61,7 +62,7 @@ def render(
 
 def _is_number(cell: str) -> bool:
     """Also for cells such as "22.5 ± 0.3", "+1.2", "99 %" and "-"."""
-    return re.fullmatch(r"[-+]?[\d.,]*( ± [\d.]+)?( ?%)?", cell) is not None
+    return re.fullmatch(r"[-+]?[\d.,]*( ± [\d.]+)?( ?%)?( †)?", cell) is not None
 
 
 def _tex(text: str) -> str:
@@ -82,19 +83,21 @@ def benchmark(
     metric: str,
     n_coils: int,
     synthetic: Sequence[str],
+    excluded: Collection[tuple[int, int, str]] = (),
 ) -> dict[str, str]:
     """One of the paper's Tables S1 to S6: a metric for every source and R at one coil count.
 
-    Cells hold the mean over the test volumes; with several seeds, the mean over
+    Cells hold the mean over the test patients; with several seeds, the mean over
     the seeds and ± half the span between them. The best of the synthetic
-    sources of each R is bold.
+    sources of each R is bold; what was not trained enough has a dagger and does not compete.
 
     Args:
-        rows: one per network and test volume, as recon.benchmark.run gives them.
+        rows: one per reconstruction and test scan, as recon.grid.rows_of gives them.
         labels: source to name, in the order of the rows.
         metric: a name of metrics.ALL_NAMES.
         n_coils: which coil count.
         synthetic: sources that compete for bold.
+        excluded: (coils, R, source) of networks that were not trained enough.
     """
     accelerations = sorted({row["acceleration"] for row in rows})
     cells, values = [], {}
@@ -103,11 +106,16 @@ def benchmark(
         for acceleration in accelerations:
             means = metrics.seed_means(rows, n_coils, source, acceleration, metric)
             values[source, acceleration] = float(np.mean(means)) if means else float("nan")
-            line.append(_cell(means, DIGITS[metric]))
+            dagger = DAGGER if (n_coils, acceleration, source) in excluded else ""
+            line.append(_cell(means, DIGITS[metric]) + dagger)
         cells.append(line)
     bold = []
     for column, acceleration in enumerate(accelerations, start=1):
-        rivals = {s: values[s, acceleration] for s in labels if s in synthetic}
+        rivals = {
+            s: values[s, acceleration]
+            for s in labels
+            if s in synthetic and (n_coils, acceleration, s) not in excluded
+        }
         rivals = {s: value for s, value in rivals.items() if value == value}
         if rivals:
             choose = max if metrics.HIGHER_IS_BETTER[metric] else min

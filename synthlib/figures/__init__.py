@@ -3,7 +3,14 @@
 from synthlib.figures.complexes import complex_panels
 from synthlib.figures.conversions import Made, paired, received
 from synthlib.figures.maps import beyond_the_support, coil_maps, coil_view, combination, gauges
-from synthlib.figures.networks import benchmark_curves, losses, reconstructions
+from synthlib.figures.networks import (
+    benchmark_curves,
+    convergence,
+    gains,
+    losses,
+    reconstructions,
+    worth,
+)
 from synthlib.figures.phases import (
     phase_gallery,
     phase_samples,
@@ -21,7 +28,9 @@ __all__ = [
     "coil_view",
     "combination",
     "complex_panels",
+    "convergence",
     "data_overview",
+    "gains",
     "gauges",
     "likeness",
     "losses",
@@ -34,4 +43,5 @@ __all__ = [
     "received",
     "reconstructions",
     "tissue_phase",
+    "worth",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,20 +31,18 @@ def losses(rows_by_name: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 
 def reconstructions(examples: Mapping[int, Mapping[str, Mapping[str, Tensor]]]) -> Figure:
-    """The paper's Figures 3 and 4: one test slice by several networks, at several R.
+    """The paper's Figures 3 and 4: one test slice by several methods, at several R.
 
     Args:
-        examples: R to label to {"target", "zero_filled", "image"} of (y, x).
+        examples: R to label to {"target", "image"} of (y, x).
     """
-    first = next(iter(next(iter(examples.values())).values()))
-    target = first["target"]
     names = list(next(iter(examples.values())))
-    figure, axes = grid(2 * len(examples), len(names) + 2, panel=1.7, aspect=aspect_of(target))
+    target = examples[next(iter(examples))][names[0]]["target"]
+    figure, axes = grid(2 * len(examples), len(names) + 1, panel=1.6, aspect=aspect_of(target))
     grey = greys(target)
     top = 0.2 * grey["vmax"]
     for band, (acceleration, by_name) in enumerate(examples.items()):
-        images = {"Target": target, "Zero-filled": next(iter(by_name.values()))["zero_filled"]}
-        images |= {f"Trained on:\n{name}": found["image"] for name, found in by_name.items()}
+        images = {"Target": target, **{name: by_name[name]["image"] for name in names}}
         for column, (name, image) in enumerate(images.items()):
             show(axes[2 * band, column], image, name if band == 0 else "", **grey)
             error = axes[2 * band + 1, column]
@@ -63,53 +61,180 @@ def reconstructions(examples: Mapping[int, Mapping[str, Mapping[str, Tensor]]]) 
 
 
 def benchmark_curves(
-    rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], emphasis: Sequence[str]
+    rows: Sequence[Mapping[str, Any]],
+    labels: Mapping[str, str],
+    *,
+    emphasis: Sequence[str] = (),
+    untrained: Sequence[str] = (),
+    excluded: Collection[tuple[int, int, str]] = (),
 ) -> Figure:
-    """The paper's Figure 5: PSNR, NMSE and SSIM over R, a row of panels for every coil count.
+    """The paper's Figure 5: a metric a panel over R, a row of panels for every coil count.
 
-    Lines are means over the test volumes and seeds; bars span the seeds' means.
+    Lines are means over the test patients and seeds; bars span the seeds' means.
 
     Args:
-        rows: one per network and test volume, as recon.benchmark.run gives them.
+        rows: one per reconstruction and test scan, as recon.grid.rows_of gives them.
         labels: source to name, in the order of the legend.
         emphasis: sources drawn thick.
+        untrained: methods without training, drawn in black.
+        excluded: (coils, R, source) below the floor, drawn as open circles.
     """
     coil_counts = sorted({row["n_coils"] for row in rows})
-    figure = Figure(figsize=(10.5, 2.9 * len(coil_counts) + 0.4), layout="constrained")
-    panels = figure.subplots(len(coil_counts), 3, squeeze=False)
+    names = [name for name in metrics.ALL_NAMES if name in rows[0]]
+    figure = Figure(
+        figsize=(3.1 * len(names) + 1.6, 2.9 * len(coil_counts) + 0.6), layout="constrained"
+    )
+    panels = figure.subplots(len(coil_counts), len(names), squeeze=False)
     accelerations = sorted({row["acceleration"] for row in rows})
     for band, n_coils in enumerate(coil_counts):
-        for panel, metric in zip(panels[band], metrics.NAMES, strict=True):
+        for panel, metric in zip(panels[band], names, strict=True):
             for number, (source, name) in enumerate(labels.items()):
-                by_seed = [
-                    metrics.seed_means(rows, n_coils, source, acceleration, metric) or [np.nan]
-                    for acceleration in accelerations
-                ]
-                means, low, high = (
-                    np.array([of(values) for values in by_seed]) for of in (np.mean, min, max)
-                )
-                thick = source in emphasis
-                panel.errorbar(
-                    np.asarray(accelerations) + 0.05 * (number - len(labels) / 2),
-                    means,
-                    yerr=[means - low, high - means],
-                    marker="o",
-                    markersize=4,
-                    linewidth=2.2 if thick else 1.1,
-                    linestyle="-" if thick else "--",
-                    color=f"C{number % 10}" if number < 10 else "black",
-                    capsize=2,
-                    label=name,
-                )
+                style = _line_style(source, number, emphasis, untrained)
+                shift = 0.05 * (number - len(labels) / 2)
+                _curve(panel, rows, (n_coils, source, metric), accelerations, shift, name, style)
+                for n, acceleration, out in excluded:
+                    if (n, out) == (n_coils, source):
+                        means = metrics.seed_means(rows, n, source, acceleration, metric)
+                        panel.plot(acceleration + shift, np.mean(means), "o", markersize=8,
+                                   fillstyle="none", color=style["color"])  # fmt: skip
             unit = f" ({metrics.UNITS[metric]})" if metrics.UNITS[metric] else ""
-            panel.set_title(f"{metric}, {n_coils} coils", fontsize=9)
-            panel.set_ylabel(f"{metric}{unit}", fontsize=8)
+            panel.set_title(f"{metrics.LABELS[metric]}, {n_coils} coils", fontsize=9)
+            panel.set_ylabel(f"{metrics.LABELS[metric]}{unit}", fontsize=8)
             panel.set_xlabel("acceleration R", fontsize=8)
             panel.set_xticks(accelerations)
             if metric == "NMSE":  # a network that learned from random phase is off by factors
                 panel.set_yscale("log")
             panel.tick_params(labelsize=8)
             panel.grid(alpha=0.3)
-    handles, names = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right center", fontsize=8, title="trained on")
+    handles, texts = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, texts, loc="outside right center", fontsize=8, title="trained on")
+    return figure
+
+
+def _line_style(
+    source: str, number: int, emphasis: Sequence[str], untrained: Sequence[str]
+) -> dict[str, Any]:
+    if source in untrained:
+        dashes = ["-", "--", ":", "-."][list(untrained).index(source) % 4]
+        return {"color": "black", "linestyle": dashes, "linewidth": 1.2}
+    thick = source in emphasis
+    return {
+        "color": f"C{number % 10}",
+        "linestyle": "-" if thick else "--",
+        "linewidth": 2.2 if thick else 1.1,
+    }
+
+
+def _curve(
+    panel: Any,
+    rows: Sequence[Mapping[str, Any]],
+    which: tuple[int, str, str],
+    accelerations: Sequence[int],
+    shift: float,
+    name: str,
+    style: Mapping[str, Any],
+) -> None:
+    """One line of :func:`benchmark_curves`; R without results are passed over."""
+    n_coils, source, metric = which
+    by_r = {r: metrics.seed_means(rows, n_coils, source, r, metric) for r in accelerations}
+    shown = [r for r in accelerations if by_r[r]]
+    means, low, high = (np.array([of(by_r[r]) for r in shown]) for of in (np.mean, min, max))
+    panel.errorbar(
+        np.asarray(shown, float) + shift,
+        means,
+        yerr=[means - low, high - means],
+        marker="o",
+        markersize=3.5,
+        capsize=2,
+        label=name,
+        **style,
+    )
+
+
+def convergence(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Figure:
+    """PSNR of the validation scans over the share of the training, a line for every network.
+
+    Args:
+        histories: label to the histories of its networks ({"share", "PSNR"}).
+    """
+    figure = Figure(figsize=(6.5, 3.2), layout="constrained")
+    panel = figure.subplots()
+    for number, (name, networks) in enumerate(histories.items()):
+        for index, history in enumerate(networks):
+            panel.plot(
+                [100 * point["share"] for point in history],
+                [point["PSNR"] for point in history],
+                ".-",
+                color=f"C{number % 10}",
+                linewidth=1,
+                label=name if index == 0 else None,
+            )
+    panel.set_xlabel("share of the training (%)", fontsize=8)
+    panel.set_ylabel("PSNR of the validation scans (dB)", fontsize=8)
+    panel.set_xticks([25, 50, 75, 100])
+    panel.tick_params(labelsize=8)
+    panel.grid(alpha=0.3)
+    figure.legend(loc="outside right center", fontsize=8, title="trained on")
+    return figure
+
+
+def worth(rows: Sequence[Mapping[str, Any]], levels: Mapping[str, float]) -> Figure:
+    """PSNR over the number of measured training patients, with and without synthetic scans.
+
+    Points are means over test patients, one for every seed; lines go through the means.
+
+    Args:
+        rows: with n_real, n_synthetic, seed, patient and PSNR.
+        levels: name to PSNR of what needs no training, drawn as horizontal lines.
+    """
+    figure = Figure(figsize=(6.0, 3.6), layout="constrained")
+    panel = figure.subplots()
+    for number, m in enumerate(sorted({row["n_synthetic"] for row in rows})):
+        numbers = sorted({row["n_real"] for row in rows if row["n_synthetic"] == m})
+        means = []
+        for n in numbers:
+            here = [row for row in rows if (row["n_real"], row["n_synthetic"]) == (n, m)]
+            seeds = metrics.means_of_seeds(here, "PSNR")
+            panel.plot([n] * len(seeds), seeds, ".", color=f"C{number}", alpha=0.6)
+            means.append(np.mean(seeds))
+        name = f"with {m} synthetic scans" if m else "measured scans only"
+        panel.plot(numbers, means, "o-", color=f"C{number}", label=name)
+    for number, (name, level) in enumerate(levels.items()):
+        panel.axhline(level, color="black", linewidth=1, linestyle=["--", ":"][number % 2])
+        panel.text(0, level, name, fontsize=7, va="bottom")
+    panel.set_xlabel("measured training patients", fontsize=8)
+    panel.set_ylabel("PSNR of the test scans (dB)", fontsize=8)
+    panel.tick_params(labelsize=8)
+    panel.grid(alpha=0.3)
+    panel.legend(fontsize=8)
+    return figure
+
+
+def gains(lines: Sequence[Mapping[str, Any]], labels: Mapping[str, str], title: str) -> Figure:
+    """Gain over a classical method, scan by scan, with intervals: a row for every source.
+
+    Args:
+        lines: source, scan, mean, low, high in dB, as study.heads.gain_table gives them.
+        labels: source to name.
+        title: what is compared.
+    """
+    scans = list(dict.fromkeys(line["scan"] for line in lines))
+    figure = Figure(figsize=(7.0, 0.9 + 0.36 * len(labels)), layout="constrained")
+    panel = figure.subplots()
+    for row, source in enumerate(labels):
+        for number, scan in enumerate(scans):
+            here = [line for line in lines if (line["source"], line["scan"]) == (source, scan)]
+            for line in here:
+                place = -row + 0.22 * (len(scans) / 2 - number - 0.5)
+                reach = [[line["mean"] - line["low"]], [line["high"] - line["mean"]]]
+                panel.errorbar(line["mean"], place, xerr=reach, marker="o", markersize=4,
+                               capsize=2, color=f"C{number}",
+                               label=scan if row == 0 else None)  # fmt: skip
+    panel.axvline(0, color="black", linewidth=1)
+    panel.set_yticks([-row for row in range(len(labels))], list(labels.values()), fontsize=8)
+    panel.set_xlabel("gain in PSNR (dB)", fontsize=8)
+    panel.set_title(title, fontsize=9)
+    panel.tick_params(labelsize=8)
+    panel.grid(alpha=0.3, axis="x")
+    figure.legend(loc="outside lower center", fontsize=8, ncols=3)
     return figure

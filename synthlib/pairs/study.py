@@ -12,6 +12,7 @@ from synthlib.pairs.prepared import PreparedVolume, prepare
 from synthlib.records import PhasePair, RawVolume
 
 PARTS = ("gan", "train", "val", "test")
+HELD_FRACTION = 0.1  # of the patients, each for validation and for tests, as in the paper
 
 
 def open_study(
@@ -20,6 +21,7 @@ def open_study(
     n_coils: int,
     out_dir: str | Path,
     gan_fraction: float,
+    test_fraction: float = HELD_FRACTION,
     seed: int,
     contrasts: Sequence[str] = (),
     simulate: scanner.ScanSettings | None = None,
@@ -32,7 +34,7 @@ def open_study(
     Args:
         data, n_coils, contrasts, simulate: as datasets.raw_volumes takes them.
         out_dir: prepared files go to its subfolder "prepared".
-        gan_fraction, seed: as :func:`split_by_patient` takes them.
+        gan_fraction, test_fraction, seed: as :func:`split_by_patient` takes them.
         espirit, workers, scheduler: as :func:`prepare` takes them.
 
     Returns:
@@ -43,7 +45,9 @@ def open_study(
     )
     folder = Path(out_dir) / "prepared"
     ready = prepare(raw, folder, espirit=espirit, workers=workers, scheduler=scheduler)
-    return split_by_patient(ready, gan_fraction=gan_fraction, seed=seed)
+    return split_by_patient(
+        ready, gan_fraction=gan_fraction, test_fraction=test_fraction, seed=seed
+    )
 
 
 def input_hashes(volumes: Sequence[PreparedVolume]) -> dict[str, str]:
@@ -61,7 +65,11 @@ def study_hashes(studies: Mapping[int, Mapping[str, Sequence[PreparedVolume]]]) 
 
 
 def split_by_patient(
-    volumes: Sequence[PreparedVolume], *, gan_fraction: float, seed: int
+    volumes: Sequence[PreparedVolume],
+    *,
+    gan_fraction: float,
+    test_fraction: float = HELD_FRACTION,
+    seed: int,
 ) -> dict[str, list[PreparedVolume]]:
     """Part the scans so that no patient is in two parts.
 
@@ -74,13 +82,16 @@ def split_by_patient(
     Args:
         volumes: any number of scans, several per patient allowed.
         gan_fraction: share of patients for the generator, above 0 and below 1.
+        test_fraction: share of the rest for tests; more test patients narrow the
+            intervals, and testing costs less than training.
         seed: of the shuffle.
 
     Raises:
         ValueError: too few patients for one in every part.
     """
-    if not 0 < gan_fraction < 1:
-        raise ValueError(f"gan_fraction is {gan_fraction}; expected a share between 0 and 1")
+    for name, share in (("gan_fraction", gan_fraction), ("test_fraction", test_fraction)):
+        if not 0 < share < 1:
+            raise ValueError(f"{name} is {share}; expected a share between 0 and 1")
     patients = sorted({volume.raw.patient_id for volume in volumes})
     if len(patients) < len(PARTS):
         raise ValueError(
@@ -91,14 +102,15 @@ def split_by_patient(
     order = torch.randperm(len(patients), generator=runs.rng(seed, "split")).tolist()
     n_gan = min(max(1, round(gan_fraction * len(patients))), len(patients) - 3)
     n_rest = len(patients) - n_gan
-    n_held = max(1, round(0.1 * n_rest))  # each of val and test
+    n_val = max(1, round(HELD_FRACTION * n_rest))
+    n_test = min(max(1, round(test_fraction * n_rest)), n_rest - n_val - 1)
     part_of = {}
     for rank, which in enumerate(order):
         if rank < n_gan:
             part = "gan"
-        elif rank < n_gan + n_held:
+        elif rank < n_gan + n_test:
             part = "test"
-        elif rank < n_gan + 2 * n_held:
+        elif rank < n_gan + n_test + n_val:
             part = "val"
         else:
             part = "train"

@@ -137,7 +137,7 @@ def gan(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
             "02_gan_training first, or leave gan out of the sources."
         )
     draw = int(torch.randint(2**53, (), generator=rng))
-    return context.generator(pair.magnitude, seed=draw)
+    return context.generator.at_pixels(pair.magnitude, pair.spacing_mm, seed=draw)
 
 
 @source("sinusoidal", "Sinusoidal")

@@ -14,11 +14,15 @@ from synthlib.formats import prepared_hdf5
 from synthlib.recon import classical, samples, sense, testing, training
 
 ZERO_FILLED, CG_SENSE, L1_WAVELET = "zero_filled", "cg_sense", "l1_wavelet"
-FULLY_SAMPLED = "fully_sampled"
-CLASSICAL = (ZERO_FILLED, CG_SENSE, L1_WAVELET, FULLY_SAMPLED)  # nothing is trained
+CEILING = "ceiling"  # fully sampled, combined by the maps
+CLASSICAL = (ZERO_FILLED, CG_SENSE, L1_WAVELET, CEILING)  # nothing is trained
 WEIGHTS = {
     CG_SENSE: (1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
     L1_WAVELET: (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+}
+SMALLER_WEIGHTS = {  # for measured scans of higher SNR than the simulated ones
+    CG_SENSE: (3e-5, 1e-4, 3e-4),
+    L1_WAVELET: (1e-5, 3e-5, 1e-4),
 }
 N_VALIDATION_SLICES = 12  # that choose the weight of a classical method
 ROOMS = ("recon", "synthesis", "metrics", "arrays", "coils.combine")
@@ -59,6 +63,11 @@ class Cell:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", _key(self))
+
+    @property
+    def test_acceleration(self) -> int:
+        """R of the test masks; 1, all columns, for the ceiling."""
+        return 1 if self.source == CEILING else self.acceleration
 
     @property
     def path(self) -> Path:
@@ -102,7 +111,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
         trained = training.train(cell.training, cell.path, show_progress=cell.show_progress)
         method, history = testing.learned(trained.network, trained.device), trained.history
     with tasks.threads_of_our_own():
-        rows = testing.score_all(method, cell.test, cell.acceleration, cell.center_fraction)
+        rows = testing.score_all(method, cell.test, cell.test_acceleration, cell.center_fraction)
         _keep_example(cell, method)
     place = {name: getattr(cell, name) for name in ("experiment", "n_coils", "source")}
     place |= {"acceleration": cell.acceleration, "seed": cell.seed, **dict(cell.tags)}
@@ -125,9 +134,9 @@ def run_cell(cell: Cell) -> dict[str, Any]:
 def _classical(cell: Cell) -> tuple[testing.Method, dict[str, Any]]:
     """A method that learns nothing but one weight, which validation slices choose."""
     if cell.source == ZERO_FILLED:
-        return samples.zero_filled, {}
-    if cell.source == FULLY_SAMPLED:
-        raise NotImplementedError
+        return zero_filled, {}
+    if cell.source == CEILING:
+        return _combined, {}
     if cell.source not in WEIGHTS:
         raise ValueError(
             f"{cell.source!r} is no classical method; expected one of {', '.join(CLASSICAL)}"
@@ -135,8 +144,17 @@ def _classical(cell: Cell) -> tuple[testing.Method, dict[str, Any]]:
     return _weighted(cell)
 
 
+def zero_filled(sample: samples.Sample) -> torch.Tensor:
+    """Root sum of squares (y, x) with zeros where nothing was measured."""
+    return classical.zero_filled(sample.kspace)
+
+
+def _combined(sample: samples.Sample) -> torch.Tensor:
+    return classical.sense_combined(sample.kspace, sample.maps)
+
+
 def _weighted(cell: Cell) -> tuple[testing.Method, dict[str, Any]]:
-    solve = _cg_sense if cell.source == CG_SENSE else _l1_wavelet
+    solve = SOLVERS[cell.source]
     validation = [
         sample
         for volume in cell.val
@@ -145,7 +163,12 @@ def _weighted(cell: Cell) -> tuple[testing.Method, dict[str, Any]]:
     step = max(1, len(validation) // N_VALIDATION_SLICES)
     best = classical.best_weight(solve, validation[::step], WEIGHTS[cell.source])
     chosen = {"weight": best.weight, "weight_at_end": best.at_end}
-    return lambda sample: solve(sample, best.weight), chosen
+    return with_weight(cell.source, best.weight), chosen
+
+
+def with_weight(name: str, weight: float) -> testing.Method:
+    """CG-SENSE or l1-wavelet with this weight."""
+    return lambda sample: SOLVERS[name](sample, weight)
 
 
 def _cg_sense(sample: samples.Sample, weight: float) -> torch.Tensor:
@@ -157,10 +180,13 @@ def _l1_wavelet(sample: samples.Sample, weight: float) -> torch.Tensor:
     return image.abs()
 
 
+SOLVERS = {CG_SENSE: _cg_sense, L1_WAVELET: _l1_wavelet}
+
+
 def _keep_example(cell: Cell, method: testing.Method) -> None:
     """The middle slice of the first test scan, for figures."""
     volume = cell.test[0]
-    slices = samples.measured_volume(volume, cell.acceleration, cell.center_fraction)
+    slices = samples.measured_volume(volume, cell.test_acceleration, cell.center_fraction)
     middle = len(slices) // 2
     shown = {"target": slices[middle].target, "image": method(slices[middle])}
     prepared_hdf5.write(

@@ -132,6 +132,13 @@ class EndToEndVarNet(nn.Module):
         return self.varnet(torch.view_as_real(kspace), mask, n_center)
 
 
+def parameter_groups(network: nn.Module, learning_rate: float) -> list[dict[str, Any]]:
+    """All parameters for an optimiser; "rate" scales a group's learning rate."""
+    if isinstance(network, UnrolledSense):
+        return network.parameter_groups(learning_rate)
+    return [{"params": list(network.parameters()), "lr": learning_rate, "rate": 1.0}]
+
+
 def reconstruct(network: Any, sample: Sample, device: torch.device) -> Tensor:
     """One slice through a network: float (y, x) on the device."""
     image = network(

@@ -191,30 +191,33 @@ def measured_volume(
     center_fraction: float,
     *,
     mask_seed: int | None = None,
+    indices: Sequence[int] | None = None,
 ) -> list[Sample]:
-    """All slices of a scan as measured, under one mask.
+    """Slices of a scan as measured, under one mask.
 
     Args:
         volume: the scan.
-        acceleration, center_fraction: of the mask.
+        acceleration, center_fraction: of the mask; R = 1 leaves all columns.
         mask_seed: of its offset; None: it follows from the scan's name.
+        indices: of the slices; None: all.
     """
-    kspaces = [arrays.fft2c(volume.raw.coil_images(i)) for i in range(volume.n_slices)]
-    mask = masks.equispaced(
-        kspaces[0].shape[-1],
-        acceleration,
-        center_fraction=center_fraction,
-        seed=masks.seed_of(volume.name) if mask_seed is None else mask_seed,
-        acquired=volume.raw.acquired,
-    )
+    indices = range(volume.n_slices) if indices is None else indices
+    kspaces = [arrays.fft2c(volume.raw.coil_images(index)) for index in indices]
+    n_columns = kspaces[0].shape[-1]
+    if acceleration == 1:
+        mask = masks.Mask(torch.ones(n_columns, dtype=torch.bool), n_columns)
+    else:
+        mask = masks.equispaced(
+            n_columns,
+            acceleration,
+            center_fraction=center_fraction,
+            seed=masks.seed_of(volume.name) if mask_seed is None else mask_seed,
+            acquired=volume.raw.acquired,
+        )
     samples = [
         undersample(kspace, volume.maps(index), volume, mask, 0.0)
-        for index, kspace in enumerate(kspaces)
+        for index, kspace in zip(indices, kspaces, strict=True)
     ]
     top = float(torch.stack([sample.target for sample in samples]).max())
     return [dataclasses.replace(sample, data_range=top) for sample in samples]
 
-
-def zero_filled(sample: Sample) -> Tensor:
-    """Root sum of squares (y, x) with zeros where nothing was measured."""
-    return arrays.rss(arrays.ifft2c(sample.kspace))

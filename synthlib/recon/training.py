@@ -108,7 +108,8 @@ def _steps(
 ) -> tuple[list[dict[str, float]], torch.nn.Module]:
     settings = training.settings
     plain = plain.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    adam = torch.optim.Adam(plain.parameters(), settings.learning_rate, BETAS, fused=True)
+    groups = networks.parameter_groups(plain, settings.learning_rate)
+    adam = torch.optim.Adam(groups, settings.learning_rate, BETAS, fused=True)
     network, optimiser = fabric.setup(plain, adam)
     loss_of = SSIMLoss().to(fabric.device)
     checkpoint = folder / "checkpoint.pt"
@@ -125,7 +126,7 @@ def _steps(
     progress = tasks.Progress(f"{training.label}: step", n_steps, done, leave=False)
     for step, sample in enumerate(samples.prefetched(slices, done, n_steps), start=done):
         for group in adam.param_groups:
-            group["lr"] = settings.rate(step / n_steps)
+            group["lr"] = group["rate"] * settings.rate(step / n_steps)
         loss = _loss(network, sample, loss_of, fabric.device)
         optimiser.zero_grad()
         fabric.backward(loss)

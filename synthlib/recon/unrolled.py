@@ -8,6 +8,8 @@ at full resolution.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,7 +19,9 @@ from synthlib.recon.sense import N_ITERATIONS, SenseRows
 START_WEIGHT = 0.03  # of CG-SENSE at REFERENCE_NOISE, before training
 STEP_WEIGHT = 0.1  # of every later step towards the network's image, before training
 REFERENCE_NOISE = 0.006  # relative noise power of a head of SNR 30
-START_EXPONENT = 0.7  # weights follow the noise by this power, before training
+START_EXPONENT = 1.5  # weights follow the noise by this power, before training; above 1, since
+# samples far from the centre hold some signal, too, the more so the less noise there is
+SCALAR_RATE = 10.0  # the few weights and exponents learn so much faster than the U-Nets
 SLOPE = 0.2  # of leaky ReLU
 COARSEST = 8  # rows and columns are padded to a multiple of it
 
@@ -114,6 +118,14 @@ class UnrolledSense(nn.Module):
             prior = rows.roll(centred + change) * scale
             image = rows.solve(prior, weight, self.n_iterations)
         return rows.unroll(image).abs()
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """For an optimiser; "rate" scales the learning rate of a group."""
+        scalars = [self.log_weights, self.exponents]
+        return [
+            {"params": list(self.denoisers.parameters()), "lr": learning_rate, "rate": 1.0},
+            {"params": scalars, "lr": learning_rate, "rate": SCALAR_RATE},
+        ]
 
     def _weights(self, noise: Tensor) -> Tensor:
         """(unroll + 1, b, 1, 1): how far data are trusted depends on their noise."""

@@ -1,0 +1,299 @@
+"""Networks and classical methods on measured scans of any coil array and matrix.
+
+Given maps make a network agnostic to both, so that networks trained on simulated
+heads can be tested on measured ones, which alone show what simulation leaves out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synthlib import datasets, formats, metrics, pairs, runs, scanner, tasks
+from synthlib.recon import grid, networks, samples, testing, training
+from synthlib.study import statistics
+from synthlib.study.experiments import Study, label
+
+HINDSIGHT = "_hindsight"  # a classical method with the best weight of each very scan
+CLASSICAL_ROWS = (grid.CG_SENSE, grid.L1_WAVELET)
+MIN_COILS = 2
+N_SHOWN_SLICES = 4  # of a scan, evenly spread: whole volumes would take hours of l1-wavelet
+ROOMS = ("study.heads", *grid.ROOMS)
+
+
+def open_scans(
+    test_data: str, out_dir: str | Path, *, workers: int = 1
+) -> list[pairs.PreparedVolume]:
+    """Measured multi-coil scans of a folder, with their maps; none where no folder is given.
+
+    Args:
+        test_data: folder of fastMRI HDF5 files, fully sampled; "": no scans.
+        out_dir: prepared files go to its subfolder "prepared_test".
+
+    Raises:
+        ValueError: no scan of the folder can be used, or as formats.read_raw.
+    """
+    if not test_data:
+        return []
+    paths = formats.raw_files(runs.resolve(test_data))
+    raw = [formats.read_raw(path) for path in paths]
+    usable = [volume for volume in raw if volume.n_coils >= MIN_COILS and not volume.undersampled]
+    if not usable:
+        raise ValueError(
+            f"{test_data} holds {len(raw)} scans, none of them fully sampled by several coils; "
+            "expected measured multi-coil scans in the fastMRI layout. Check test_data, or leave "
+            'it empty ("") to do without measured scans.'
+        )
+    return pairs.prepare(
+        usable,
+        Path(out_dir) / "prepared_test",
+        workers=workers,
+    )
+
+
+def simulated_studies(
+    study: Study,
+    sets: Sequence[Sequence[float]],
+    settings: networks.NetworkSettings,
+    simulate: scanner.ScanSettings,
+    *,
+    out_dir: str | Path,
+) -> list[Study]:
+    """A study and further simulated scans, so that networks see more than one kind of scan.
+
+    Args:
+        study: whose training scans come first, with their generator.
+        sets: (n_coils, ny, nx, SNR) of each further set.
+        settings: of the networks.
+        simulate: number of subjects, slices and all else of the further sets.
+        out_dir: prepared files go to subfolders of it.
+    """
+    studies = [dataclasses.replace(study, settings=settings)]
+    for n_coils, ny, nx, snr in sets:
+        wanted = dataclasses.replace(
+            simulate, coil_counts=(int(n_coils),), matrix=(int(ny), int(nx)), snr=float(snr)
+        )
+        raw = datasets.simulated_volumes(wanted, workers=study.workers)
+        folder = Path(out_dir) / "prepared" / f"{int(n_coils)}coil_{int(ny)}x{int(nx)}_snr{snr:g}"
+        scans = pairs.prepare(raw, folder, workers=study.workers, scheduler=study.scheduler)
+        parts = {**study.parts, "train": scans}
+        studies.append(dataclasses.replace(studies[0], parts=parts))
+    return studies
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadTest:
+    """Measured scans, and how they are undersampled.
+
+    Attributes:
+        scans: from :func:`open_scans`.
+        acceleration, center_fraction: of the masks.
+        mask_seeds: of their offsets, one mask each.
+    """
+
+    scans: Sequence[pairs.PreparedVolume]
+    acceleration: int
+    center_fraction: float
+    mask_seeds: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Changes with the scans, the masks and the code."""
+        return runs.fingerprint(
+            sorted((scan.name, scan.fingerprint) for scan in self.scans),
+            (self.acceleration, self.center_fraction, self.mask_seeds),
+            runs.code_fingerprint(*ROOMS),
+        )
+
+    def samples(self, scan: pairs.PreparedVolume, mask_seed: int) -> list[samples.Sample]:
+        """Up to N_SHOWN_SLICES undersampled slices of a scan."""
+        return samples.measured_volume(
+            scan, self.acceleration, self.center_fraction, mask_seed=mask_seed,
+            indices=self.indices(scan),
+        )  # fmt: skip
+
+    @staticmethod
+    def indices(scan: pairs.PreparedVolume) -> list[int]:
+        """Of the slices that are looked at."""
+        n = min(scan.n_slices, N_SHOWN_SLICES)
+        return [round((i + 0.5) * scan.n_slices / n - 0.5) for i in range(n)]
+
+    def score(
+        self, method: testing.Method, scan: pairs.PreparedVolume, mask_seed: int
+    ) -> dict[str, float]:
+        """metrics.ALL_NAMES of a method on one scan under one mask."""
+        slices = self.samples(scan, mask_seed)
+        head = metrics.volume_head([scan.pair(i) for i in self.indices(scan)], slices[0].crop)
+        return metrics.image_quality(
+            testing.targets_of(slices), testing.images_of(method, slices), head
+        )
+
+
+def network_rows(test: HeadTest, cells: Sequence[grid.Cell]) -> list[dict[str, Any]]:
+    """Rows of networks that were trained: scan, source, seed, mask and the metrics.
+
+    Rows are kept beside the networks.
+    """
+    waiting = [cell for cell in cells if not _kept(cell, test).is_file()]
+    progress = tasks.Progress("networks tested on measured scans", len(waiting), leave=False)
+    for cell in waiting:
+        method = method_of(cell)
+        with tasks.threads_of_our_own():
+            rows = [
+                {"scan": scan.name, "source": cell.source, "seed": cell.seed, "mask": mask_seed,
+                 **test.score(method, scan, mask_seed)}
+                for scan in test.scans
+                for mask_seed in test.mask_seeds
+            ]  # fmt: skip
+        runs.write_json(_kept(cell, test), rows)
+        progress.step()
+    return [row for cell in cells for row in runs.read_json(_kept(cell, test))]
+
+
+def method_of(cell: grid.Cell) -> testing.Method:
+    """The trained network of a cell, as it was kept."""
+    if cell.training is None:
+        raise ValueError(f"{cell.source} learns nothing; expected a cell with a network")
+    trained = training.train(cell.training, cell.path)
+    return testing.learned(trained.network, trained.device)
+
+
+def _kept(cell: grid.Cell, test: HeadTest) -> Path:
+    return cell.path / f"measured_scans_{test.key}.json"
+
+
+def classical_rows(
+    test: HeadTest, weights: Mapping[str, float], folder: Path
+) -> list[dict[str, Any]]:
+    """The same rows of classical methods, with two weights each.
+
+    Args:
+        test: see HeadTest.
+        weights: name of a method to the weight that the simulated validation scans
+            chose. Beside it stands the weight that is best in hindsight for each
+            scan and mask, which nobody could know: the most that the method can do.
+        folder: where rows are kept.
+    """
+    path = folder / f"classical_{runs.fingerprint(test.key, sorted(weights.items()))}.json"
+    if path.is_file():
+        return runs.read_json(path)
+    rows: list[dict[str, Any]] = []
+    progress = tasks.Progress(
+        "classical methods on measured scans", len(test.scans) * len(test.mask_seeds), leave=False
+    )
+    for scan in test.scans:
+        for mask_seed in test.mask_seeds:
+            place = {"scan": scan.name, "seed": 0, "mask": mask_seed}
+            zero_filled = test.score(grid.zero_filled, scan, mask_seed)
+            rows.append({**place, "source": grid.ZERO_FILLED, **zero_filled})
+            for name, chosen in weights.items():
+                rows += [{**place, **row} for row in _weighted(test, scan, mask_seed, name, chosen)]
+            progress.step()
+    runs.write_json(path, rows)
+    return rows
+
+
+def _weighted(
+    test: HeadTest, scan: pairs.PreparedVolume, mask_seed: int, name: str, chosen: float
+) -> list[dict[str, Any]]:
+    """The chosen weight, and the best of a grid around and below it."""
+    with tasks.threads_of_our_own():
+        scores = {
+            weight: test.score(grid.with_weight(name, weight), scan, mask_seed)
+            for weight in sorted({chosen, *grid.WEIGHTS[name], *grid.SMALLER_WEIGHTS[name]})
+        }
+    best = max(scores, key=lambda weight: scores[weight]["PSNR"])
+    return [
+        {"source": name, "weight": chosen, **scores[chosen]},
+        {"source": name + HINDSIGHT, "weight": best, **scores[best]},
+    ]
+
+
+def method_label(name: str) -> str:
+    """For figures and tables."""
+    if name.endswith(HINDSIGHT):
+        return f"{label(name.removesuffix(HINDSIGHT))}, best weight in hindsight"
+    return label(name)
+
+
+def means(rows: Sequence[Mapping[str, Any]], scan: str, source: str, metric: str) -> np.ndarray:
+    """(mask, seed) of one method on one scan."""
+    chosen = [row for row in rows if (row["scan"], row["source"]) == (scan, source)]
+    masks = sorted({row["mask"] for row in chosen})
+    seeds = sorted({row["seed"] for row in chosen})
+    values = {(row["mask"], row["seed"]): float(row[metric]) for row in chosen}
+    return np.array([[values[mask, seed] for seed in seeds] for mask in masks])
+
+
+def head_table(
+    rows: Sequence[Mapping[str, Any]], metric: str, digits: int
+) -> list[dict[str, str]]:
+    """Rows: every method; columns: every scan, mean over masks and seeds, and s.d. of seeds."""
+    scans = list(dict.fromkeys(row["scan"] for row in rows))
+    lines = []
+    for source in dict.fromkeys(row["source"] for row in rows):
+        line = {f"{metrics.LABELS[metric]}": method_label(source)}
+        for scan in scans:
+            by_seed = means(rows, scan, source, metric).mean(0)
+            spread = f" ± {by_seed.std(ddof=1):.{digits}f}" if len(by_seed) > 1 else ""
+            line[scan] = f"{by_seed.mean():.{digits}f}{spread}"
+        lines.append(line)
+    return lines
+
+
+def gain_table(
+    rows: Sequence[Mapping[str, Any]], sources: Sequence[str], against: str, metric: str = "PSNR"
+) -> list[dict[str, Any]]:
+    """Gain of networks over one classical method: per scan, interval over masks and seeds.
+
+    Returns:
+        Dicts of source, scan, mean, low, high; nan limits with fewer than two masks.
+    """
+    lines = []
+    for source in sources:
+        for scan in dict.fromkeys(row["scan"] for row in rows):
+            gain = means(rows, scan, source, metric) - means(rows, scan, against, metric)
+            low = high = float("nan")
+            if len(gain) > 1:
+                result = statistics.crossed(gain)
+                low, high = result.low, result.high
+            lines.append(
+                {"source": source, "scan": scan, "mean": float(gain.mean()), "low": low,
+                 "high": high}
+            )  # fmt: skip
+    return lines
+
+
+def sentence(rows: Sequence[Mapping[str, Any]], source: str, against: Sequence[str]) -> str:
+    """What the networks of one source are worth on measured scans, method by method."""
+    parts = []
+    for method in against:
+        gains = gain_table(rows, [source], method)
+        won = sum(gain["mean"] > 0 for gain in gains)
+        mean = sum(gain["mean"] for gain in gains) / len(gains)
+        worst = min(gains, key=lambda gain: gain["mean"])
+        parts.append(
+            f"{method_label(method)}: better in {won} of {len(gains)} scans, {mean:+.2f} dB in the "
+            f"mean, {worst['mean']:+.2f} dB ({worst['low']:+.2f} to {worst['high']:+.2f}) in the "
+            f"worst ({worst['scan']})"
+        )
+    return f"Networks trained on {label(source)} against " + "; against ".join(parts) + "."
+
+
+def example_images(
+    test: HeadTest, scan: pairs.PreparedVolume, named: Mapping[str, testing.Method]
+) -> dict[str, Tensor]:
+    """The middle slice that is looked at: target and every method's image, (y, x) each."""
+    slices = test.samples(scan, test.mask_seeds[0])
+    middle = slices[len(slices) // 2 : len(slices) // 2 + 1]
+    images = {"Target": testing.targets_of(middle)[0]}
+    for name, method in named.items():
+        with torch.no_grad():
+            images[name] = testing.images_of(method, middle)[0]
+    return images
