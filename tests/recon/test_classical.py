@@ -187,7 +187,7 @@ def bart() -> None:
         pytest.skip(reason)
 
 
-WEIGHTS = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
+WEIGHTS = (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
 
 
 @pytest.mark.usefixtures("bart")
