@@ -105,6 +105,19 @@ def read_kspace(path: str | Path) -> Tensor:
     return torch.from_numpy(_read(base(path)))
 
 
+def write_array(path: str | Path, array: Tensor) -> None:
+    """A bare pair for a call of BART: no header, labels or record beside it.
+
+    Args:
+        path: <name>, also with .hdr or .cfl.
+        array: real or complex (coil, y, x), also (coil, ky, kx); kept as complex64.
+    """
+    n_coils, rows, columns = array.shape
+    path = base(path)
+    runs.write_bytes(_beside(path, ".cfl"), _columns_first(array.numpy(force=True)))
+    runs.write_text(_beside(path, ".hdr"), _hdr(rows, columns, n_coils, 1, creator="synthlib"))
+
+
 def read_header(path: str | Path) -> RawHeader:
     """The header, labels and record of a set that :class:`CflWriter` wrote.
 
@@ -146,10 +159,12 @@ def _labels_of(header: Path) -> list[str]:
     return [name for name in names if raw_header.NAME.fullmatch(name)]
 
 
-def _hdr(rows: int, columns: int, n_coils: int, n_slices: int) -> str:
+def _hdr(
+    rows: int, columns: int, n_coils: int, n_slices: int, creator: str = "synthlib: SYNTHETIC"
+) -> str:
     sizes = [1] * N_DIMENSIONS
     sizes[READOUT], sizes[PHASE], sizes[COIL], sizes[SLICE] = rows, columns, n_coils, n_slices
-    return f"# Dimensions\n{' '.join(map(str, sizes))}\n# Creator\nsynthlib: SYNTHETIC\n"
+    return f"# Dimensions\n{' '.join(map(str, sizes))}\n# Creator\n{creator}\n"
 
 
 def _columns_first(array: np.ndarray) -> memoryview:

@@ -82,6 +82,13 @@ def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
+def test_a_bare_pair_is_read_back(tmp_path):
+    array = make_kspace((1, 3, 9, 7))[0]
+    bart_cfl.write_array(tmp_path / "maps.cfl", array)
+    assert names(tmp_path) == ["maps.cfl", "maps.hdr"]
+    torch.testing.assert_close(bart_cfl.read_kspace(tmp_path / "maps")[0], array, rtol=0, atol=0)
+
+
 # --- judged by BART ------------------------------------------------------------------
 
 
