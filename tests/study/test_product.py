@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from synthlib import arrays, bank, datasets, pairs, runs, scanner
+from synthlib.phase import generator, pix2pix
 from synthlib.study import product
 
 SETTINGS = scanner.ScanSettings(
@@ -132,6 +133,19 @@ def test_donors_are_other_heads_than_the_study(make, scans, folder):
     same = prepared(folder, dataclasses.replace(same_heads, matrix=(48, 40), contrasts=("AXT2",)))
     with pytest.raises(ValueError, match="the study's own patients"):
         product.product_scans(same, folder / "same", **HOW)
+
+
+def test_a_trained_generator_writes_the_phase(make, folder):
+    architecture = generator.Architecture("vector", ngf=4, depth=5)
+    with runs.seeded(0, "weights"):
+        network = architecture.build()
+        pix2pix.initialise(network)
+    path = folder / "generator.safetensors"
+    generator.save(path, network, architecture, {})
+    volume = make(weights=path, noise="none")[1]
+    record = json.loads(volume.raw.attributes["record"])
+    assert record["generator"]["weights_sha256"] == runs.sha256(path)
+    assert volume.raw.source != make(noise="none")[1].raw.source
 
 
 def test_errors_say_what_to_do(make, scans, folder):
