@@ -1,6 +1,15 @@
 """The coil bank: maps of measured or simulated scans, for images without raw data of their own."""
 
-from synthlib.bank.building import SIMULATED, Bank, Place, build_folder, open_bank
+from synthlib.bank.building import (
+    SIMULATED,
+    SIMULATED_SEED,
+    Bank,
+    Place,
+    build_folder,
+    header_numbers,
+    make,
+    open_bank,
+)
 from synthlib.bank.choosing import MATCHED, PAIRINGS, RANDOM, Match, choose
 from synthlib.bank.donor import (
     POINTS,
@@ -23,6 +32,7 @@ __all__ = [
     "RANDOM",
     "REACH",
     "SIMULATED",
+    "SIMULATED_SEED",
     "Bank",
     "Coils",
     "Donor",
@@ -33,6 +43,8 @@ __all__ = [
     "build_folder",
     "choose",
     "compress",
+    "header_numbers",
+    "make",
     "maps_at",
     "open_bank",
     "outline",

@@ -29,6 +29,7 @@ ORIENTATIONS = {"AX": "axial", "SAG": "sagittal", "COR": "coronal"}
 KNEE = ("CORPD", "CORPDFS")  # fastMRI's knees are known by their acquisition
 # The embedded bank: a few heads from the base of the skull to the crown.
 SIMULATED_SUBJECTS = 4
+SIMULATED_SEED = 358
 SIMULATED_LEVELS_MM = {
     "axial": tuple(float(mm) for mm in range(-50, 71, 10)),
     "coronal": tuple(float(mm) for mm in range(-60, 61, 12)),
@@ -164,7 +165,7 @@ def open_bank(
         oversampling=1,
         field_t=strength,
         snr=60.0,
-        seed=358,
+        seed=SIMULATED_SEED,
     )
     code = runs.code_fingerprint("bank", "coils", "arrays", "records", "scanner")
     folder = runs.resolve("data") / f"bank-{runs.fingerprint(dataclasses.asdict(scans), code)}"
@@ -218,7 +219,7 @@ def make(
     )
     head = outline(magnitude)
     level = [math.nan] * volume.n_slices
-    thickness, field_t = _header_numbers(volume)
+    thickness, field_t = header_numbers(volume)
     field_t = float(str(volume.attributes.get("field_t", field_t)))
     step = place.step_mm if place.step_mm == place.step_mm else thickness
     if step == step:
@@ -316,7 +317,7 @@ def _covariance(total: Tensor, volume: RawVolume) -> tuple[Tensor, str]:
     return shrunk.to(torch.complex64), source
 
 
-def _header_numbers(volume: RawVolume) -> tuple[float, float]:
+def header_numbers(volume: RawVolume) -> tuple[float, float]:
     """Slice thickness (mm) and field (T) of the ISMRMRD header, nan if unknown."""
     found = []
     for path in (
