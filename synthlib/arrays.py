@@ -84,6 +84,27 @@ def wrap(phase: Tensor) -> Tensor:
     return torch.where(wrapped <= -pi, pi, wrapped.clamp(max=pi))
 
 
+def least_squares(columns: Tensor, values: Tensor) -> Tensor:
+    """Coefficients (term,) with which the columns come closest to the values.
+
+    By the normal equations in double precision, their eigenvalues below
+    rounding left out: right for columns that are nearly orthogonal (Legendre
+    polynomials, harmonics), and the same to the last bit at every call, as
+    torch.linalg.lstsq is not.
+
+    Args:
+        columns: (equation, term); values: (equation,).
+
+    Returns:
+        float64; the shortest of all solutions where the columns leave a choice.
+    """
+    columns, values = columns.double(), values.double()
+    strength, vectors = torch.linalg.eigh(columns.mT @ columns)
+    floor = len(strength) * torch.finfo(strength.dtype).eps * strength[-1]
+    inverse = torch.where(strength > floor, 1 / strength, 0.0)
+    return vectors @ (inverse * (vectors.mT @ (columns.mT @ values)))
+
+
 def require_same_grid(**named: Tensor) -> None:
     """Raise ValueError unless all the arrays end in the same (y, x)."""
     grids = {name: tuple(array.shape[-2:]) for name, array in named.items()}

@@ -162,6 +162,7 @@ EXAMPLE: dict[str, object] = {
 }
 
 
+@tasks.torch_threads(1)
 def _write_example(place: Path, scans: Sequence[Sequence[scanner.Scan]]) -> None:
     first, second, third = ({scan.volume.contrast: scan for scan in one} for one in scans)
     texts = {

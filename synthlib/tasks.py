@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -18,6 +20,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 EVERY_S = 1.0  # between two lines
+MAX_THREADS = 8  # of spread: each has a piece of work in memory
 PROGRESS_FILE = "SYNTHLIB_PROGRESS"  # environment: a file that holds the latest line of progress
 
 
@@ -147,18 +150,64 @@ def run_all(
 
 
 @contextmanager
-def threads_of_our_own() -> Iterator[int]:
+def torch_threads(n_threads: int) -> Iterator[int]:
+    """Give torch so many CPU threads for what is done within; yields how many it had before.
+
+    The last bits of sums, matrix products and FFTs depend on the number of
+    threads. What is kept is therefore computed with one, whatever the machine has:
+    `@torch_threads(1)` above a function says so.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
+
+
+def threads_of_our_own() -> AbstractContextManager[int]:
     """Number of threads for work that is spread over threads by hand; torch takes one in each.
 
     Small arrays gain little from torch's own threads, which wait for each other.
     Sums then do not depend on the number of cores, either.
     """
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield n_threads
-    finally:
-        torch.set_num_threads(n_threads)
+    return torch_threads(1)
+
+
+def spread(
+    function: Callable[[Item], Result], items: Sequence[Item], *, at_most: int = MAX_THREADS
+) -> Generator[Result, None, None]:
+    """Results of a function for every item, in the items' order, made on threads of this process.
+
+    There are as many threads as torch has now; within the function torch has
+    one, so that results do not depend on their number.
+
+    Args:
+        function: safe to run at the same time as itself.
+        items: pieces of work, independent of each other.
+        at_most: threads; every one has a piece of work in memory, and a result
+            that waits to be taken.
+
+    Raises:
+        The error of the first item that has one, after those under way have ended.
+    """
+    with threads_of_our_own() as n_threads:
+        width = min(n_threads, len(items), at_most)
+        if width <= 1:
+            yield from map(function, items)
+            return
+        waiting: deque[Future[Result]] = deque()
+        with ThreadPoolExecutor(width) as pool:
+            try:
+                for item in items:
+                    if len(waiting) == 2 * width:
+                        yield waiting.popleft().result()
+                    waiting.append(pool.submit(function, item))
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
 
 
 def _stop(item: object, error: Exception) -> NoReturn:

@@ -1,6 +1,7 @@
 """Grids and transforms against fastMRI, sums written out, and closed forms."""
 
 import fastmri
+import numpy as np
 import pytest
 import torch
 
@@ -145,3 +146,24 @@ def test_a_complex_number_with_two_bad_parts_is_one_bad_value():
     bad = torch.tensor([1j, complex("nan+nanj")])
     with pytest.raises(ValueError, match="k-space holds 1 NaN or Inf of 2 values"):
         arrays.require_finite("k-space", bad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_least_squares_are_numpys(dtype, draw):
+    y, x = (torch.linspace(-1, 1, n, dtype=dtype) for n in (45, 38))
+    grid = torch.meshgrid(y, x, indexing="ij")
+    columns = torch.stack(
+        [(grid[0] ** i * grid[1] ** j).flatten() for i in (0, 1, 2) for j in (0, 1)], 1
+    )
+    values = torch.randn(len(columns), generator=draw, dtype=dtype)
+    expected = np.linalg.lstsq(columns.double().numpy(), values.double().numpy(), rcond=None)[0]
+    np.testing.assert_allclose(arrays.least_squares(columns, values), expected, rtol=1e-10)
+
+
+def test_least_squares_take_the_shortest_where_columns_leave_a_choice(draw):
+    columns = torch.randn(31, 4, generator=draw, dtype=torch.float64)
+    columns[:, 3] = columns[:, 0] - 2 * columns[:, 1]
+    values = torch.randn(31, generator=draw, dtype=torch.float64)
+    expected = np.linalg.lstsq(columns.numpy(), values.numpy(), rcond=None)[0]
+    np.testing.assert_allclose(arrays.least_squares(columns, values), expected, rtol=1e-8)
+    assert not arrays.least_squares(torch.zeros(7, 3), torch.ones(7)).any()

@@ -2,8 +2,10 @@
 
 import math
 import os
+import time
 
 import pytest
+import torch
 
 from synthlib import tasks
 
@@ -58,6 +60,41 @@ def test_an_item_that_kills_its_process_again_and_again_can_be_handled(own_folde
         eval, items, label="pieces", workers=2, on_error=lambda item, error: type(error).__name__
     )
     assert results == ["KilledWorker", 6]
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_spread_work_has_one_thread_each_and_keeps_its_order(three_threads):
+    def square(number):
+        time.sleep(0.002 * (number % 3))  # the first are not always the first to end
+        return number**2, torch.get_num_threads()
+
+    results = list(tasks.spread(square, range(11)))
+    assert results == [(number**2, 1) for number in range(11)]
+    assert torch.get_num_threads() == 3
+
+
+def test_spread_work_waits_for_who_takes_it(three_threads):
+    begun = []
+    results = tasks.spread(begun.append, range(50), at_most=2)
+    next(results)
+    time.sleep(0.05)
+    assert len(begun) <= 5  # four wait, one was taken
+    results.close()
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("at_most", [1, 3])
+def test_an_error_in_spread_work_comes_out_and_the_threads_are_given_back(three_threads, at_most):
+    with pytest.raises(ValueError, match="invalid literal"):
+        list(tasks.spread(int, ["1", "two", "3"], at_most=at_most))
+    assert torch.get_num_threads() == 3
 
 
 def test_time_left_is_that_of_this_runs_pieces():

@@ -198,6 +198,7 @@ def _simulate_one(
         make(path, volume, settings=settings, place=place, name=path.stem, key=key)
 
 
+@tasks.torch_threads(1)
 def make(
     path: Path,
     volume: RawVolume,

@@ -268,7 +268,7 @@ def _write(
             writer.put(index, kspace, rss)
         return thumbnails.thumbnail(magnitude, phase, rss) if index == middle else b""
 
-    if settings.weights:  # a network takes torch's own threads, and its dropout the global state
+    if settings.weights:  # the network's dropout takes torch's global state
         with writer:
             return b"".join([make(index) for index in range(volume.n_slices)])
     if n_threads == 1:

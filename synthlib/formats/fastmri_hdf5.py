@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthlib import arrays
+from synthlib import arrays, tasks
 from synthlib.formats import hdf5
 from synthlib.records import UNKNOWN_MM, RawVolume, Slices
 
@@ -128,6 +128,7 @@ def read_truth(path: str | Path) -> dict[str, Tensor]:
         return {name: torch.from_numpy(values[()]) for name, values in group.items()}
 
 
+@tasks.torch_threads(1)
 def write_raw(
     path: str | Path,
     kspace: Tensor,

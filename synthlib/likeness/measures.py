@@ -206,7 +206,7 @@ def smooth_phase(phase: Tensor, weight: Tensor) -> Tensor:
         both = (weight.narrow(axis, 0, n - 1) * weight.narrow(axis, 1, n - 1)).sqrt()
         rows.append(torch.diff(basis[..., 1:], dim=axis)[both > 0] * both[both > 0][:, None])
         values.append((arrays.wrap(torch.diff(phase, dim=axis)) * both)[both > 0])
-    slopes = torch.linalg.lstsq(torch.cat(rows), torch.cat(values)[:, None]).solution[:, 0]
+    slopes = arrays.least_squares(torch.cat(rows), torch.cat(values))
     fit = basis[..., 1:] @ slopes
     fit = fit + (weight * torch.exp(1j * (phase - fit))).sum().angle()
     use = weight > 0

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthlib import arrays, coils
+from synthlib import arrays, coils, tasks
 from synthlib.likeness import measures
 from synthlib.records import ImageVolume, RawVolume
 
@@ -83,6 +83,7 @@ class Portrait:
     licence: str = ""
 
 
+@tasks.torch_threads(1)
 def portrait(volume: RawVolume, index: int, kind: str = MEASURED) -> Portrait:
     """Portrait of one slice of raw data.
 
@@ -124,6 +125,7 @@ def portrait(volume: RawVolume, index: int, kind: str = MEASURED) -> Portrait:
     )
 
 
+@tasks.torch_threads(1)
 def portrait_of_images(images: ImageVolume, index: int, kind: str = MEASURED) -> Portrait:
     """Portrait of one slice of magnitudes: brightness, spectrum and noise, nothing of phase.
 
@@ -138,6 +140,7 @@ def portrait_of_images(images: ImageVolume, index: int, kind: str = MEASURED) ->
     return replace(found, kind=kind)
 
 
+@tasks.torch_threads(1)
 def portrait_of_phase_difference(
     difference: Tensor,
     images: ImageVolume,

@@ -7,13 +7,14 @@ import itertools
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from synthlib import arrays, coils
+from synthlib import arrays, coils, tasks
 from synthlib.formats import prepared_hdf5
 from synthlib.records import RawVolume
 
@@ -45,13 +46,25 @@ def write_maps(
     """
     qualities: list[coils.SliceQuality] = []
     shapes: list[tuple[int, int]] = []
-    with prepared_hdf5.blocks(path, volume.n_slices) as file:
-        for first in range(0, volume.n_slices, BLOCK):
-            indices = range(first, min(first + BLOCK, volume.n_slices))
-            found, judged = _estimate(volume, indices, settings, device)
+    blocks = [
+        range(first, min(first + BLOCK, volume.n_slices))
+        for first in range(0, volume.n_slices, BLOCK)
+    ]
+    estimates = tasks.spread(
+        partial(_estimate, volume, settings=settings, device=device),
+        blocks,
+        at_most=tasks.MAX_THREADS if device == "cpu" else 1,
+    )
+    with (
+        prepared_hdf5.blocks(path, volume.n_slices) as file,
+        caught_warnings(),  # the qualities say the same, slice by slice
+        closing(estimates),
+    ):
+        for indices, (found, judged) in zip(blocks, estimates, strict=True):
             qualities += judged
             shapes.append(found.calib_shape)
-            file.put(first, {name: getattr(found, name) for name in coils.CoilMaps.tensors()})
+            tensors = {name: getattr(found, name) for name in coils.CoilMaps.tensors()}
+            file.put(indices.start, tensors)
         file.describe(
             {
                 **attributes,
@@ -80,8 +93,7 @@ def _estimate(
     kspace = torch.empty(shape, dtype=torch.complex64, device=device)  # (slice, coil, ky, kx)
     for row, index in enumerate(indices):
         kspace[row] = volume.signal(index)
-    with caught_warnings():  # the qualities say the same, slice by slice
-        found = _maps(volume, kspace, indices, settings)
+    found = _maps(volume, kspace, indices, settings)
     if volume.undersampled:  # whole images would be folded: judged by what calibrated the maps
         full = (kspace.shape[-2], kspace.shape[-1])
         block = coils.find_region(kspace, full)

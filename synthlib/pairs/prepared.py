@@ -145,6 +145,7 @@ def _repeat_warnings(store: mapstore.Store) -> None:
         warnings.warn(texts[0] + more, RuntimeWarning, stacklevel=3)
 
 
+@tasks.torch_threads(1)
 def _prepare_one(item: tuple[PreparedVolume, str], *, code: str) -> None:
     volume, key = item
     map_file = volume.map_file

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from synthlib import arrays, pairs, runs
+from synthlib import arrays, pairs, runs, tasks
 from synthlib.phase import pix2pix
 
 # In a record's parameters: (y, x) pixel size of the training images, and whether their rows
@@ -53,6 +53,7 @@ class PhaseGenerator:
     record: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @torch.no_grad()
+    @tasks.torch_threads(1)
     def __call__(self, magnitude: Tensor, *, seed: int, name: str = "") -> Tensor:
         """Phase of one slice.
 
@@ -70,6 +71,7 @@ class PhaseGenerator:
             target = self.network(scaled)[0]  # (channel, y, x)
         return arrays.wrap(pairs.target_to_phase(target, self.architecture.mode)).cpu()
 
+    @tasks.torch_threads(1)
     def at_pixels(
         self,
         magnitude: Tensor,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthlib import arrays, metrics
+from synthlib import arrays, metrics, tasks
 from synthlib.records import PhasePair
 
 DEGREE = 4
@@ -21,16 +21,20 @@ class PolynomialStatistics:
     mean: Tensor
     covariance: Tensor
 
+    @tasks.torch_threads(1)
     def draw(self, shape: tuple[int, int], rng: torch.Generator) -> Tensor:
         """A random smooth phase (y, x) in radians; its constant is uniform on the circle."""
-        # eigenvectors, not Cholesky: few scans give a covariance that is not of full rank
+        # Eigenvectors, not Cholesky: few scans give a covariance that is not of full rank. And the
+        # symmetric root: the sign of an eigenvector is another with another LAPACK.
         values, vectors = torch.linalg.eigh(self.covariance)
         normal = torch.randn(len(values), generator=rng, dtype=torch.float64)
-        coefficients = self.mean + vectors @ (values.clamp(min=0).sqrt() * normal)
+        root = vectors * values.clamp(min=0).sqrt() @ vectors.mT
+        coefficients = self.mean + root @ normal
         constant = torch.pi * (2 * torch.rand((), generator=rng, dtype=torch.float64) - 1)
         return arrays.wrap((_basis(shape) @ coefficients + constant).reshape(shape)).float()
 
 
+@tasks.torch_threads(1)
 def fit_statistics(pairs_of_phase: Sequence[PhasePair]) -> PolynomialStatistics:
     """Fit a polynomial to the phase of every slice; mean and spread of the coefficients.
 
@@ -46,6 +50,7 @@ def fit_statistics(pairs_of_phase: Sequence[PhasePair]) -> PolynomialStatistics:
     return PolynomialStatistics(fits.mean(0), fits.mT.cov())
 
 
+@tasks.torch_threads(1)
 def fit(phase: Tensor, weight: Tensor) -> Tensor:
     """Coefficients (term,) of the smooth polynomial closest to a wrapped phase.
 
@@ -67,9 +72,10 @@ def fit(phase: Tensor, weight: Tensor) -> Tensor:
         root = both.double().sqrt().flatten()
         rows.append(ends[1].flatten(0, 1) * root[:, None])
         values.append(arrays.wrap(ends[0]).double().flatten() * root)
-    return torch.linalg.lstsq(torch.cat(rows), torch.cat(values)[:, None]).solution[:, 0]
+    return arrays.least_squares(torch.cat(rows), torch.cat(values))
 
 
+@tasks.torch_threads(1)
 def surface_fit(phase: Tensor, weight: Tensor, degree: int = DEGREE) -> Tensor:
     """Coefficients (term,) of the polynomial closest to a phase, without the constant.
 
@@ -81,10 +87,9 @@ def surface_fit(phase: Tensor, weight: Tensor, degree: int = DEGREE) -> Tensor:
     """
     turned = metrics.align_constant(phase, torch.zeros_like(phase), weight)
     ny, nx = phase.shape
-    root = weight.double().flatten().sqrt()[:, None]
+    root = weight.double().flatten().sqrt()
     terms = torch.cat([torch.ones(ny * nx, 1, dtype=torch.float64), _basis((ny, nx), degree)], 1)
-    solution = torch.linalg.lstsq(terms * root, turned.double().flatten()[:, None] * root).solution
-    return solution[1:, 0]
+    return arrays.least_squares(terms * root[:, None], turned.double().flatten() * root)[1:]
 
 
 def surface(coefficients: Tensor, shape: tuple[int, int], degree: int = DEGREE) -> Tensor:

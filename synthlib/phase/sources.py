@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synthlib import arrays, pairs, runs
+from synthlib import arrays, pairs, runs, tasks
 from synthlib.phase.generator import PhaseGenerator, device_for, load
 from synthlib.phase.polynomial import PolynomialStatistics, fit_statistics
 from synthlib.records import PhasePair
@@ -79,6 +79,7 @@ def label(name: str) -> str:
     return REGISTRY[name].label
 
 
+@tasks.torch_threads(1)
 def write(name: str, pair: PhasePair, context: Context, *, seed: int) -> Tensor:
     """Phase of one slice from the named source.
 

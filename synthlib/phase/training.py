@@ -40,6 +40,8 @@ class GanSettings:
         seed: initial weights, order of slices and dropout follow from it.
         accelerator, devices, precision: as Lightning Fabric takes them ("auto",
             "cpu", "cuda"; a number; "32-true", "bf16-mixed" ...).
+        threads: of the CPU; the last bits of gradients, and so the weights, depend on
+            their number. More than one only pays for large networks on idle cores.
     """
 
     mode: str = "scalar"
@@ -57,11 +59,16 @@ class GanSettings:
     accelerator: str = "auto"
     devices: int = 1
     precision: str = "32-true"
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if self.l1_weight not in L1_WEIGHTS:
             raise ValueError(
                 f"l1_weight {self.l1_weight!r} is unknown; expected one of {', '.join(L1_WEIGHTS)}"
+            )
+        if self.threads < 1:
+            raise ValueError(
+                f"{self.threads} CPU threads were asked for; expected one or more. Set threads."
             )
 
     @property
@@ -159,6 +166,11 @@ def _strategy(settings: GanSettings) -> Any:
 
 
 def _train_loop(fabric: Fabric, job: Job, folder: Path) -> None:
+    with tasks.torch_threads(job.settings.threads):
+        _train_epochs(fabric, job, folder)
+
+
+def _train_epochs(fabric: Fabric, job: Job, folder: Path) -> None:
     settings = job.settings
     dataset = pairs.PairDataset(job.volumes, settings.mode)
     with runs.seeded(settings.seed, "initial weights"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from synthlib import arrays, runs
+from synthlib import arrays, runs, tasks
 from synthlib.records import RawVolume
 from synthlib.scanner import anatomy, contrast, fields, receivers
 from synthlib.scanner.contrast import Protocol
@@ -133,75 +134,97 @@ def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Ite
         )
         for name in settings.contrasts
     }
-    slices = [image_slice(settings, patient, timings, centre) for centre in centres]
-    shares = torch.stack([one.shares for one in slices], dim=1)  # (tissue, slice, y, x)
-    field_hz = torch.stack([one.field_hz for one in slices])
-    conductive = torch.stack([one.conductive for one in slices])
-    brain = anatomy.brain_fraction(shares)
+    slices = list(
+        tasks.spread(
+            partial(image_slice, settings, patient, timings),
+            list(centres),
+            at_most=tasks.MAX_THREADS if device == "cpu" else 1,
+        )
+    )
+    brain = anatomy.brain_fraction(torch.stack([one.shares for one in slices], dim=1))
     if not bool(brain.sum() >= FEWEST_PIXELS):
         raise ValueError(
             f"no brain in the slices at {centres.tolist()} mm ({settings.orientation}); the SNR is "
             "that of the brain, so at least one slice must hold some. Move positions_mm, or widen "
             "fov_mm."
         )
-    maps = patient.array.sensitivities(points)  # (slice, coil, y, x)
+    with tasks.torch_threads(1):
+        maps = patient.array.sensitivities(points)  # (slice, coil, y, x)
+        planes = {name: timing.at(points) for name, timing in timings.items()}
     if "receive" not in settings.mechanisms:
         maps = maps.abs().to(maps.dtype)
-    for name in settings.contrasts:
-        protocol = contrast.PROTOCOLS[name]
-        on_resonance, image = (
-            torch.stack([one.images[name][which] for one in slices]) for which in (0, 1)
-        )  # (slice, y, x)
-        parts = {
-            "susceptibility": 2 * math.pi * field_hz * protocol.dephasing_ms / 1000,
-            "conductivity": conductive,
-            "timing": timings[name].at(points),
-        }
-        parts = {
-            part: value if part in settings.mechanisms else torch.zeros_like(value)
-            for part, value in parts.items()
-        }
-        smooth = sum(parts.values(), torch.zeros_like(field_hz))
-        shifted = "chemical_shift" in settings.mechanisms
-        parts["chemical_shift"] = (image * on_resonance.conj()).angle() * shifted
-        parts["mixture"] = (on_resonance * torch.polar(torch.ones_like(smooth), -smooth)).angle()
-        coil_images = image[:, None] * maps
-        signal = float((arrays.rss(coil_images) * brain).sum() / brain.sum())
-        noise_sd = signal / settings.snr if "noise" in settings.mechanisms else 0.0
-        kspace = acquire(
-            coil_images,
-            settings,
-            noise_sd,
-            patient.array.covariance,
-            _rng(settings, subject, name, "noise"),
-        ).cpu()
-        del coil_images  # as large as the maps, and done with
-        volume = RawVolume(
-            name=f"{subject.patient_id}_{name}",
-            patient_id=subject.patient_id,
-            contrast=name,
-            kspace=kspace,
-            recon_shape=settings.matrix,
-            acquired=settings.acquired,
-            spacing_mm=settings.spacing_mm,
-            rss=RootSumOfSquares(kspace, settings.matrix),
-            attributes={
-                "field_t": settings.field_t,
-                "te_ms": protocol.te_ms,
-                "tr_ms": protocol.tr_ms,
-            },
-        )
-        truth = {
-            "magnitude": image.abs(),
-            "phase": arrays.wrap(image.angle()),
-            "maps": maps,
-            "noise_covariance": 2 * noise_sd**2 * patient.array.covariance,
-            "labels": anatomy.label_map(shares),
-        }
-        truth |= {f"phase_{part}": value for part, value in parts.items()}
-        yield Scan(volume, {key: value.cpu() for key, value in truth.items()})
+    for name, plane in planes.items():
+        yield _scan(settings, subject, patient, name, plane, slices, maps)
 
 
+@tasks.torch_threads(1)
+def _scan(
+    settings: ScanSettings,
+    subject: Subject,
+    patient: Patient,
+    name: str,
+    plane: Tensor,
+    slices: Sequence[Slice],
+    maps: Tensor,
+) -> Scan:
+    """One contrast from its timing's phase (slice, y, x) and the maps (slice, coil, y, x)."""
+    protocol = contrast.PROTOCOLS[name]
+    shares = torch.stack([one.shares for one in slices], dim=1)  # (tissue, slice, y, x)
+    field_hz = torch.stack([one.field_hz for one in slices])
+    brain = anatomy.brain_fraction(shares)
+    on_resonance, image = (
+        torch.stack([one.images[name][which] for one in slices]) for which in (0, 1)
+    )  # (slice, y, x)
+    parts = {
+        "susceptibility": 2 * math.pi * field_hz * protocol.dephasing_ms / 1000,
+        "conductivity": torch.stack([one.conductive for one in slices]),
+        "timing": plane,
+    }
+    parts = {
+        part: value if part in settings.mechanisms else torch.zeros_like(value)
+        for part, value in parts.items()
+    }
+    smooth = sum(parts.values(), torch.zeros_like(field_hz))
+    shifted = "chemical_shift" in settings.mechanisms
+    parts["chemical_shift"] = (image * on_resonance.conj()).angle() * shifted
+    parts["mixture"] = (on_resonance * torch.polar(torch.ones_like(smooth), -smooth)).angle()
+    coil_images = image[:, None] * maps
+    signal = float((arrays.rss(coil_images) * brain).sum() / brain.sum())
+    noise_sd = signal / settings.snr if "noise" in settings.mechanisms else 0.0
+    kspace = acquire(
+        coil_images,
+        settings,
+        noise_sd,
+        patient.array.covariance,
+        _rng(settings, subject, name, "noise"),
+    ).cpu()
+    volume = RawVolume(
+        name=f"{subject.patient_id}_{name}",
+        patient_id=subject.patient_id,
+        contrast=name,
+        kspace=kspace,
+        recon_shape=settings.matrix,
+        acquired=settings.acquired,
+        spacing_mm=settings.spacing_mm,
+        rss=RootSumOfSquares(kspace, settings.matrix),
+        attributes={
+            "field_t": settings.field_t,
+            "te_ms": protocol.te_ms,
+            "tr_ms": protocol.tr_ms,
+        },
+    )
+    truth = {
+        "magnitude": image.abs(),
+        "phase": arrays.wrap(image.angle()),
+        "maps": maps,
+        "noise_covariance": 2 * noise_sd**2 * patient.array.covariance,
+        "labels": anatomy.label_map(shares),
+    }
+    truth |= {f"phase_{part}": value for part, value in parts.items()}
+    return Scan(volume, {key: value.cpu() for key, value in truth.items()})
+
+
+@tasks.torch_threads(1)
 def admit(settings: ScanSettings, subject: Subject, device: torch.device) -> Patient:
     """Draw who is in the scanner, and solve the fields of this head."""
     head = anatomy.draw_head(_rng(settings, subject, "head"), settings.n_lesions).to(device)

@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from synthlib import arrays
 from synthlib.scanner.anatomy import ORIENTATIONS, TISSUES
 from synthlib.scanner.contrast import FIELDS_T
 from synthlib.scanner.volume import normal, uniform
@@ -202,7 +203,7 @@ def shim(field: Tensor, points_mm: Tensor, weight: Tensor) -> Tensor:
         dim=-1,
     )  # fmt: skip
     here = weight > 0.5
-    solution = torch.linalg.lstsq(harmonics[here], field[here].double()[:, None]).solution[:, 0]
+    solution = arrays.least_squares(harmonics[here], field[here])
     return -(harmonics @ solution).to(field.dtype)
 
 

@@ -122,3 +122,15 @@ def test_a_fit_to_measured_phase_explains_much_of_it(study):
 def test_one_slice_is_too_few_for_statistics(study):
     with pytest.raises(ValueError, match=r"1 slices .* two or more"):
         polynomial.fit_statistics([study["gan"][0].pair(0)])
+
+
+def test_a_draw_does_not_hang_on_the_sign_of_eigenvectors(monkeypatch):
+    """Which LAPACK chooses as it likes: another machine would draw other phases."""
+    matrix = torch.randn(N_TERMS, 9, generator=torch.Generator().manual_seed(3)).double()
+    statistics = polynomial.PolynomialStatistics(torch.zeros(N_TERMS).double(), matrix @ matrix.mT)
+    expected = statistics.draw(SHAPE, torch.Generator().manual_seed(1))
+    eigh = torch.linalg.eigh
+    signs = (-1.0) ** torch.arange(N_TERMS)
+    monkeypatch.setattr(torch.linalg, "eigh", lambda m: (eigh(m)[0], eigh(m)[1] * signs))
+    phase = statistics.draw(SHAPE, torch.Generator().manual_seed(1))
+    assert turned(phase, expected).abs().max() < 1e-5
