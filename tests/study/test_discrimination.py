@@ -16,21 +16,22 @@ from scipy import stats
 from synthlib import arrays, runs, tables
 from synthlib.phase import sources
 from synthlib.records import PhasePair
-from synthlib.study import discrimination
-from synthlib.study.discrimination import Scores, Settings
+from synthlib.study import discrimination, roc
+from synthlib.study.discrimination import Settings
+from synthlib.study.roc import Scores
 
 N_PATIENTS, N_SLICES, SHAPE = 17, 3, (33, 28)
 QUICK = Settings(channels=(8, 16, 24), steps=60, n_networks=2)
 
 
-def smooth_phase(*names):
-    """One period of a random wave across the field of view, with noise of 0.1 rad."""
+def smooth_phase(*names, noise=0.1):
+    """A random wave across the field of view, with noise (rad)."""
     draw = runs.rng(3, *names)
     size = torch.randn((2, 1, 1), generator=draw)
     y = torch.linspace(-1, 1, SHAPE[0])[:, None]
     x = torch.linspace(-1, 1, SHAPE[1])
     surface = size[0] * torch.sin(2 * y + x) + size[1] * torch.cos(x - y)
-    return arrays.wrap(surface + 0.1 * torch.randn(SHAPE, generator=draw))
+    return arrays.wrap(surface + noise * torch.randn(SHAPE, generator=draw))
 
 
 def pair(patient, index):
@@ -90,6 +91,17 @@ def test_noise_in_phase_is_seen_and_a_constant_is_not(slices):
     assert result.value == pytest.approx(0.5, abs=0.05)
 
 
+def test_smoothing_both_hides_that_a_source_has_no_noise(slices):
+    quiet = [smooth_phase("again", one.name, noise=0.0) for one in slices]
+    values = [
+        discrimination.auroc(
+            slices, quiet, seed=1, settings=dataclasses.replace(QUICK, smooth_px=px)
+        ).value
+        for px in (0.0, 3.0)
+    ]
+    assert values[0] > 0.95 and values[1] < 0.8
+
+
 def test_neither_air_nor_constant_nor_tilt_reach_the_network(slices):
     one = slices[0]
     ramp = 0.11 * torch.arange(SHAPE[0])[:, None] - 0.07 * torch.arange(SHAPE[1])
@@ -139,12 +151,12 @@ def test_auroc_is_that_of_mann_and_whitney_ties_included():
     test = scores(np.random.default_rng(0), 9, 1.0, 0.5)
     measured, synthetic = test.values[test.is_measured], test.values[~test.is_measured]
     u = stats.mannwhitneyu(measured, synthetic).statistic
-    result = discrimination.clustered_auroc([test])
+    result = roc.clustered_auroc([test])
     assert result.value == pytest.approx(u / (len(measured) * len(synthetic)), abs=1e-12)
     # several tests: the mean
     other = scores(np.random.default_rng(1), 9, 0.0, 0.5)
-    both = discrimination.clustered_auroc([test, other]).value
-    alone = discrimination.clustered_auroc([other]).value
+    both = roc.clustered_auroc([test, other]).value
+    alone = roc.clustered_auroc([other]).value
     assert both == pytest.approx((result.value + alone) / 2, abs=1e-12)
 
 
@@ -155,7 +167,7 @@ def test_the_interval_holds_the_truth_in_95_of_100_studies():
     truth = stats.norm.cdf(separation / np.sqrt(2 * (1 + between**2)))
     held = 0
     for _ in range(n):
-        result = discrimination.clustered_auroc([scores(rng, 12, separation, between)])
+        result = roc.clustered_auroc([scores(rng, 12, separation, between)])
         held += result.low <= truth <= result.high
     low, high = stats.binom.ppf([0.001, 0.999], n, 0.95)
     assert low <= held <= high
@@ -166,7 +178,7 @@ def test_more_slices_of_the_same_patients_or_more_networks_narrow_nothing():
     again = Scores(*(np.tile(array, 4) for array in (test.patients, test.is_measured, test.values)))
     widths = [
         result.high - result.low
-        for result in map(discrimination.clustered_auroc, ([test], [again], [test] * 5))
+        for result in map(roc.clustered_auroc, ([test], [again], [test] * 5))
     ]
     assert widths[1] == pytest.approx(widths[0]) and widths[2] == pytest.approx(widths[0])
 
