@@ -130,7 +130,7 @@ def synthesize(
     alone = workers <= 1 and not scheduler
     if todo and workers > 1 and settings.maps == bank.SIMULATED:
         bank.open_bank(settings.maps, n_coils=settings.n_coils)  # once, not by every worker
-    # A generator's network is large enough for torch's own threads: one series after the other.
+    # A generator's dropout takes torch's global state: one series after the other.
     abreast = _Abreast(todo) if alone and todo and not settings.weights else None
     with abreast or nullcontext():
         made = tasks.run_all(
