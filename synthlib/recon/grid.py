@@ -11,11 +11,12 @@ import torch
 
 from synthlib import arrays, pairs, runs, tasks
 from synthlib.formats import prepared_hdf5
-from synthlib.recon import classical, samples, sense, testing, training
+from synthlib.recon import classical, samples, sense, testing, training, unrolled
 
 ZERO_FILLED, CG_SENSE, L1_WAVELET = "zero_filled", "cg_sense", "l1_wavelet"
+SPARSE = "sparse_start"  # what the unrolled networks start from, without training
 CEILING = "ceiling"  # fully sampled, combined by the maps
-CLASSICAL = (ZERO_FILLED, CG_SENSE, L1_WAVELET, CEILING)  # nothing is trained
+CLASSICAL = (ZERO_FILLED, CG_SENSE, L1_WAVELET, SPARSE, CEILING)  # nothing is trained
 WEIGHTS = {
     CG_SENSE: (1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
     L1_WAVELET: (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
@@ -24,7 +25,7 @@ SMALLER_WEIGHTS = {  # for measured scans of higher SNR than the simulated ones
     CG_SENSE: (3e-5, 1e-4, 3e-4),
     L1_WAVELET: (1e-5, 3e-5, 1e-4),
 }
-N_VALIDATION_SLICES = 12  # that choose the weight of a classical method
+N_VALIDATION_SLICES = 6  # that choose the weight of a classical method
 ROOMS = ("recon", "synthesis", "metrics", "arrays", "coils.combine")
 
 
@@ -116,7 +117,8 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     place = {name: getattr(cell, name) for name in ("experiment", "n_coils", "source")}
     place |= {"acceleration": cell.acceleration, "seed": cell.seed, **dict(cell.tags)}
     settings = dataclasses.asdict(cell.training.settings) if cell.training else {}
-    learned_from = [v for part in cell.training.data for v in part.volumes] if settings else []
+    parts = cell.training.data if cell.training else ()
+    learned_from = [volume for part in parts for volume in part.volumes]
     record = runs.make_record(
         {"network": settings, **place}, pairs.input_hashes([*learned_from, *cell.val, *cell.test])
     )
@@ -135,6 +137,8 @@ def _classical(cell: Cell) -> tuple[testing.Method, dict[str, Any]]:
     """A method that learns nothing but one weight, which validation slices choose."""
     if cell.source == ZERO_FILLED:
         return zero_filled, {}
+    if cell.source == SPARSE:
+        return sparse_start, {}
     if cell.source == CEILING:
         return _combined, {}
     if cell.source not in WEIGHTS:
@@ -147,6 +151,11 @@ def _classical(cell: Cell) -> tuple[testing.Method, dict[str, Any]]:
 def zero_filled(sample: samples.Sample) -> torch.Tensor:
     """Root sum of squares (y, x) with zeros where nothing was measured."""
     return classical.zero_filled(sample.kspace)
+
+
+def sparse_start(sample: samples.Sample) -> torch.Tensor:
+    """Sparse SENSE with a threshold that follows the noise of the data."""
+    return unrolled.start_of(sample.kspace, sample.mask.columns, sample.maps).abs()
 
 
 def _combined(sample: samples.Sample) -> torch.Tensor:
@@ -164,6 +173,16 @@ def _weighted(cell: Cell) -> tuple[testing.Method, dict[str, Any]]:
     best = classical.best_weight(solve, validation[::step], WEIGHTS[cell.source])
     chosen = {"weight": best.weight, "weight_at_end": best.at_end}
     return with_weight(cell.source, best.weight), chosen
+
+
+def method_of(cell: Cell) -> testing.Method:
+    """The reconstruction of a cell that has run: its network, or its weight, as it was kept."""
+    if cell.training is not None:
+        trained = training.train(cell.training, cell.path)
+        return testing.learned(trained.network, trained.device)
+    if cell.source in SOLVERS:
+        return with_weight(cell.source, runs.read_json(cell.path / "result.json")["weight"])
+    return _classical(cell)[0]
 
 
 def with_weight(name: str, weight: float) -> testing.Method:

@@ -17,11 +17,13 @@ from fastmri.models.varnet import NormUnet, VarNetBlock
 from torch import Tensor, nn
 
 from synthlib.recon.samples import Sample
-from synthlib.recon.unrolled import UnrolledSense
+from synthlib.recon.unrolled import UnrolledSense, start_of
 
 UNROLLED, GIVEN_MAPS, END_TO_END = "unrolled", "varnet_given_maps", "end_to_end"
 NETWORKS = (UNROLLED, GIVEN_MAPS, END_TO_END)
 SCHEDULES = ("constant", "one_cycle")
+MAX_STARTS = 2000  # of test slices that are kept in memory, 61 kB each at 96 x 80
+_STARTS: dict[str, Tensor] = {}
 RISING = 0.1  # share of the steps in which one_cycle goes up
 
 
@@ -72,9 +74,7 @@ class NetworkSettings:
             ("schedule", self.schedule, SCHEDULES),
         ):
             if value not in choices:
-                raise ValueError(
-                    f"{name} {value!r} is unknown; choose one of {', '.join(choices)}"
-                )
+                raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(choices)}")
 
     def build(self) -> nn.Module:
         """A network with weights drawn from torch's global state (see runs.seeded)."""
@@ -104,11 +104,16 @@ class GivenMapsVarNet(nn.Module):
 
     def __init__(self, cascades: int, chans: int, pools: int) -> None:
         super().__init__()
-        self.cascades = nn.ModuleList(
-            VarNetBlock(NormUnet(chans, pools)) for _ in range(cascades)
-        )
+        self.cascades = nn.ModuleList(VarNetBlock(NormUnet(chans, pools)) for _ in range(cascades))
 
-    def forward(self, kspace: Tensor, columns: Tensor, maps: Tensor, n_center: int) -> Tensor:
+    def forward(
+        self,
+        kspace: Tensor,
+        columns: Tensor,
+        maps: Tensor,
+        n_center: int,
+        start: Tensor | None = None,
+    ) -> Tensor:
         """See unrolled.UnrolledSense.forward."""
         measured = torch.view_as_real(kspace)  # (b, coil, ky, kx, 2)
         mask = columns[:, None, None, :, None]
@@ -126,7 +131,14 @@ class EndToEndVarNet(nn.Module):
         super().__init__()
         self.varnet = VarNet(*sizes)
 
-    def forward(self, kspace: Tensor, columns: Tensor, maps: Tensor, n_center: int) -> Tensor:
+    def forward(
+        self,
+        kspace: Tensor,
+        columns: Tensor,
+        maps: Tensor,
+        n_center: int,
+        start: Tensor | None = None,
+    ) -> Tensor:
         """See unrolled.UnrolledSense.forward; `maps` are not looked at."""
         mask = columns[:, None, None, :, None]
         return self.varnet(torch.view_as_real(kspace), mask, n_center)
@@ -141,10 +153,25 @@ def parameter_groups(network: nn.Module, learning_rate: float) -> list[dict[str,
 
 def reconstruct(network: Any, sample: Sample, device: torch.device) -> Tensor:
     """One slice through a network: float (y, x) on the device."""
-    image = network(
-        sample.kspace[None].to(device),
-        sample.mask.columns[None].to(device),
-        sample.maps[None].to(device),
-        sample.mask.n_center,
+    arguments = [sample.kspace, sample.mask.columns, sample.maps]
+    batch = [array[None].to(device) for array in arguments]
+    if not sample.name:
+        return network(*batch, sample.mask.n_center)[0]
+    start = (
+        _start(sample)[None].to(device) if isinstance(network_of(network), UnrolledSense) else None
     )
-    return image[0]
+    return network(*batch, sample.mask.n_center, start)[0]
+
+
+def network_of(network: Any) -> nn.Module:
+    """The network itself, where Fabric has wrapped it."""
+    return getattr(network, "module", network)
+
+
+def _start(sample: Sample) -> Tensor:
+    """Of a test slice, which many networks are tested on: computed once in a process."""
+    if sample.name not in _STARTS:
+        while len(_STARTS) >= MAX_STARTS:
+            _STARTS.pop(next(iter(_STARTS)))
+        _STARTS[sample.name] = start_of(sample.kspace, sample.mask.columns, sample.maps)
+    return _STARTS[sample.name]

@@ -31,6 +31,7 @@ class Sample:
             images (of the synthetic ones where the k-space is synthetic).
         data_range: maximum of the volume that the slice is from.
         crop: (ny, nx) that loss and metrics look at, the scanner's own image.
+        name: of what was undersampled how, for caches; "" for none.
     """
 
     kspace: Tensor
@@ -39,6 +40,7 @@ class Sample:
     target: Tensor
     data_range: float
     crop: tuple[int, int]
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,5 +221,8 @@ def measured_volume(
         for index, kspace in zip(indices, kspaces, strict=True)
     ]
     top = float(torch.stack([sample.target for sample in samples]).max())
-    return [dataclasses.replace(sample, data_range=top) for sample in samples]
-
+    seen = (volume.fingerprint, center_fraction, acceleration, mask_seed)
+    return [
+        dataclasses.replace(sample, data_range=top, name=runs.fingerprint(*seen, index))
+        for index, sample in zip(indices, samples, strict=True)
+    ]

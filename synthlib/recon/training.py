@@ -166,9 +166,7 @@ def _validate(training: Training, network: Any, device: torch.device) -> dict[st
     """Mean over the measured validation scans, at the middle one of the accelerations."""
     acceleration = sorted(training.accelerations)[len(training.accelerations) // 2]
     method = testing.learned(network, device)
-    rows = testing.score_all(
-        method, training.val, acceleration, training.settings.center_fraction
-    )
+    rows = testing.score_all(method, training.val, acceleration, training.settings.center_fraction)
     return {
         name: sum(row[name] for row in rows) / len(rows) if rows else float("nan")
         for name in ("PSNR", "SSIM")

@@ -1,13 +1,16 @@
-"""An unrolled network with given maps: CG-SENSE, and between its steps a small residual U-Net.
+"""An unrolled network with given maps: sparse SENSE, then residual U-Nets and data consistency.
 
 Source: Aggarwal et al. (MoDL), IEEE TMI 38:394 (2019). The U-Net works on half
 the resolution in both axes, four pixels as channels (pixel shuffle, Shi et al.,
 CVPR 2016), where most of the cost of a plain U-Net lies, with a thin refinement
-at full resolution.
+at full resolution. Started from CG-SENSE, two such steps stay 1.5 dB behind
+l1-wavelet at R = 4, which repeats its prior 50 times; started from there, one step
+is enough to pass it.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthlib.recon.sense import N_ITERATIONS, SenseRows
+from synthlib.recon.sparse import sparse_sense
 
-START_WEIGHT = 0.03  # of CG-SENSE at REFERENCE_NOISE, before training
-STEP_WEIGHT = 0.1  # of every later step towards the network's image, before training
+STEP_WEIGHT = 0.03  # of the U-Net's image against the data at REFERENCE_NOISE, before training
 REFERENCE_NOISE = 0.006  # relative noise power of a head of SNR 30
 START_EXPONENT = 1.5  # weights follow the noise by this power, before training; above 1, since
 # samples far from the centre hold some signal, too, the more so the less noise there is
@@ -42,7 +45,7 @@ class ResidualUNet(nn.Module):
             nn.LeakyReLU(SLOPE, inplace=True),
             nn.Conv2d(fine_channels, 2, 3, padding=1),
         )
-        for last in (self.shuffled, self.fine[-1]):  # training starts from CG-SENSE itself
+        for last in (self.shuffled, self.fine[-1]):  # training starts without any change
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
@@ -76,7 +79,7 @@ def _twice(image: Tensor) -> Tensor:
 
 
 class UnrolledSense(nn.Module):
-    """CG-SENSE; then, unroll after unroll, z = x + U-Net(x), x = argmin |A x - k|^2 + w |x - z|^2.
+    """Sparse SENSE; then, unroll after unroll, z = x + U-Net(x), x = argmin |Ax - k|^2 + w |x - z|^2.
 
     Knows nothing of the number of coils or of the matrix: one network serves all.
     """
@@ -88,12 +91,18 @@ class UnrolledSense(nn.Module):
         self.denoisers = nn.ModuleList(
             ResidualUNet(channels, fine_channels) for _ in range(unrolls)
         )
-        weights = torch.tensor([START_WEIGHT, *[STEP_WEIGHT] * unrolls])
-        self.log_weights = nn.Parameter(weights.log())
-        self.exponents = nn.Parameter(torch.full_like(weights, START_EXPONENT))
+        self.log_weights = nn.Parameter(torch.full((unrolls,), math.log(STEP_WEIGHT)))
+        self.exponents = nn.Parameter(torch.full((unrolls,), START_EXPONENT))
         self.n_iterations = n_iterations
 
-    def forward(self, kspace: Tensor, columns: Tensor, maps: Tensor, n_center: int = 0) -> Tensor:
+    def forward(
+        self,
+        kspace: Tensor,
+        columns: Tensor,
+        maps: Tensor,
+        n_center: int = 0,
+        start: Tensor | None = None,
+    ) -> Tensor:
         """Reconstruct slices.
 
         Args:
@@ -101,20 +110,21 @@ class UnrolledSense(nn.Module):
             columns: bool (b, kx).
             maps: complex (b, coil, y, x), unit root sum of squares.
             n_center: not needed here; networks that estimate maps need it.
+            start: complex (b, y, x), what :func:`start_of` gives; None: it is computed.
 
         Returns:
             float (b, y, x), magnitude.
         """
         rows = SenseRows(kspace, columns, maps)
-        first, *others = self._weights(rows.noise())
-        image = rows.solve(torch.zeros_like(rows.adjoint), first, self.n_iterations)
+        image = sparse_sense(rows) if start is None else rows.roll(start)
         # instance norm sees any scale, but the change that is added needs the image's own
-        scale = image.detach().abs().mean((-2, -1), keepdim=True).clamp(min=1e-20) * 4
-        for denoise, weight in zip(self.denoisers, others, strict=True):
+        scale = image.abs().mean((-2, -1), keepdim=True).clamp(min=1e-20) * 4
+        weights = self._weights(rows.noise())
+        for denoise, weight in zip(self.denoisers, weights, strict=True):
             centred = rows.unroll(image) / scale
             parts = torch.view_as_real(centred).permute(0, 3, 1, 2)
-            change = denoise(parts.contiguous(memory_format=torch.channels_last))
-            change = torch.view_as_complex(change.float().permute(0, 2, 3, 1).contiguous())
+            change = denoise(parts.contiguous(memory_format=torch.channels_last)).float()
+            change = torch.view_as_complex(change.permute(0, 2, 3, 1).contiguous())
             prior = rows.roll(centred + change) * scale
             image = rows.solve(prior, weight, self.n_iterations)
         return rows.unroll(image).abs()
@@ -128,7 +138,13 @@ class UnrolledSense(nn.Module):
         ]
 
     def _weights(self, noise: Tensor) -> Tensor:
-        """(unroll + 1, b, 1, 1): how far data are trusted depends on their noise."""
+        """(unroll, b, 1, 1): how far data are trusted depends on their noise."""
         relative = (noise / REFERENCE_NOISE).log()
         shape = (-1, *[1] * noise.ndim)
         return (self.log_weights.view(shape) + self.exponents.view(shape) * relative).exp()
+
+
+def start_of(kspace: Tensor, columns: Tensor, maps: Tensor) -> Tensor:
+    """What the network starts from, complex (..., y, x): no training changes it."""
+    rows = SenseRows(kspace, columns, maps)
+    return rows.unroll(sparse_sense(rows))

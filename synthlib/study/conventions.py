@@ -16,7 +16,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from synthlib import arrays, coils, metrics, pairs
-from synthlib.recon import masks
+from synthlib.recon import grid, masks, samples
 from synthlib.study import card
 
 # convention to {"PSNR": dB, "SSIM": 0 to 1}
@@ -142,6 +142,23 @@ CONVENTIONS = {
     "skimage's defaults, slice by slice": Convention(data_range="span"),
     "Wang's SSIM (Gaussian window)": Convention(ssim=WANG),
 }
+
+
+def spread_of_cells(cells: Mapping[str, grid.Cell]) -> dict[str, dict[str, dict[str, float]]]:
+    """:func:`convention_spread` of the test images of some cells, reconstructed once more.
+
+    Args:
+        cells: label to a cell that has run.
+    """
+    spreads = {}
+    for name, cell in cells.items():
+        method, volumes = grid.method_of(cell), []
+        for volume in cell.test:
+            slices = samples.measured_volume(volume, cell.acceleration, cell.center_fraction)
+            image = torch.stack([method(sample) for sample in slices])
+            volumes.append(reconstructed(volume, image, slices[0].mask))
+        spreads[name] = convention_spread(volumes)
+    return spreads
 
 
 def convention_spread(volumes: Sequence[Reconstructed]) -> dict[str, dict[str, float]]:

@@ -25,6 +25,7 @@ LABELS = {
     grid.ZERO_FILLED: "Zero-filled",
     grid.CG_SENSE: "CG-SENSE",
     grid.L1_WAVELET: "l1-wavelet",
+    grid.SPARSE: "l1-Haar, the networks' start",
     grid.CEILING: "Fully sampled SENSE",
 }
 GRID, WORTH, HEADS = "grid", "worth", "heads"
@@ -250,9 +251,7 @@ def heads_cells(
     for name in names:
         data = [study.training_data(name, study.parts["train"]) for study in studies]
         cells += [
-            studies[0].cell(
-                HEADS, name, test_acceleration, seed, data, accelerations=accelerations
-            )
+            studies[0].cell(HEADS, name, test_acceleration, seed, data, accelerations=accelerations)
             for seed in seeds
         ]
     return cells

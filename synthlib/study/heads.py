@@ -15,15 +15,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthlib import datasets, formats, metrics, pairs, runs, scanner, tasks
-from synthlib.recon import grid, networks, samples, testing, training
-from synthlib.study import statistics
+from synthlib import datasets, formats, metrics, pairs, runs, scanner, tables, tasks
+from synthlib.recon import grid, networks, samples, testing
+from synthlib.study import report, statistics
 from synthlib.study.experiments import Study, label
 
 HINDSIGHT = "_hindsight"  # a classical method with the best weight of each very scan
+UNWEIGHTED = {grid.ZERO_FILLED: grid.zero_filled, grid.SPARSE: grid.sparse_start}
 CLASSICAL_ROWS = (grid.CG_SENSE, grid.L1_WAVELET)
 MIN_COILS = 2
 N_SHOWN_SLICES = 4  # of a scan, evenly spread: whole volumes would take hours of l1-wavelet
+TRAINING_ROWS = 64  # of a training step: large matrices then cost no more than small ones
+STRONGEST = grid.L1_WAVELET + HINDSIGHT
+GAIN_TITLE = "Networks less l1-wavelet with the best weight in hindsight, measured scans"
+NO_SCANS = (
+    "No measured scans were given. Set test_data to a folder of fully sampled multi-coil scans in "
+    "the fastMRI layout, for example fastMRI's multicoil_val."
+)
 ROOMS = ("study.heads", *grid.ROOMS)
 
 
@@ -143,7 +151,7 @@ def network_rows(test: HeadTest, cells: Sequence[grid.Cell]) -> list[dict[str, A
     waiting = [cell for cell in cells if not _kept(cell, test).is_file()]
     progress = tasks.Progress("networks tested on measured scans", len(waiting), leave=False)
     for cell in waiting:
-        method = method_of(cell)
+        method = grid.method_of(cell)
         with tasks.threads_of_our_own():
             rows = [
                 {"scan": scan.name, "source": cell.source, "seed": cell.seed, "mask": mask_seed,
@@ -156,16 +164,29 @@ def network_rows(test: HeadTest, cells: Sequence[grid.Cell]) -> list[dict[str, A
     return [row for cell in cells for row in runs.read_json(_kept(cell, test))]
 
 
-def method_of(cell: grid.Cell) -> testing.Method:
-    """The trained network of a cell, as it was kept."""
-    if cell.training is None:
-        raise ValueError(f"{cell.source} learns nothing; expected a cell with a network")
-    trained = training.train(cell.training, cell.path)
-    return testing.learned(trained.network, trained.device)
-
-
 def _kept(cell: grid.Cell, test: HeadTest) -> Path:
     return cell.path / f"measured_scans_{test.key}.json"
+
+
+def chosen_weights(
+    results: Sequence[Mapping[str, Any]], n_coils: int, acceleration: int
+) -> dict[str, float]:
+    """Classical method to the weight that validation scans chose, from grid.run's results."""
+    return {
+        result["source"]: result["weight"]
+        for result in results
+        if (result["n_coils"], result["acceleration"]) == (n_coils, acceleration)
+        and "weight" in result
+    }
+
+
+def all_rows(
+    test: HeadTest, cells: Sequence[grid.Cell], weights: Mapping[str, float], folder: Path
+) -> list[dict[str, Any]]:
+    """Classical methods and networks on all scans; nothing where there are no scans."""
+    if not test.scans:
+        return []
+    return [*classical_rows(test, weights, folder), *network_rows(test, cells)]
 
 
 def classical_rows(
@@ -190,8 +211,8 @@ def classical_rows(
     for scan in test.scans:
         for mask_seed in test.mask_seeds:
             place = {"scan": scan.name, "seed": 0, "mask": mask_seed}
-            zero_filled = test.score(grid.zero_filled, scan, mask_seed)
-            rows.append({**place, "source": grid.ZERO_FILLED, **zero_filled})
+            for name, method in UNWEIGHTED.items():
+                rows.append({**place, "source": name, **test.score(method, scan, mask_seed)})
             for name, chosen in weights.items():
                 rows += [{**place, **row} for row in _weighted(test, scan, mask_seed, name, chosen)]
             progress.step()
@@ -231,9 +252,7 @@ def means(rows: Sequence[Mapping[str, Any]], scan: str, source: str, metric: str
     return np.array([[values[mask, seed] for seed in seeds] for mask in masks])
 
 
-def head_table(
-    rows: Sequence[Mapping[str, Any]], metric: str, digits: int
-) -> list[dict[str, str]]:
+def head_table(rows: Sequence[Mapping[str, Any]], metric: str, digits: int) -> list[dict[str, str]]:
     """Rows: every method; columns: every scan, mean over masks and seeds, and s.d. of seeds."""
     scans = list(dict.fromkeys(row["scan"] for row in rows))
     lines = []
@@ -270,8 +289,35 @@ def gain_table(
     return lines
 
 
-def sentence(rows: Sequence[Mapping[str, Any]], source: str, against: Sequence[str]) -> str:
-    """What the networks of one source are worth on measured scans, method by method."""
+def tables_of(rows: Sequence[Mapping[str, Any]]) -> list[report.NamedTable]:
+    """One table for every metric, methods by scans; none without scans."""
+    if not rows:
+        return []
+    return [
+        report.NamedTable(
+            f"tab_05_measured_heads_{metric}",
+            tables.from_dicts(head_table(rows, metric, tables.DIGITS[metric])),
+        )
+        for metric in metrics.ALL_NAMES
+        if metric != "NMSE"  # PSNR says the same of one scan
+    ]
+
+
+def summary(rows: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> str:
+    """What the networks of every source are worth on measured scans, method by method."""
+    if not rows:
+        return NO_SCANS
+    against = [name for name in (*CLASSICAL_ROWS, *(n + HINDSIGHT for n in CLASSICAL_ROWS))]
+    lines = [_sentence(rows, source, against) for source in sources]
+    n_masks = len({row["mask"] for row in rows})
+    n_seeds = len({row["seed"] for row in rows if row["source"] in sources})
+    lines.append(
+        f"Intervals: {n_masks} masks x {n_seeds} seeds of each scan, both counted as drawn."
+    )
+    return "\n".join(lines)
+
+
+def _sentence(rows: Sequence[Mapping[str, Any]], source: str, against: Sequence[str]) -> str:
     parts = []
     for method in against:
         gains = gain_table(rows, [source], method)
@@ -279,11 +325,11 @@ def sentence(rows: Sequence[Mapping[str, Any]], source: str, against: Sequence[s
         mean = sum(gain["mean"] for gain in gains) / len(gains)
         worst = min(gains, key=lambda gain: gain["mean"])
         parts.append(
-            f"{method_label(method)}: better in {won} of {len(gains)} scans, {mean:+.2f} dB in the "
-            f"mean, {worst['mean']:+.2f} dB ({worst['low']:+.2f} to {worst['high']:+.2f}) in the "
-            f"worst ({worst['scan']})"
+            f"  {method_label(method)}: better in {won} of {len(gains)} scans, {mean:+.2f} dB in "
+            f"the mean, {worst['mean']:+.2f} dB ({worst['low']:+.2f} to {worst['high']:+.2f}) in "
+            f"the worst ({worst['scan']})"
         )
-    return f"Networks trained on {label(source)} against " + "; against ".join(parts) + "."
+    return "\n".join([f"Networks trained on {label(source)} against", *parts])
 
 
 def example_images(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Row = Mapping[str, Any]
 Table = NDArray[np.float64]
 
-UNTRAINED = ("zero_filled", "cg_sense", "l1_wavelet", "ceiling")
+UNTRAINED = ("zero_filled", "cg_sense", "l1_wavelet", "sparse_start", "ceiling")
 MAX_LISTED = 4
 UNSEEDED = 0
 

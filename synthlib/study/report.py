@@ -12,7 +12,7 @@ from synthlib import metrics, tables
 from synthlib.formats import prepared_hdf5
 from synthlib.phase import sources
 from synthlib.recon import grid, samples, training
-from synthlib.study import marks
+from synthlib.study import marks, worth
 from synthlib.study.experiments import label
 
 # rows of a table that do not compete for the best synthetic phase
@@ -177,3 +177,31 @@ def floor_sentences(
             f"better than CG-SENSE ({floor[0]:.2f} dB){behind}"
         )
     return lines
+
+
+def levels(
+    rows: Sequence[Mapping[str, Any]], n_coils: int, acceleration: int, names: Sequence[str]
+) -> dict[str, float]:
+    """Label to mean PSNR over patients and seeds, of the methods that were run there."""
+    means = {name: metrics.seed_means(rows, n_coils, name, acceleration, "PSNR") for name in names}
+    return {label(name): sum(values) / len(values) for name, values in means.items() if values}
+
+
+def worth_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """m synthetic scans are worth n measured patients; or why nothing can be said."""
+    if len({row["n_real"] for row in rows if row["n_synthetic"] == 0}) < 2:
+        return "One number of measured patients is no curve; name further worth_numbers."
+    return worth.exchange_rate(rows).sentence()
+
+
+def same_seeds(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bool:
+    """Whether at every coil count and R all sources were trained with the same seeds."""
+    seeds: dict[tuple[int, int], dict[str, set[int]]] = {}
+    for row in rows:
+        if row["source"] in names:
+            place = seeds.setdefault((row["n_coils"], row["acceleration"]), {})
+            place.setdefault(row["source"], set()).add(row["seed"])
+    return all(
+        set(by_source) == set(names) and len({frozenset(s) for s in by_source.values()}) == 1
+        for by_source in seeds.values()
+    )
