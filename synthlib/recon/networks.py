@@ -155,15 +155,13 @@ def reconstruct(network: Any, sample: Sample, device: torch.device) -> Tensor:
     """One slice through a network: float (y, x) on the device."""
     arguments = [sample.kspace, sample.mask.columns, sample.maps]
     batch = [array[None].to(device) for array in arguments]
-    if not sample.name:
-        return network(*batch, sample.mask.n_center)[0]
-    start = (
-        _start(sample)[None].to(device) if isinstance(network_of(network), UnrolledSense) else None
-    )
+    start = None
+    if sample.name and isinstance(_plain(network), UnrolledSense):
+        start = _start(sample)[None].to(device)
     return network(*batch, sample.mask.n_center, start)[0]
 
 
-def network_of(network: Any) -> nn.Module:
+def _plain(network: Any) -> nn.Module:
     """The network itself, where Fabric has wrapped it."""
     return getattr(network, "module", network)
 

@@ -45,9 +45,9 @@ class ResidualUNet(nn.Module):
             nn.LeakyReLU(SLOPE, inplace=True),
             nn.Conv2d(fine_channels, 2, 3, padding=1),
         )
-        for last in (self.shuffled, self.fine[-1]):  # training starts without any change
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        for name, value in self.named_parameters():  # training starts without any change
+            if name.startswith(("shuffled.", "fine.2.")):
+                nn.init.zeros_(value)
 
     def forward(self, image: Tensor) -> Tensor:
         ny, nx = image.shape[-2:]
