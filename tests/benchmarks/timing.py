@@ -42,7 +42,9 @@ def interleaved(ours: Callable[[], object], theirs: Callable[[], object], n: int
     """Call both in turn, n times each after one call that warms up."""
     ours(), theirs()
     turns = [(*_seconds(ours), *_seconds(theirs)) for _ in range(n)]
-    cpu, wall, their_cpu, their_wall = (statistics.median(column) for column in zip(*turns))
+    cpu, wall, their_cpu, their_wall = (
+        statistics.median(column) for column in zip(*turns, strict=True)
+    )
     ratio = statistics.median(turn[2] / turn[0] for turn in turns)
     return Duel(cpu, their_cpu, wall, their_wall, ratio)
 
