@@ -65,7 +65,9 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
 def _rows_times(columns: Tensor, weight: Tensor) -> Tensor:
     """weight.T @ columns, (b, i, pixel) and (i, k) to (b, k, pixel), for few pixels."""
-    return _Product.apply(columns.transpose(1, 2).contiguous(), weight).transpose(1, 2)
+    rows = _Product.apply(columns.transpose(1, 2).contiguous(), weight)
+    # contiguous, because torch 2.13's batch norm gives wrong gradients for a transposed batch of 1
+    return rows.transpose(1, 2).contiguous()
 
 
 class _Product(torch.autograd.Function):

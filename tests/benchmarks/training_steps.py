@@ -95,9 +95,8 @@ ROWS: tuple[Callable[[], Iterator[Row]], ...] = (gan_steps, end_to_end_steps)
 def report() -> None:
     """Print every row with each number of threads, then the peak memory."""
     before = torch.get_num_threads()
-    print(
-        "bf16 is", "native" if torch.cpu._is_avx512_bf16_supported() else "emulated, slow", "here"
-    )
+    native = torch.cpu._is_avx512_bf16_supported()
+    print(f"this processor {'computes' if native else 'only emulates'} bfloat16")
     try:
         for rows in ROWS:
             for what, ours, peer, theirs, turns in rows():
@@ -105,7 +104,7 @@ def report() -> None:
                     torch.set_num_threads(threads)
                     duel = interleaved(ours, theirs, turns)
                     print(
-                        f"{what:52s} {threads} thread{'s' if threads > 1 else ' '} {duel.ours:8.3f} s   "
+                        f"{what:52s} {threads} threads {duel.ours:8.3f} s   "
                         f"{peer:22s} {duel.theirs:8.3f} s   x {duel.ratio:.2f}   on the wall "
                         f"{duel.ours_wall:.3f} s, {duel.theirs_wall:.3f} s, "
                         f"x {duel.theirs_wall / duel.ours_wall:.2f}",
@@ -119,13 +118,8 @@ def report() -> None:
 
 def peak_memory(checkpointing: bool, shape: tuple[int, int, int] = (20, 640, 320)) -> str:
     """Peak memory of one step with Adam in a process of its own, as a line of text."""
-    command = [
-        sys.executable,
-        "-m",
-        "tests.benchmarks.training_steps",
-        str(int(checkpointing)),
-        *map(str, shape),
-    ]
+    module = "tests.benchmarks.training_steps"
+    command = [sys.executable, "-m", module, str(int(checkpointing)), *map(str, shape)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     size = " x ".join(map(str, shape))
     how = "with" if checkpointing else "without"
