@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from synthlib.phase.convolutions import Conv2d, ConvTranspose2d
+
 
 class UNetGenerator(nn.Module):
     """Magnitude to phase: (batch, 1, y, x) to (batch, out_channels, y, x), both in [-1, 1].
@@ -43,7 +45,7 @@ class UNetGenerator(nn.Module):
             outermost, innermost = level == 0, level == depth - 1
             above = 1 if outermost else widths[level - 1]
             down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2)]
-            down.append(nn.Conv2d(above, width, 4, 2, 1, bias=False))
+            down.append(Conv2d(above, width))
             if not (outermost or innermost):
                 down.append(_norm(width))
             self.down.append(nn.Sequential(*down))
@@ -53,7 +55,7 @@ class UNetGenerator(nn.Module):
             target = out_channels if outermost else above
             up: list[nn.Module] = [
                 nn.ReLU(),
-                nn.ConvTranspose2d(inner, target, 4, 2, 1, bias=outermost),
+                ConvTranspose2d(inner, target, bias=outermost),
             ]
             if outermost:
                 up.append(nn.Tanh())
@@ -111,14 +113,17 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, in_channels: int = 2, ndf: int = 64) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(in_channels, ndf, 4, 2, 1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [
+            Conv2d(in_channels, ndf, bias=True),
+            nn.LeakyReLU(0.2),
+        ]
         for before, after, stride in ((1, 2, 2), (2, 4, 2), (4, 8, 1)):
             layers += [
-                nn.Conv2d(ndf * before, ndf * after, 4, stride, 1, bias=False),
+                Conv2d(ndf * before, ndf * after, stride),
                 nn.BatchNorm2d(ndf * after),
                 nn.LeakyReLU(0.2),
             ]
-        layers.append(nn.Conv2d(ndf * 8, 1, 4, 1, 1))
+        layers.append(Conv2d(ndf * 8, 1, stride=1, bias=True))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, magnitude: Tensor, target: Tensor) -> Tensor:

@@ -141,8 +141,9 @@ def _key(job: Job) -> str:
     for name in ("epochs", "accelerator", "devices"):  # these may change between two runs
         lasting.pop(name)
     hashes = sorted((volume.name, volume.fingerprint) for volume in job.volumes)
-    rooms = ("phase.pix2pix", "phase.training", "phase.generator", "pairs.scaling")
-    code = runs.code_fingerprint(*rooms)
+    code = runs.code_fingerprint(
+        "phase.pix2pix", "phase.convolutions", "phase.training", "phase.generator", "pairs.scaling"
+    )
     return runs.fingerprint(lasting, hashes, code)
 
 
@@ -227,7 +228,8 @@ def _train_epochs(fabric: Fabric, job: Job, folder: Path) -> None:
 
 def _adam(network: torch.nn.Module, settings: GanSettings) -> torch.optim.Adam:
     betas = (settings.beta1, settings.beta2)
-    return torch.optim.Adam(network.parameters(), settings.learning_rate, betas)
+    # fused: one pass over the weights instead of seven; at batch 1 that is a fifth of the step
+    return torch.optim.Adam(network.parameters(), settings.learning_rate, betas, fused=True)
 
 
 def _step(

@@ -36,8 +36,9 @@ def write_phases(
     """
     sources.require_known([source])
     code = runs.code_fingerprint(
-        "phase.sources", "phase.polynomial", "phase.generator", "phase.pix2pix", "arrays"
-    )
+        "phase.sources", "phase.polynomial", "phase.generator", "phase.pix2pix",
+        "phase.convolutions", "arrays",
+    )  # fmt: skip
     target = folder / source
     todo = []
     for volume in volumes:

@@ -19,7 +19,7 @@ from fastmri.data import SliceDataset, subsample, transforms
 from synthlib import arrays, formats, pairs, scanner
 from synthlib.recon import masks, samples
 from synthlib.records import RawVolume
-from tests.benchmarks import audit, conversion, viewer
+from tests.benchmarks import audit, conversion, training_steps, viewer
 from tests.benchmarks import coils as coil_maps
 from tests.benchmarks import scanner as scanner_stages
 from tests.benchmarks.timing import best_of
@@ -62,6 +62,8 @@ def main() -> None:
     conversion.main()
     print()
     audit.report()
+    print()
+    training_steps.report()
 
 
 def _loading(size: str, volume: RawVolume, folder: Path, repeats: int) -> None:

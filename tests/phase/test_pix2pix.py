@@ -8,6 +8,7 @@ from torch import nn
 
 from synthlib import pairs
 from synthlib.phase import generator, pix2pix
+from synthlib.phase.convolutions import Conv2d, ConvTranspose2d
 
 
 @pytest.mark.parametrize(
@@ -271,3 +272,31 @@ def test_signal_weighted_l1_passes_air_by_and_counts_fat_no_more_than_brain():
 def test_signal_weight_of_an_empty_image_is_finite():
     weight = pix2pix.signal_weight(torch.full((2, 1, 8, 8), -1.0))
     assert weight.isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 6, 7), (1, 5, 3, 2), (1, 5, 41, 37)])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (lambda: Conv2d(5, 3, bias=True), lambda: nn.Conv2d(5, 3, 4, 2, 1)),
+        (lambda: Conv2d(5, 1, stride=1, bias=True), lambda: nn.Conv2d(5, 1, 4, 1, 1)),
+        (lambda: Conv2d(5, 3, stride=1), lambda: nn.Conv2d(5, 3, 4, 1, 1, bias=False)),
+        (lambda: ConvTranspose2d(5, 3), lambda: nn.ConvTranspose2d(5, 3, 4, 2, 1, bias=False)),
+        (lambda: ConvTranspose2d(5, 1, bias=True), lambda: nn.ConvTranspose2d(5, 1, 4, 2, 1)),
+    ],
+)
+def test_products_give_what_torchs_convolutions_give(shape, ours, theirs):
+    torch.manual_seed(0)
+    if shape[-1] == 2 and ours().stride[0] == 1:
+        pytest.skip("smaller than the kernel")
+    results = []
+    layer = ours().double()
+    for module in (layer, theirs().double()):
+        module.load_state_dict(layer.state_dict())
+        x = torch.linspace(-1, 1, math.prod(shape), dtype=torch.float64).cos().view(shape)
+        x.requires_grad_()
+        y = module(x)
+        gradients = torch.autograd.grad((y * y.detach().sin()).sum(), [x, *module.parameters()])
+        results.append([y, *gradients])
+    for mine, expected in zip(*results, strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-10, atol=1e-12)

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from synthlib import pairs
 from synthlib.phase import generator, pix2pix, training
+from tests.benchmarks import original_pix2pix
 
 # six layers down: the smallest network with dropout, so that its draws matter, too
 TINY = training.GanSettings(ngf=4, ndf=4, depth=6, epochs=4, seed=3, accelerator="cpu")
@@ -117,6 +118,42 @@ def test_a_step_is_pix2pixs_own_written_out(step_parts):
     for mine, expected in ((network, g), (judge, d)):
         for one, other in zip(mine.parameters(), expected.parameters(), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+class PlainBackward:
+    """Instead of Fabric, which rounds what double networks give to single precision."""
+
+    @staticmethod
+    def backward(loss):
+        loss.backward()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 2e-3)])
+def test_twenty_steps_have_the_losses_of_the_original_order_of_work(dtype, tolerance):
+    torch.manual_seed(0)
+    network, discriminator = TINY.architecture.build(), pix2pix.PatchDiscriminator(2, 4)
+    pix2pix.initialise(network)
+    pix2pix.initialise(discriminator)
+    original = original_pix2pix.Trainer(4, depth=6)
+    kinds = original_pix2pix.layers_with_weights
+    outside_in = [*network.down, *reversed(network.up)]
+    original_pix2pix.copy_weights(
+        [layer for level in outside_in for layer in kinds(level)], kinds(original.g)
+    )
+    original_pix2pix.copy_weights(kinds(discriminator), kinds(original.d))
+    for part in (network, discriminator, original.g, original.d):
+        part.to(dtype)
+    adams = training._adam(network, TINY), training._adam(discriminator, TINY)
+    ours, theirs = [], []
+    for number in range(20):
+        pair = tuple(torch.rand(2, 1, 1, 64, 128, dtype=dtype) * 2 - 1)
+        torch.manual_seed(number)  # the same draws of dropout
+        ours.append(training._step(PlainBackward, network, discriminator, *adams, pair, TINY))
+        torch.manual_seed(number)
+        theirs.append(original.step(*pair))
+    ours, theirs = torch.stack(ours), torch.stack(theirs)
+    torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=0)
+    assert ours[-1, 2] < ours[0, 2]  # something was learned
 
 
 def test_each_network_learns_only_from_its_own_loss(step_parts):
