@@ -12,16 +12,17 @@ from typing import Any
 
 import fastmri
 import torch
-from fastmri.models import VarNet
 from fastmri.models.varnet import NormUnet, VarNetBlock
 from torch import Tensor, nn
 
+from synthlib.recon.end_to_end import EndToEndVarNet
 from synthlib.recon.samples import Sample
 from synthlib.recon.unrolled import UnrolledSense, start_of
 
 UNROLLED, GIVEN_MAPS, END_TO_END = "unrolled", "varnet_given_maps", "end_to_end"
 NETWORKS = (UNROLLED, GIVEN_MAPS, END_TO_END)
 SCHEDULES = ("constant", "one_cycle")
+LOSSES = ("ssim", "l2")
 MAX_STARTS = 2000  # of test slices that are kept in memory, 61 kB each at 96 x 80
 _STARTS: dict[str, Tensor] = {}
 RISING = 0.1  # share of the steps in which one_cycle goes up
@@ -32,8 +33,8 @@ class NetworkSettings:
     """How a network is built and trained; the defaults are the paper's.
 
     Attributes:
-        network: "end_to_end", fastMRI's VarNet, which estimates maps from the
-            centre lines; "varnet_given_maps", its cascades with the maps the scan
+        network: "end_to_end", fastMRI's VarNet, which estimates maps from
+            the centre lines; "varnet_given_maps", its cascades with the maps the scan
             has; "unrolled", conjugate gradients with given maps and a small U-Net.
         cascades: how often data consistency and U-Net take turns.
         chans: channels of the U-Net's first layer.
@@ -44,12 +45,16 @@ class NetworkSettings:
         center_fraction: of the masks.
         schedule: "constant" as in the paper, or "one_cycle", up for a tenth of
             the steps and down to 0, which gets more out of few steps.
+        loss: "ssim" as in the paper, or "l2", the error's norm over the target's, which
+            no dark air rules and which takes quiet scans as seriously as noisy ones.
         rows: a training step looks at so many neighbouring rows at random, 0: at
             all; the mask thins kx, so that rows do not depend on each other.
+        checkpointing: "end_to_end" computes its cascades once more on the way back
+            instead of keeping them: less memory, more time, the same gradients.
         accelerator, precision: as Lightning Fabric takes them.
 
     Raises:
-        ValueError: an unknown network or schedule.
+        ValueError: an unknown network, schedule or loss.
     """
 
     network: str = END_TO_END
@@ -64,7 +69,9 @@ class NetworkSettings:
     learning_rate: float = 3e-4
     center_fraction: float = 0.04
     schedule: str = "constant"
+    loss: str = "ssim"
     rows: int = 0
+    checkpointing: bool = False
     accelerator: str = "auto"
     precision: str = "32-true"
 
@@ -72,6 +79,7 @@ class NetworkSettings:
         for name, value, choices in (
             ("network", self.network, NETWORKS),
             ("schedule", self.schedule, SCHEDULES),
+            ("loss", self.loss, LOSSES),
         ):
             if value not in choices:
                 raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(choices)}")
@@ -82,8 +90,13 @@ class NetworkSettings:
             return UnrolledSense(self.cascades, self.chans, self.fine_chans)
         if self.network == GIVEN_MAPS:
             return GivenMapsVarNet(self.cascades, self.chans, self.pools)
-        return EndToEndVarNet(
-            self.cascades, self.sens_chans, self.sens_pools, self.chans, self.pools
+        return BatchedEndToEnd(
+            self.cascades,
+            self.sens_chans,
+            self.sens_pools,
+            self.chans,
+            self.pools,
+            checkpointing=self.checkpointing,
         )
 
     def n_steps(self, n_slices: int) -> int:
@@ -124,12 +137,12 @@ class GivenMapsVarNet(nn.Module):
         return fastmri.rss(fastmri.complex_abs(fastmri.ifft2c(current)), dim=1)
 
 
-class EndToEndVarNet(nn.Module):
-    """fastmri.models.VarNet behind the call that all networks share."""
+class BatchedEndToEnd(nn.Module):
+    """end_to_end.EndToEndVarNet behind the call that all networks share."""
 
-    def __init__(self, *sizes: int) -> None:
+    def __init__(self, *sizes: int, checkpointing: bool = False) -> None:
         super().__init__()
-        self.varnet = VarNet(*sizes)
+        self.varnet = EndToEndVarNet(*sizes, checkpointing=checkpointing)
 
     def forward(
         self,
@@ -139,9 +152,19 @@ class EndToEndVarNet(nn.Module):
         n_center: int,
         start: Tensor | None = None,
     ) -> Tensor:
-        """See unrolled.UnrolledSense.forward; `maps` are not looked at."""
-        mask = columns[:, None, None, :, None]
-        return self.varnet(torch.view_as_real(kspace), mask, n_center)
+        """See unrolled.UnrolledSense.forward; `maps` and `start` are not looked at."""
+        images = [
+            self.varnet(slice_kspace, slice_mask, n_center)
+            for slice_kspace, slice_mask in zip(kspace, columns, strict=True)
+        ]
+        return torch.stack(images)
+
+
+class RelativeL2(nn.Module):
+    """|image - target| / |target| of images (1, 1, y, x); the data range is not looked at."""
+
+    def forward(self, image: Tensor, target: Tensor, data_range: Tensor) -> Tensor:
+        return (image - target).norm() / target.norm().clamp(min=1e-20)
 
 
 def parameter_groups(network: nn.Module, learning_rate: float) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from synthlib.recon import networks, samples, testing
 
 CHECKPOINT_EVERY = 500  # steps; minutes at the paper's size
 WATCHED = (0.25, 0.5, 0.75, 1.0)  # shares of the steps at which validation scans are looked at
+LOSSES = {"ssim": SSIMLoss, "l2": networks.RelativeL2}
 BETAS = (0.9, 0.999)  # of Adam
 
 
@@ -111,7 +112,7 @@ def _steps(
     groups = networks.parameter_groups(plain, settings.learning_rate)
     adam = torch.optim.Adam(groups, settings.learning_rate, BETAS, fused=True)
     network, optimiser = fabric.setup(plain, adam)
-    loss_of = SSIMLoss().to(fabric.device)
+    loss_of = LOSSES[settings.loss]().to(fabric.device)
     checkpoint = folder / "checkpoint.pt"
     done, history = _resume(checkpoint, plain, adam)
     slices = samples.TrainingSamples(

@@ -18,32 +18,38 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthlib.recon.sense import N_ITERATIONS, SenseRows
-from synthlib.recon.sparse import sparse_sense
+from synthlib.recon.sparse import linear_sense, sparse_sense
 
 STEP_WEIGHT = 0.03  # of the U-Net's image against the data at REFERENCE_NOISE, before training
 REFERENCE_NOISE = 0.006  # relative noise power of a head of SNR 30
-START_EXPONENT = 1.5  # weights follow the noise by this power, before training; above 1, since
-# samples far from the centre hold some signal, too, the more so the less noise there is
-SCALAR_RATE = 10.0  # the few weights and exponents learn so much faster than the U-Nets
+SCALAR_RATE = 10.0  # the few weights learn so much faster than the U-Nets
 SLOPE = 0.2  # of leaky ReLU
 COARSEST = 8  # rows and columns are padded to a multiple of it
 
 
 class ResidualUNet(nn.Module):
-    """What is to be added to a complex image: (..., 2, y, x) real and imaginary part in and out."""
+    """What is to be added to a complex image.
+
+    Has neither biases nor norms: c times the input gives c times the output, so that
+    what was learned on noisy scans holds for quiet ones, where there is less to mend
+    (Mohan et al., ICLR 2020).
+
+    In: (b, 4, y, x), real and imaginary parts of the image and of what the linear
+    reconstruction has beyond it. Out: (b, 2, y, x).
+    """
 
     def __init__(self, channels: int, fine_channels: int) -> None:
         super().__init__()
-        self.down1 = _block(8, channels)
+        self.down1 = _block(16, channels)
         self.down2 = _block(channels, 2 * channels)
         self.bottom = _block(2 * channels, 2 * channels)
         self.up2 = _block(4 * channels, channels)
         self.up1 = _block(2 * channels, channels)
-        self.shuffled = nn.Conv2d(channels, 8, 3, padding=1)
+        self.shuffled = _convolution(channels, 8)
         self.fine = nn.Sequential(
-            nn.Conv2d(4, fine_channels, 3, padding=1),
+            _convolution(6, fine_channels),
             nn.LeakyReLU(SLOPE, inplace=True),
-            nn.Conv2d(fine_channels, 2, 3, padding=1),
+            _convolution(fine_channels, 2),
         )
         for name, value in self.named_parameters():  # training starts without any change
             if name.startswith(("shuffled.", "fine.2.")):
@@ -52,7 +58,7 @@ class ResidualUNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         ny, nx = image.shape[-2:]
         padded = functional.pad(image, (0, -nx % COARSEST, 0, -ny % COARSEST), mode="replicate")
-        half = functional.pixel_unshuffle(padded, 2)  # (b, 8, y / 2, x / 2)
+        half = functional.pixel_unshuffle(padded, 2)  # (b, 16, y / 2, x / 2)
         first = self.down1(half)
         second = self.down2(functional.avg_pool2d(first, 2))
         bottom = self.bottom(functional.avg_pool2d(second, 2))
@@ -66,12 +72,14 @@ class ResidualUNet(nn.Module):
 def _block(n_in: int, n_out: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for n in (n_in, n_out):
-        layers += [
-            nn.Conv2d(n, n_out, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(n_out),
-            nn.LeakyReLU(SLOPE, inplace=True),
-        ]
+        layers += [_convolution(n, n_out), nn.LeakyReLU(SLOPE, inplace=True)]
     return nn.Sequential(*layers)
+
+
+def _convolution(n_in: int, n_out: int) -> nn.Conv2d:
+    layer = nn.Conv2d(n_in, n_out, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(layer.weight, SLOPE)  # keeps the variance from layer to layer
+    return layer
 
 
 def _twice(image: Tensor) -> Tensor:
@@ -79,7 +87,7 @@ def _twice(image: Tensor) -> Tensor:
 
 
 class UnrolledSense(nn.Module):
-    """Sparse SENSE; then, unroll after unroll, z = x + U-Net(x), x = argmin |Ax - k|^2 + w |x - z|^2.
+    """Sparse SENSE; then, unroll by unroll, z = x + U-Net(x), x = argmin |A x - k|^2 + w |x - z|^2.
 
     Knows nothing of the number of coils or of the matrix: one network serves all.
     """
@@ -92,7 +100,6 @@ class UnrolledSense(nn.Module):
             ResidualUNet(channels, fine_channels) for _ in range(unrolls)
         )
         self.log_weights = nn.Parameter(torch.full((unrolls,), math.log(STEP_WEIGHT)))
-        self.exponents = nn.Parameter(torch.full((unrolls,), START_EXPONENT))
         self.n_iterations = n_iterations
 
     def forward(
@@ -117,31 +124,27 @@ class UnrolledSense(nn.Module):
         """
         rows = SenseRows(kspace, columns, maps)
         image = sparse_sense(rows) if start is None else rows.roll(start)
-        # instance norm sees any scale, but the change that is added needs the image's own
-        scale = image.abs().mean((-2, -1), keepdim=True).clamp(min=1e-20) * 4
-        weights = self._weights(rows.noise())
-        for denoise, weight in zip(self.denoisers, weights, strict=True):
-            centred = rows.unroll(image) / scale
-            parts = torch.view_as_real(centred).permute(0, 3, 1, 2)
+        linear = linear_sense(rows)
+        for denoise, weight in zip(self.denoisers, self._weights(rows.noise()), strict=True):
+            shown = rows.unroll(torch.stack((image, linear - image), -3))  # (b, 2, y, x)
+            parts = torch.view_as_real(shown).permute(0, 1, 4, 2, 3).flatten(1, 2)
             change = denoise(parts.contiguous(memory_format=torch.channels_last)).float()
             change = torch.view_as_complex(change.permute(0, 2, 3, 1).contiguous())
-            prior = rows.roll(centred + change) * scale
-            image = rows.solve(prior, weight, self.n_iterations)
+            image = rows.solve(image + rows.roll(change), weight, self.n_iterations)
         return rows.unroll(image).abs()
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """For an optimiser; "rate" scales the learning rate of a group."""
-        scalars = [self.log_weights, self.exponents]
+        scalars = [self.log_weights]
         return [
             {"params": list(self.denoisers.parameters()), "lr": learning_rate, "rate": 1.0},
             {"params": scalars, "lr": learning_rate, "rate": SCALAR_RATE},
         ]
 
     def _weights(self, noise: Tensor) -> Tensor:
-        """(unroll, b, 1, 1): how far data are trusted depends on their noise."""
+        """(unroll, b, 1, 1): the more noise the data have, the less they are trusted."""
         relative = (noise / REFERENCE_NOISE).log()
-        shape = (-1, *[1] * noise.ndim)
-        return (self.log_weights.view(shape) + self.exponents.view(shape) * relative).exp()
+        return (self.log_weights.view(-1, *[1] * noise.ndim) + relative).exp()
 
 
 def start_of(kspace: Tensor, columns: Tensor, maps: Tensor) -> Tensor:

@@ -307,7 +307,7 @@ def summary(rows: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> str:
     """What the networks of every source are worth on measured scans, method by method."""
     if not rows:
         return NO_SCANS
-    against = [name for name in (*CLASSICAL_ROWS, *(n + HINDSIGHT for n in CLASSICAL_ROWS))]
+    against = [*CLASSICAL_ROWS, *(name + HINDSIGHT for name in CLASSICAL_ROWS)]
     lines = [_sentence(rows, source, against) for source in sources]
     n_masks = len({row["mask"] for row in rows})
     n_seeds = len({row["seed"] for row in rows if row["source"] in sources})
