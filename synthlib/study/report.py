@@ -137,7 +137,8 @@ def convergence_sentence(results: Sequence[Mapping[str, Any]]) -> str:
     late = sum(gain > marks.CONVERGED_GAIN_DB for gain in gains)
     return (
         f"{late} of {len(gains)} networks gained more than {marks.CONVERGED_GAIN_DB} dB in the "
-        f"last quarter of their training; the mean gain there was {sum(gains) / len(gains):+.3f} dB."
+        f"last quarter of their training; the mean gain there was {sum(gains) / len(gains):+.3f} "
+        "dB."
     )
 
 
