@@ -59,13 +59,14 @@ def sparse_sense(
     return image
 
 
-def _shrunk(image: Tensor, limit: Tensor, shift: tuple[int, int]) -> Tensor:
-    """Soft thresholds on the Haar coefficients of an image, on a shifted grid."""
+def _shrunk(rolled: Tensor, limit: Tensor, shift: tuple[int, int]) -> Tensor:
+    """Soft thresholds on the Haar coefficients of a rolled image, on a shifted grid."""
+    image = SenseRows.unroll(rolled)  # what is padded must be an edge, not the head's middle
     ny, nx = image.shape[-2:]
     padded = functional.pad(image, (0, -nx % TILE, 0, -ny % TILE))
     moved = torch.roll(padded, shift, (-2, -1))
     back = torch.roll(_haar_shrunk(moved, limit, LEVELS), (-shift[0], -shift[1]), (-2, -1))
-    return back[..., :ny, :nx]
+    return SenseRows.roll(back[..., :ny, :nx])
 
 
 def _haar_shrunk(image: Tensor, limit: Tensor, levels: int) -> Tensor:
