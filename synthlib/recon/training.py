@@ -86,6 +86,8 @@ def train(training: Training, folder: Path, *, show_progress: bool = False) -> T
     )
     with runs.seeded(training.seed, "network"):
         plain = settings.build()
+    # Of a network that is read back, too: last bits depend on the layout of the weights.
+    plain = plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if (folder / "network.safetensors").is_file():
         plain.load_state_dict(load((folder / "network.safetensors").read_bytes()))
         history = runs.read_json(folder / "history.json")
@@ -108,7 +110,7 @@ def _steps(
     training: Training, fabric: Fabric, plain: torch.nn.Module, folder: Path, show: bool
 ) -> tuple[list[dict[str, float]], torch.nn.Module]:
     settings = training.settings
-    plain = plain.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plain = plain.to(fabric.device)
     groups = networks.parameter_groups(plain, settings.learning_rate)
     adam = torch.optim.Adam(groups, settings.learning_rate, BETAS, fused=True)
     network, optimiser = fabric.setup(plain, adam)
