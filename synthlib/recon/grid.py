@@ -169,8 +169,9 @@ def _weighted(cell: Cell) -> tuple[testing.Method, dict[str, Any]]:
         for volume in cell.val
         for sample in samples.measured_volume(volume, cell.acceleration, cell.center_fraction)
     ]
-    step = max(1, len(validation) // N_VALIDATION_SLICES)
-    best = classical.best_weight(solve, validation[::step], WEIGHTS[cell.source])
+    n_chosen = min(N_VALIDATION_SLICES, len(validation))
+    spread = [validation[i * len(validation) // n_chosen] for i in range(n_chosen)]
+    best = classical.best_weight(solve, spread, WEIGHTS[cell.source])
     chosen = {"weight": best.weight, "weight_at_end": best.at_end}
     return with_weight(cell.source, best.weight), chosen
 
