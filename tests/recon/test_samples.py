@@ -11,7 +11,7 @@ from fastmri.data import SliceDataset
 from fastmri.data.subsample import create_mask_for_mask_type
 from fastmri.data.transforms import VarNetDataTransform
 
-from synthlib import formats, pairs
+from synthlib import arrays, formats, pairs
 from synthlib.phase import sources
 from synthlib.recon import masks, phases, samples
 
@@ -36,24 +36,28 @@ def raw_images(volume, index):
     return images[..., first : first + ny, :]
 
 
-def close(one, other, rtol=1e-3):
-    size = float(np.abs(np.asarray(other)).max())
-    np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=rtol, atol=rtol * size)
+def close(actual, expected, rtol=1e-3):
+    size = float(np.abs(np.asarray(expected)).max())
+    np.testing.assert_allclose(
+        np.asarray(actual), np.asarray(expected), rtol=rtol, atol=rtol * size
+    )
 
 
 @pytest.fixture(scope="module")
 def written(study, tmp_path_factory):
     """Phases of some sources for two scans: source to TrainingData."""
     folder, volumes = tmp_path_factory.mktemp("phases"), study["train"][:2]
-    found = {samples.GROUND_TRUTH: samples.TrainingData(samples.GROUND_TRUTH, volumes, folder)}
+    written = {samples.GROUND_TRUTH: samples.TrainingData(samples.GROUND_TRUTH, volumes, folder)}
     for name in ("measured", "zero", "random"):
-        at = phases.write_phases(name, volumes, sources.Context(), folder, seed=3)
-        found[name] = samples.TrainingData(name, volumes, at)
-    return found
+        place = phases.write_phases(name, volumes, sources.Context(), folder, seed=3)
+        written[name] = samples.TrainingData(name, volumes, place)
+    return written
 
 
-def slices(data, acceleration=4, seed=5, epoch=0):
-    return samples.TrainingSamples(data, acceleration, 0.04, seed, epoch)
+def slices(data, accelerations=(4,), seed=5, epoch=0, rows=0):
+    dataset = samples.TrainingSamples([data], accelerations, 0.04, seed, rows=rows)
+    dataset.epoch = epoch
+    return dataset
 
 
 @pytest.mark.parametrize("name", ["ground_truth", "measured", "zero", "random"])
@@ -150,7 +154,11 @@ def test_a_ground_truth_sample_is_stock_fastmris_of_the_same_file_and_mask(
         columns = theirs.mask.flatten()
         full = samples.full_kspace(data, volume, index)
         ours = samples.undersample(
-            full, volume, masks.Mask(columns, theirs.num_low_frequencies), theirs.max_value
+            full,
+            volume.maps(index),
+            volume,
+            masks.Mask(columns, theirs.num_low_frequencies),
+            theirs.max_value,
         )
         # the mask thins kx and the crop takes y: they do not touch each other
         images = to_image(torch.view_as_complex(theirs.masked_kspace).numpy())
@@ -173,12 +181,15 @@ def test_the_evaluation_mask_is_the_one_stock_fastmri_gives_the_same_file(study,
 
 def test_a_measured_volume_has_one_mask_and_its_own_maximum(study):
     for volume in study["test"]:
-        one, other = samples.measured_volume(volume, 4, 0.04)
-        assert torch.equal(one.mask.columns, other.mask.columns)
+        first, second = samples.measured_volume(volume, 4, 0.04)
+        assert torch.equal(first.mask.columns, second.mask.columns)
         top = max(float(rss(raw_images(volume, i)).max()) for i in (0, 1))
-        assert one.data_range == other.data_range == pytest.approx(top, rel=1e-4)
+        assert first.data_range == second.data_range == pytest.approx(top, rel=1e-4)
         again, _ = samples.measured_volume(volume, 4, 0.04)
-        assert torch.equal(again.kspace, one.kspace)
+        assert torch.equal(again.kspace, first.kspace)
+        (alone,) = samples.measured_volume(volume, 4, 0.04, indices=[1])
+        assert torch.equal(alone.kspace, second.kspace)
+        assert alone.name == second.name
 
 
 def test_the_data_range_of_training_is_the_maximum_of_the_whole_volume(written):
@@ -193,7 +204,7 @@ def test_training_masks_change_from_epoch_to_epoch_and_follow_from_the_seed(writ
     data = written["zero"]
 
     def drawn(seed, epoch):
-        dataset = slices(data, 8, seed, epoch)
+        dataset = slices(data, [8], seed, epoch)
         return [tuple(dataset[item].mask.columns.tolist()) for item in range(len(dataset))]
 
     assert drawn(1, 0) == drawn(1, 0)
@@ -203,14 +214,130 @@ def test_training_masks_change_from_epoch_to_epoch_and_follow_from_the_seed(writ
     assert any(drawn(2, epoch) != epochs[epoch] for epoch in range(3))
 
 
-def test_zero_filling_is_the_rss_of_what_was_measured(study):
-    sample = samples.measured_volume(study["test"][0], 4, 0.04)[0]
-    close(samples.zero_filled(sample), rss(to_image(sample.kspace)), 1e-4)
-    whole = dataclasses.replace(sample, kspace=torch.ones_like(sample.kspace))
-    assert samples.zero_filled(whole)[24, 20] > 0  # the centre pixel holds it all
-    assert samples.zero_filled(whole).sum() == pytest.approx(
-        float(samples.zero_filled(whole)[24, 20]), rel=1e-4
+def test_names_of_test_samples_tell_everything_apart_that_changes_them(study):
+    volume = study["test"][0]
+    drawn = [
+        *samples.measured_volume(volume, 4, 0.04),
+        *samples.measured_volume(volume, 8, 0.04),
+        *samples.measured_volume(volume, 4, 0.08),
+        *samples.measured_volume(volume, 4, 0.04, mask_seed=3),
+        *samples.measured_volume(study["test"][1], 4, 0.04),
+    ]
+    assert len({sample.name for sample in drawn}) == len(drawn) == 10
+    assert "" not in {sample.name for sample in drawn}
+
+
+def test_r_of_1_leaves_all_columns(study):
+    volume = study["test"][0]
+    for index, sample in enumerate(samples.measured_volume(volume, 1, 0.04)):
+        assert sample.mask.columns.all()
+        assert sample.mask.acceleration == 1
+        close(to_image(sample.kspace), raw_images(volume, index))
+
+
+# --- training samples ----------------------------------------------------------------
+
+
+def same(sample, other):
+    return (
+        torch.equal(sample.kspace, other.kspace)
+        and torch.equal(sample.maps, other.maps)
+        and torch.equal(sample.target, other.target)
+        and torch.equal(sample.mask.columns, other.mask.columns)
     )
+
+
+def test_masks_rows_and_order_are_those_of_all_sources(written):
+    drawn = {
+        name: list(samples.prefetched(slices(data, (4, 8), rows=13), 0, 8))
+        for name, data in written.items()
+    }
+    for drawn_from in drawn.values():
+        for sample, other in zip(drawn_from, drawn["ground_truth"], strict=True):
+            assert torch.equal(sample.mask.columns, other.mask.columns)
+            assert torch.equal(sample.maps, other.maps)
+
+
+def test_several_accelerations_are_drawn(written):
+    dataset = slices(written["zero"], (2, 4, 8))
+    counts = []
+    for dataset.epoch in range(8):
+        counts += [int(dataset[item].mask.columns.sum()) for item in range(4)]
+    reached = 40 / np.array(counts)
+    for acceleration in (2, 4, 8):
+        near = np.abs(reached / acceleration - 1) < 0.3
+        assert 4 <= near.sum() <= 20  # of 32
+
+
+@pytest.mark.parametrize("name", ["zero", "random", "ground_truth"])
+def test_some_rows_are_a_sense_problem_of_their_own(written, name):
+    data = written[name]
+    firsts = set()
+    for epoch in range(3):
+        dataset, whole = slices(data, epoch=epoch, rows=13), slices(data, epoch=epoch)
+        for item, (volume, index) in enumerate(pairs.slices_of(data.volumes)):
+            sample, full = dataset[item], whole[item]
+            assert sample.kspace.shape == sample.maps.shape == (8, 13, 40)
+            assert sample.crop == (13, 40)
+            assert torch.equal(sample.mask.columns, full.mask.columns)
+            all_maps = volume.maps(index)
+            (first,) = (
+                first for first in range(36)
+                if torch.equal(all_maps[:, first : first + 13], sample.maps)
+            )  # fmt: skip
+            firsts.add(first)
+            rows = slice(first, first + 13)
+            close(sample.target, full.target[rows])
+            images = to_image(samples.full_kspace(data, volume, index))[:, rows]
+            encoded = arrays.fft2c(torch.from_numpy(images)) * sample.mask.columns
+            close(sample.kspace, encoded)
+            if name != "ground_truth":  # the maps explain synthetic data
+                image = (sample.maps.conj() * torch.from_numpy(images)).sum(0)
+                close(arrays.fft2c(sample.maps * image) * sample.mask.columns, sample.kspace)
+    assert len(firsts) > 4
+
+
+def test_more_rows_than_there_are_take_all(written):
+    assert same(slices(written["zero"], rows=64)[0], slices(written["zero"])[0])
+
+
+def test_a_cached_slice_gives_the_same_samples(written, monkeypatch):
+    dataset = slices(written["random"], (4, 8), rows=13)
+    first = [dataset[item] for item in range(4)]
+    monkeypatch.setattr(samples, "full_kspace", None)  # from memory now
+    assert all(same(dataset[item], first[item]) for item in range(4))
+    monkeypatch.undo()
+    monkeypatch.setattr(samples, "CACHE_BYTES", 0)
+    without = slices(written["random"], (4, 8), rows=13)
+    assert all(same(without[item], first[item]) for item in range(4))
+    assert not without._cache
+
+
+def test_prefetched_samples_are_those_of_the_dataset_from_any_step_on(written):
+    data, direct = written["random"], slices(written["random"], (4, 8))
+    drawn = list(samples.prefetched(slices(data, (4, 8)), 0, 10))
+    assert len(drawn) == 10
+    taken = []
+    for step, sample in enumerate(drawn):
+        direct.epoch = step // 4
+        (item,) = (item for item in range(4) if same(direct[item], sample))
+        taken.append(item)
+    assert sorted(taken[:4]) == sorted(taken[4:8]) == [0, 1, 2, 3]  # all once in an epoch
+    resumed = list(samples.prefetched(slices(data, (4, 8)), 7, 10))
+    assert all(same(sample, other) for sample, other in zip(resumed, drawn[7:], strict=True))
+    assert list(samples.prefetched(slices(data), 10, 10)) == []
+
+
+def test_parts_of_several_sources_are_mixed(written):
+    parts = [written["zero"], written["random"]]
+    mixed = samples.TrainingSamples(parts, (4,), 0.04, 5)
+    assert len(mixed) == 8
+    for item in range(4):
+        assert same(mixed[item], slices(written["zero"])[item])
+        assert same(mixed[4 + item], slices(written["random"])[item])
+
+
+# --- files ---------------------------------------------------------------------------
 
 
 def test_zero_padded_columns_are_not_sampled_in_training_and_tests(study, tmp_path):
@@ -239,12 +366,12 @@ def test_phases_that_are_current_stay_and_others_are_written_again(study, tmp_pa
     volumes = study["train"][:2]
 
     def write(seed=3, depends_on=()):
-        at = phases.write_phases(
+        place = phases.write_phases(
             "random", volumes, sources.Context(), tmp_path, seed=seed, depends_on=depends_on
         )
-        assert sorted(p.name for p in at.iterdir()) == sorted(f"{v.name}.h5" for v in volumes)
-        times = [(at / f"{v.name}.h5").stat().st_mtime_ns for v in volumes]
-        return times, phases.fingerprint(at, volumes)
+        assert sorted(p.name for p in place.iterdir()) == sorted(f"{v.name}.h5" for v in volumes)
+        times = [(place / f"{v.name}.h5").stat().st_mtime_ns for v in volumes]
+        return times, phases.fingerprint(place, volumes)
 
     first = write()
     assert write() == first
