@@ -81,7 +81,8 @@ def _loading(size: str, volume: RawVolume, folder: Path, repeats: int) -> None:
     mask = masks.equispaced(volume.kspace.shape[-1], 4, seed=1)
 
     def ours() -> object:
-        return samples.undersample(samples.full_kspace(data, prepared, 0), prepared, mask, 1.0)
+        kspace = samples.full_kspace(data, prepared, 0)
+        return samples.undersample(kspace, prepared.maps(0), prepared, mask, 1.0)
 
     make = subsample.EquispacedMaskFractionFunc([0.04], [4])
     stock = SliceDataset(path.parent, "multicoil", transforms.VarNetDataTransform(make))

@@ -18,8 +18,9 @@ import torch
 from fastmri.models import VarNet
 from lightning_fabric import Fabric
 
+from synthlib import arrays
 from synthlib.phase import pix2pix, training
-from synthlib.recon import masks
+from synthlib.recon import masks, networks
 from synthlib.recon.end_to_end import EndToEndVarNet
 from tests.benchmarks import original_pix2pix
 from tests.benchmarks.timing import interleaved
@@ -76,6 +77,27 @@ def end_to_end_steps(n_coils: int = 16, ny: int = 320, nx: int = 320) -> Iterato
     yield what, ours, "fastmri.models.VarNet", theirs, 1
 
 
+def unrolled_steps(n_coils: int = 8, ny: int = 96, nx: int = 80) -> Iterator[Row]:
+    """The demo's network, its sparse start included, and fastMRI's cascades with given maps."""
+    kspace, mask = _undersampled(n_coils, ny, nx)
+    maps = torch.randn(kspace.shape, dtype=kspace.dtype, generator=torch.Generator().manual_seed(2))
+    maps = maps / arrays.rss(maps)
+    sample = kspace[None], mask.columns[None], maps[None], mask.n_center
+    for cascades in (1, 3):
+        unrolled = networks.NetworkSettings(
+            network=networks.UNROLLED, cascades=cascades, chans=24, fine_chans=12
+        ).build()
+        unrolled = unrolled.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        cascaded = networks.GivenMapsVarNet(cascades, chans=18, pools=4)
+        yield (
+            f"unrolled, {cascades} U-Nets, {n_coils} x {ny} x {nx}",
+            lambda network=unrolled: _learn(network, network(*sample)),
+            f"{cascades} cascades of fastMRI",
+            lambda network=cascaded: _learn(network, network(*sample)),
+            10,
+        )
+
+
 def _undersampled(n_coils: int, ny: int, nx: int) -> tuple[torch.Tensor, masks.Mask]:
     mask = masks.equispaced(nx, 4, seed=1)
     draw = torch.Generator().manual_seed(1)
@@ -89,7 +111,11 @@ def _learn(network: torch.nn.Module, image: torch.Tensor) -> None:
     image.square().mean().backward()
 
 
-ROWS: tuple[Callable[[], Iterator[Row]], ...] = (gan_steps, end_to_end_steps)
+ROWS: tuple[Callable[[], Iterator[Row]], ...] = (
+    gan_steps,
+    end_to_end_steps,
+    unrolled_steps,
+)
 
 
 def report() -> None:
