@@ -159,7 +159,7 @@ def histories(
 def floor_sentences(
     rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], names: Sequence[str]
 ) -> list[str]:
-    """Per coil count and R: how many sources beat CG-SENSE, and the level of the floor."""
+    """Per coil count and R: how many sources beat CG-SENSE, and the best classical method."""
     lines = []
     for n_coils, r in sorted({(row["n_coils"], row["acceleration"]) for row in rows}):
         floor = metrics.seed_means(rows, n_coils, grid.CG_SENSE, r, "PSNR")
@@ -173,9 +173,17 @@ def floor_sentences(
         above = [name for name, level in levels.items() if level > floor[0]]
         below = [labels[name] for name in levels if name not in above]
         behind = f"; not trained enough: {', '.join(below)}" if below else ""
+        classical = {
+            name: values[0]
+            for name in (grid.CG_SENSE, grid.L1_WAVELET, grid.SPARSE)
+            if (values := metrics.seed_means(rows, n_coils, name, r, "PSNR"))
+        }
+        best = max(classical, key=lambda name: classical[name])
+        n_best = sum(level > classical[best] for level in levels.values())
         lines.append(
             f"{n_coils} coils, R = {r}: {len(above)} of {len(levels)} sources train networks "
-            f"better than CG-SENSE ({floor[0]:.2f} dB){behind}"
+            f"better than CG-SENSE ({floor[0]:.2f} dB), {n_best} better than the best of the "
+            f"methods without training ({label(best)}, {classical[best]:.2f} dB){behind}"
         )
     return lines
 
