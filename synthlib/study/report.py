@@ -12,7 +12,7 @@ from synthlib import metrics, tables
 from synthlib.formats import prepared_hdf5
 from synthlib.phase import sources
 from synthlib.recon import grid, samples, training
-from synthlib.study import marks, worth
+from synthlib.study import marks, statistics, worth
 from synthlib.study.experiments import label
 
 # rows of a table that do not compete for the best synthetic phase
@@ -214,3 +214,27 @@ def same_seeds(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bool:
         set(by_source) == set(names) and len({frozenset(s) for s in by_source.values()}) == 1
         for by_source in seeds.values()
     )
+
+
+def difference_lines(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], against: str
+) -> list[dict[str, Any]]:
+    """PSNR of every source less that of one, with intervals over patients and seeds.
+
+    Returns:
+        Dicts of n_coils, acceleration, source, mean, low, high, seeds_seen (False:
+        one training each, the interval is over patients alone).
+    """
+    lines = []
+    for n_coils, r in sorted({(row["n_coils"], row["acceleration"]) for row in rows}):
+        run = {
+            row["source"] for row in rows if (row["n_coils"], row["acceleration"]) == (n_coils, r)
+        }
+        for name in names:
+            if name != against and {name, against} <= run:
+                result = statistics.difference(rows, name, against, n_coils=n_coils, acceleration=r)
+                lines.append(
+                    {"n_coils": n_coils, "acceleration": r, "source": name, "mean": result.mean,
+                     "low": result.low, "high": result.high, "seeds_seen": result.n_seeds > 1}
+                )  # fmt: skip
+    return lines
