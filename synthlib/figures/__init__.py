@@ -6,6 +6,7 @@ from synthlib.figures.maps import beyond_the_support, coil_maps, coil_view, comb
 from synthlib.figures.networks import (
     benchmark_curves,
     convergence,
+    differences,
     gains,
     losses,
     reconstructions,
@@ -30,6 +31,7 @@ __all__ = [
     "complex_panels",
     "convergence",
     "data_overview",
+    "differences",
     "gains",
     "gauges",
     "likeness",

@@ -151,6 +151,44 @@ def _curve(
     )
 
 
+def differences(
+    lines: Sequence[Mapping[str, Any]], labels: Mapping[str, str], against: str
+) -> Figure:
+    """PSNR of every source less that of one over R, with 95 % intervals; a panel a coil count.
+
+    Args:
+        lines: as study.report.difference_lines gives them; open circles: one training each.
+        labels: source to name, in the order of the legend.
+        against: name of what is taken off.
+    """
+    coil_counts = sorted({line["n_coils"] for line in lines})
+    figure = Figure(figsize=(4.6 * len(coil_counts) + 2.2, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(coil_counts), squeeze=False)[0]
+    shown = [source for source in labels if any(line["source"] == source for line in lines)]
+    for panel, n_coils in zip(panels, coil_counts, strict=True):
+        accelerations = sorted({x["acceleration"] for x in lines if x["n_coils"] == n_coils})
+        for number, source in enumerate(shown):
+            for line in lines:
+                if (line["n_coils"], line["source"]) == (n_coils, source):
+                    place = accelerations.index(line["acceleration"])
+                    reach = [[line["mean"] - line["low"]], [line["high"] - line["mean"]]]
+                    panel.errorbar(
+                        place + 0.08 * (number - (len(shown) - 1) / 2), line["mean"], yerr=reach,
+                        marker="o", markersize=4, capsize=2, color=f"C{number % 10}",
+                        markerfacecolor=None if line["seeds_seen"] else "white",
+                        label=labels[source] if place == 0 else None,
+                    )  # fmt: skip
+        panel.axhline(0, color="black", linewidth=1)
+        panel.set_xticks(range(len(accelerations)), [f"R = {r}" for r in accelerations])
+        panel.set_title(f"{n_coils} coils", fontsize=9)
+        panel.tick_params(labelsize=8)
+        panel.grid(alpha=0.3, axis="y")
+    panels[0].set_ylabel(f"PSNR less that of {against} (dB)", fontsize=8)
+    handles, texts = panels[0].get_legend_handles_labels()
+    figure.legend(handles, texts, loc="outside right center", fontsize=8, title="trained on")
+    return figure
+
+
 def convergence(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Figure:
     """PSNR of the validation scans over the share of the training, a line for every network.
 

@@ -12,7 +12,7 @@ from synthlib import metrics, tables
 from synthlib.formats import prepared_hdf5
 from synthlib.phase import sources
 from synthlib.recon import grid, samples, training
-from synthlib.study import marks, worth
+from synthlib.study import marks, statistics, worth
 from synthlib.study.experiments import label
 
 # rows of a table that do not compete for the best synthetic phase
@@ -159,7 +159,7 @@ def histories(
 def floor_sentences(
     rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], names: Sequence[str]
 ) -> list[str]:
-    """Per coil count and R: how many sources beat CG-SENSE, and the level of the floor."""
+    """Per coil count and R: how many sources beat CG-SENSE, and the best classical method."""
     lines = []
     for n_coils, r in sorted({(row["n_coils"], row["acceleration"]) for row in rows}):
         floor = metrics.seed_means(rows, n_coils, grid.CG_SENSE, r, "PSNR")
@@ -173,9 +173,17 @@ def floor_sentences(
         above = [name for name, level in levels.items() if level > floor[0]]
         below = [labels[name] for name in levels if name not in above]
         behind = f"; not trained enough: {', '.join(below)}" if below else ""
+        classical = {
+            name: values[0]
+            for name in (grid.CG_SENSE, grid.L1_WAVELET, grid.SPARSE)
+            if (values := metrics.seed_means(rows, n_coils, name, r, "PSNR"))
+        }
+        best = max(classical, key=lambda name: classical[name])
+        n_best = sum(level > classical[best] for level in levels.values())
         lines.append(
             f"{n_coils} coils, R = {r}: {len(above)} of {len(levels)} sources train networks "
-            f"better than CG-SENSE ({floor[0]:.2f} dB){behind}"
+            f"better than CG-SENSE ({floor[0]:.2f} dB), {n_best} better than the best of the "
+            f"methods without training ({label(best)}, {classical[best]:.2f} dB){behind}"
         )
     return lines
 
@@ -206,3 +214,27 @@ def same_seeds(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bool:
         set(by_source) == set(names) and len({frozenset(s) for s in by_source.values()}) == 1
         for by_source in seeds.values()
     )
+
+
+def difference_lines(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], against: str
+) -> list[dict[str, Any]]:
+    """PSNR of every source less that of one, with intervals over patients and seeds.
+
+    Returns:
+        Dicts of n_coils, acceleration, source, mean, low, high, seeds_seen (False:
+        one training each, the interval is over patients alone).
+    """
+    lines = []
+    for n_coils, r in sorted({(row["n_coils"], row["acceleration"]) for row in rows}):
+        run = {
+            row["source"] for row in rows if (row["n_coils"], row["acceleration"]) == (n_coils, r)
+        }
+        for name in names:
+            if name != against and {name, against} <= run:
+                result = statistics.difference(rows, name, against, n_coils=n_coils, acceleration=r)
+                lines.append(
+                    {"n_coils": n_coils, "acceleration": r, "source": name, "mean": result.mean,
+                     "low": result.low, "high": result.high, "seeds_seen": result.n_seeds > 1}
+                )  # fmt: skip
+    return lines
