@@ -546,8 +546,9 @@ def test_measured_heads_have_maps_without_flags_that_explain_them(real, tmp_path
         "multicoil/head_axial_mprage_4coil",
         "multicoil/head_axial_t1_8coil",
     ]
-    assert all("one coil" in reason for reason in store.broken.values())
-    assert len(store.broken) == 2
+    # whatever else lies there has one coil
+    assert len(store.broken) == len(formats.raw_files(real)) - 3 >= 2
+    assert all("one coil" in reason for reason in store.broken.values()), store.broken
     for file in store.files:
         (quality,) = file.qualities
         assert quality.flags == ()

@@ -10,7 +10,8 @@ from fastmri.data import SliceDataset, subsample, transforms
 
 from synthlib import arrays, formats, metrics, pairs, synthesis
 from synthlib.phase import sources, training
-from synthlib.recon import benchmark, samples, varnet
+from synthlib.recon import grid, networks, samples, sense, unrolled
+from synthlib.study import experiments
 
 MEASURED = ["head_axial_t1_8coil", "head_axial_mprage_4coil", "head_axial_16coil_lowres"]
 
@@ -66,15 +67,17 @@ def test_generator_synthesis_and_network_work_on_its_matrix(
     assert phase.shape == parts["train"][0].pair(0).magnitude.shape
 
     weights = training.publish(trained, folder, ready[0].raw.n_coils)
-    grid = benchmark.Grid([samples.GROUND_TRUTH, *sources.REGISTRY], [4], [1])
-    tiny = varnet.VarNetSettings(1, 2, 1, 2, 1, epochs=1, accelerator="cpu")
-    cells = benchmark.cells(grid, parts, tiny, folder / "bench", weights=weights, seed=1)
-    rows = benchmark.run(cells)
-    assert {row["source"] for row in rows} == {
-        varnet.ZERO_FILLED,
-        samples.GROUND_TRUTH,
-        *sources.REGISTRY,
-    }
+    tiny = networks.NetworkSettings(
+        network=networks.UNROLLED, cascades=1, chans=4, fine_chans=2, epochs=1, accelerator="cpu"
+    )
+    study = experiments.Study(parts, weights, tiny, folder / "study", seed=1)
+    names = [samples.GROUND_TRUTH, *sources.REGISTRY]
+    cells = [
+        *experiments.floor_cells(study, [4]),
+        *experiments.grid_cells(study, names, {4: [1]}),
+    ]
+    rows = grid.rows_of(grid.run(cells))
+    assert {row["source"] for row in rows} == {*grid.CLASSICAL, *names}
     assert all(0 < row["SSIM"] < 1 and row["PSNR"] > 5 for row in rows)
 
     path = folder / "synthetic" / "written.h5"
@@ -85,3 +88,13 @@ def test_generator_synthesis_and_network_work_on_its_matrix(
     torch.testing.assert_close(
         stock[0].target, parts["train"][0].pair(0).magnitude, rtol=1e-4, atol=1e-9
     )
+
+
+def test_the_sparse_start_is_nearer_to_the_full_scan_than_cg_sense(
+    measured: tuple[Path, list[pairs.PreparedVolume]],
+) -> None:
+    for sample in samples.measured_volume(measured[1][0], 4, 0.08):
+        encoding = sample.kspace, sample.mask.columns, sample.maps
+        images = unrolled.start_of(*encoding), sense.cg_sense(*encoding, 1e-2)
+        sparse, linear = (float((image.abs() - sample.target).norm()) for image in images)
+        assert sparse < linear
