@@ -135,12 +135,8 @@ def run_cell(cell: Cell) -> dict[str, Any]:
 
 def _classical(cell: Cell) -> tuple[testing.Method, dict[str, Any]]:
     """A method that learns nothing but one weight, which validation slices choose."""
-    if cell.source == ZERO_FILLED:
-        return zero_filled, {}
-    if cell.source == SPARSE:
-        return sparse_start, {}
-    if cell.source == CEILING:
-        return _combined, {}
+    if cell.source in UNWEIGHTED:
+        return UNWEIGHTED[cell.source], {}
     if cell.source not in WEIGHTS:
         raise ValueError(
             f"{cell.source!r} is no classical method; expected one of {', '.join(CLASSICAL)}"
@@ -160,6 +156,9 @@ def sparse_start(sample: samples.Sample) -> torch.Tensor:
 
 def _combined(sample: samples.Sample) -> torch.Tensor:
     return classical.sense_combined(sample.kspace, sample.maps)
+
+
+UNWEIGHTED = {ZERO_FILLED: zero_filled, SPARSE: sparse_start, CEILING: _combined}
 
 
 def _weighted(cell: Cell) -> tuple[testing.Method, dict[str, Any]]:
