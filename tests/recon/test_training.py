@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from synthlib import formats, pairs, runs, scanner
+from synthlib import formats, pairs, runs, scanner, tasks
 from synthlib.recon import networks, samples, testing, training
 
 TINY = networks.NetworkSettings(
@@ -196,6 +196,20 @@ def test_weights_have_the_same_bytes_in_a_fresh_process_with_more_threads(whole,
     command = [sys.executable, __file__, str(folder), "2"]
     subprocess.run(command, check=True, env=environment)
     assert_same_weights(folder / "2_threads", whole[1])
+
+
+def test_sums_of_a_training_are_made_on_one_thread(ready, tmp_path, monkeypatch):
+    loss_of, n_threads = training._loss, []
+
+    def watched(*arguments):
+        n_threads.append(torch.get_num_threads())
+        return loss_of(*arguments)
+
+    monkeypatch.setattr(training, "_loss", watched)
+    with tasks.torch_threads(2):
+        training.train(job(ready, tmp_path, steps=2), tmp_path)
+        assert torch.get_num_threads() == 2
+    assert n_threads == [1, 1]
 
 
 def test_another_seed_gives_other_weights_and_the_global_state_stays(whole, ready, tmp_path):

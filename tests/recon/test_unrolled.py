@@ -12,7 +12,7 @@ from fastmri.models import VarNet
 from fastmri.models.varnet import VarNetBlock
 
 from synthlib import arrays, runs
-from synthlib.recon import networks, unrolled
+from synthlib.recon import networks, sense, unrolled
 from synthlib.recon.sense import SenseRows
 from tests.recon.conftest import random_encoding
 
@@ -91,6 +91,19 @@ def test_the_image_follows_the_scale_of_the_data(scanned):
         torch.testing.assert_close(
             image_of(network, scaled), scale * image, rtol=0, atol=1e-3 * scale * float(image.max())
         )
+
+
+def test_the_u_net_sees_the_image_and_what_cg_sense_has_beyond_it(scanned):
+    network = networks.NetworkSettings(
+        network=networks.UNROLLED, cascades=1, chans=4, fine_chans=3
+    ).build()
+    seen = []
+    network.denoisers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0]))
+    image_of(network, scanned)
+    start = unrolled.start_of(*scanned)
+    linear = sense.cg_sense(*scanned, 0.01, n_iterations=6)
+    expected = torch.stack([start.real, start.imag, *torch.view_as_real(linear - start).unbind(-1)])
+    torch.testing.assert_close(seen[0], expected, rtol=0, atol=1e-5 * float(start.abs().max()))
 
 
 def test_a_start_that_is_given_is_the_one_it_would_compute(scanned):
