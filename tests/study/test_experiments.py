@@ -203,7 +203,7 @@ def done(study, tmp_path_factory):
 
 
 def test_rows_know_their_place_and_patient(done, study):
-    cells, results, _ = done
+    _, results, _ = done
     rows = grid.rows_of(results)
     assert [row["source"] for row in rows] == [grid.ZERO_FILLED, grid.CG_SENSE, "zero"]
     assert {row["patient"] for row in rows} == {study["test"][0].raw.patient_id}
@@ -212,7 +212,7 @@ def test_rows_know_their_place_and_patient(done, study):
 
 
 def test_examples_are_the_kept_images_and_what_was_not_run_is_left_out(done):
-    cells, results, _ = done
+    cells, _, _ = done
     shown = report.examples(cells, 8, [grid.CG_SENSE, "gan", "zero"])
     assert {r: list(by_name) for r, by_name in shown.items()} == {4: ["CG-SENSE", "Zero"]}
     images = shown[4]["Zero"]
