@@ -117,7 +117,7 @@ def test_further_scans_have_their_own_coils_matrix_and_snr(simulated, tmp_path):
 @pytest.mark.parametrize("counts", [(8,), (3, 3)])
 def test_two_sets_of_one_coil_count_are_refused(simulated, tmp_path, counts):
     sets = [[n, 44, 36, 30] for n in counts]
-    with pytest.raises(ValueError, match="coils; expected different numbers.*Change a set's"):
+    with pytest.raises(ValueError, match=r"coils; expected different numbers.*Change a set's"):
         heads.simulated_studies(
             simulated, sets, SETTINGS, scanner.ScanSettings(n_subjects=1), out_dir=tmp_path
         )
@@ -165,7 +165,7 @@ def tried(study, tmp_path_factory):
 
 
 def test_every_method_has_a_row_for_every_mask_and_seed(tried, study):
-    test, _, weights, _, rows = tried
+    _, _, weights, _, rows = tried
     places = [(row["source"], row["seed"], row["mask"]) for row in rows]
     classical = [*heads.UNWEIGHTED, *weights, *(name + heads.HINDSIGHT for name in weights)]
     expected = [(name, 0, mask) for name in classical for mask in (1, 2)]
