@@ -250,8 +250,8 @@ def _on_one_grid(examples: Sequence[Example]) -> list[Example]:
                 reach[axis] = max(reach[axis], int((which - centre).abs().max()) + 1)
     grid = (2 * reach[0], 2 * reach[1])
     return [
-        Example(one.patient_id, one.is_measured, arrays.crop_or_pad(one.image, grid))
-        for one in examples
+        Example(example.patient_id, example.is_measured, arrays.crop_or_pad(example.image, grid))
+        for example in examples
     ]
 
 

@@ -137,10 +137,10 @@ class Study:
         **tags: object,
     ) -> grid.Cell:
         """A cell of a network trained on `data`, or of a classical method without any."""
-        taught = None
+        plan = None
         if data:
             text = f"{self.n_coils} coils, R = {acceleration}, {source}, seed {seed}"
-            taught = training.Training(
+            plan = training.Training(
                 data=tuple(part for part, _ in data),
                 accelerations=tuple(accelerations) or (acceleration,),
                 seed=seed,
@@ -154,7 +154,7 @@ class Study:
             n_coils=self.n_coils,
             acceleration=acceleration,
             seed=seed,
-            training=taught,
+            training=plan,
             val=self.parts["val"],
             test=self.parts["test"],
             center_fraction=self.settings.center_fraction,

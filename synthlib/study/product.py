@@ -84,7 +84,7 @@ def product_scans(
     images = _write_archive(volumes, folder / "images")
     settings = conversion.Settings(generator=weights, n_coils=n_coils, noise=noise, seed=seed)
     if settings.weights:
-        generator.load(settings.weights)  # a wrong file is told before any work
+        generator.load(settings.weights)  # a wrong file is header before any work
     content = runs.sha256(weights) if settings.weights else weights
     out = folder / f"{coils}-{noise}-{runs.fingerprint(settings.record(), content)}"
     if coils == DONOR:
@@ -193,8 +193,8 @@ def _write_image(volume: pairs.PreparedVolume, folder: Path) -> Path:
 
 def _facts(raw: RawVolume) -> dict[str, float]:
     """Field strength and timing, where the scan tells them, as BIDS names them (T, s)."""
-    told = {"field_t": bank.header_numbers(raw)[1]}
-    told |= {
+    header = {"field_t": bank.header_numbers(raw)[1]}
+    header |= {
         name: float(str(raw.attributes[name]))
         for name in ("field_t", "te_ms", "tr_ms")
         if name in raw.attributes
@@ -205,9 +205,9 @@ def _facts(raw: RawVolume) -> dict[str, float]:
         "RepetitionTime": ("tr_ms", 1e-3),
     }
     return {
-        keyword: scale * told[name]
+        keyword: scale * header[name]
         for keyword, (name, scale) in keywords.items()
-        if math.isfinite(told.get(name, math.nan))
+        if math.isfinite(header.get(name, math.nan))
     }
 
 
@@ -233,13 +233,13 @@ def step_mm(raw: RawVolume) -> float:
 def _simulated_with(raw: RawVolume) -> scanner.ScanSettings | None:
     """Where a simulated scan's slices lie, and its seed; None for measured scans."""
     record = json.loads(str(raw.attributes.get("record", "{}")))
-    told = record.get("parameters", {}).get("simulated")
-    if not isinstance(told, dict):
+    header = record.get("parameters", {}).get("simulated")
+    if not isinstance(header, dict):
         return None
     return scanner.ScanSettings(
-        n_slices=int(told["n_slices"]),
-        positions_mm=tuple(told["positions_mm"]),
-        seed=int(told["seed"]),
+        n_slices=int(header["n_slices"]),
+        positions_mm=tuple(header["positions_mm"]),
+        seed=int(header["seed"]),
     )
 
 
