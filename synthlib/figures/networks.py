@@ -184,7 +184,9 @@ def differences(
         panel.tick_params(labelsize=8)
         panel.grid(alpha=0.3, axis="y")
     panels[0].set_ylabel(f"PSNR less that of {against} (dB)", fontsize=8)
-    entries = {}  # a source may have been left out of the first panel, or of its first R
+    entries: dict[
+        str, Any
+    ] = {}  # a source may have been left out of the first panel, or of its first R
     for panel in panels:
         for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
             entries.setdefault(text, handle)
