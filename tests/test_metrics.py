@@ -1,4 +1,4 @@
-"""Image quality against fastMRI, phase errors on the circle, comparisons against SciPy."""
+"""Image quality against fastMRI, phase errors on the circle, means by patient."""
 
 import math
 from dataclasses import replace
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from fastmri import evaluate
-from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from synthlib import arrays, metrics, tables
@@ -137,9 +136,10 @@ def test_every_metric_has_a_direction_a_label_a_unit_and_digits():
     for names in (metrics.HIGHER_IS_BETTER, metrics.LABELS, metrics.UNITS, tables.DIGITS):
         assert set(names) == set(metrics.ALL_NAMES)
     rows = [
-        {"n_coils": 8, "source": source, "acceleration": 4, "seed": 1, "head_PSNR": value}
+        {"n_coils": 8, "source": source, "acceleration": 4, "seed": 1, "volume": "a",
+         "head_PSNR": value}
         for source, value in (("zero", 20.123), ("gan", 21.456))
-    ]
+    ]  # fmt: skip
     table = tables.benchmark(rows, {"zero": "Zero", "gan": "GAN"}, "head_PSNR", 8, ["zero", "gan"])
     lines = table["csv"].splitlines()
     assert lines == ['"PSNR in the head (dB), 8 coils",R = 4', "Zero,20.12", "GAN,21.46"]
@@ -241,45 +241,34 @@ def test_a_row_about_a_source_counts_the_head_only():
     assert row["median step (rad)"] in ("0.00", "0.40")
 
 
-# --- statistics ----------------------------------------------------------------------
+# --- means ---------------------------------------------------------------------------
 
 
-def test_paired_comparison_is_that_of_scipy(draw):
-    first = torch.randn(12, generator=draw).tolist()
-    second = (torch.randn(12, generator=draw) + 0.5).tolist()
-    found = metrics.compare_paired(first, second)
-    test = stats.ttest_rel(first, second)
-    interval = test.confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
-    assert found.mean == pytest.approx(np.mean(first) - np.mean(second))
-    assert found.p_value == pytest.approx(stats.wilcoxon(first, second).pvalue)
-    assert found.n == 12
-
-
-def test_equal_methods_do_not_differ():
-    found = metrics.compare_paired([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
-    assert (found.mean, found.low, found.high, found.p_value) == (0, 0, 0, 1)
-
-
-@pytest.mark.parametrize(("first", "second"), [([1.0], [2.0]), ([1.0, 2.0], [1.0, 2.0, 3.0])])
-def test_unpaired_values_are_refused(first, second):
-    with pytest.raises(ValueError, match="expected two or more of the same volumes"):
-        metrics.compare_paired(first, second)
-
-
-def test_seed_means_are_over_the_volumes_of_each_seed_in_order():
-    def row(seed: int, value: float, **other: object) -> dict[str, object]:
+def test_seed_means_are_over_each_patients_scans_then_over_patients_in_order_of_seeds():
+    def row(seed: int, value: float, patient: str = "a", **other: object) -> dict[str, object]:
         base = {"n_coils": 8, "source": "zero", "acceleration": 4, "seed": seed, "PSNR": value}
-        return base | other
+        return base | {"patient": patient, "volume": f"{patient} {value}"} | other
 
     rows = [
         row(2, 10.0),
         row(1, 1.0),
-        row(2, 20.0),
-        row(1, 3.0),
+        row(2, 20.0, "b"),
+        row(1, 3.0, "b"),
+        row(1, 5.0, "b"),
+        row(1, 9.0, "b"),
         row(1, 99.0, n_coils=4),
         row(1, 99.0, source="random"),
         row(1, 99.0, acceleration=8),
     ]
-    assert metrics.seed_means(rows, 8, "zero", 4, "PSNR") == [2.0, 15.0]
+    # not 18 / 4: the three scans of one patient count as one
+    assert metrics.seed_means(rows, 8, "zero", 4, "PSNR") == [(1 + 17 / 3) / 2, 15.0]
     assert metrics.seed_means(rows, 8, "measured", 4, "PSNR") == []
+    assert metrics.means_of_seeds(rows, "PSNR")[1] == 15.0
+
+
+def test_without_patients_every_volume_is_one():
+    rows = [
+        {"seed": 1, "volume": volume, "PSNR": value}
+        for volume, value in (("a", 1.0), ("b", 3.0), ("b", 7.0))
+    ]
+    assert metrics.means_of_seeds(rows, "PSNR") == [3.0]

@@ -62,6 +62,31 @@ def test_patients_are_shared_out_80_10_10_after_the_generators():
     }
 
 
+@pytest.mark.parametrize(
+    ("n_patients", "test_fraction", "counts"),
+    [  # of 100 - 28 = 72: round(0.46 * 72) = 33 tests, round(7.2) = 7 watched
+        (100, 0.46, {"gan": 28, "train": 32, "val": 7, "test": 33}),
+        (10, 0.46, {"gan": 3, "train": 3, "val": 1, "test": 3}),
+        (10, 0.99, {"gan": 3, "train": 1, "val": 1, "test": 5}),  # one is left to learn from
+        (4, 0.5, {"gan": 1, "train": 1, "val": 1, "test": 1}),
+    ],
+)
+def test_more_test_patients_are_taken_from_those_to_learn_from(n_patients, test_fraction, counts):
+    parts = pairs.split_by_patient(
+        scans(n_patients), gan_fraction=0.28, test_fraction=test_fraction, seed=1
+    )
+    assert {part: len(patients(volumes)) for part, volumes in parts.items()} == counts
+
+
+def test_the_generators_patients_do_not_depend_on_the_number_of_tests():
+    few, many = (
+        pairs.split_by_patient(scans(40), gan_fraction=0.3, test_fraction=share, seed=1)
+        for share in (0.1, 0.5)
+    )
+    assert patients(few["gan"]) == patients(many["gan"])
+    assert patients(few["test"]) < patients(many["test"])
+
+
 def test_a_split_depends_on_the_seed_and_not_on_the_order_of_the_files():
     volumes = scans(40)
     base, again, shuffled, other = (
@@ -90,6 +115,8 @@ def test_too_few_patients_are_told():
 def test_a_share_outside_0_to_1_is_refused(share):
     with pytest.raises(ValueError, match=r"gan_fraction is .*; expected a share between 0 and 1"):
         pairs.split_by_patient(scans(8), gan_fraction=share, seed=1)
+    with pytest.raises(ValueError, match=r"test_fraction is .*; expected a share between 0 and 1"):
+        pairs.split_by_patient(scans(8), gan_fraction=0.4, test_fraction=share, seed=1)
 
 
 def test_the_first_scans_differ_in_contrast():

@@ -17,9 +17,10 @@ import torch
 
 from synthlib import cli, formats, pipeline, runs, scanner
 from synthlib.pipeline import execute, page, profiles, serve, strip
+from synthlib.study import experiments
 
 ROOT = runs.project_root()
-PROFILES = ["demo", "paper-16coil", "paper-20coil"]
+PROFILES = ["demo", "paper-16coil", "paper-20coil", "record"]
 PARAMETERS = 'data = "simulated"\nout_dir = "results/out"\nn = 1\nfail = ""\n'
 WORK = """
 from pathlib import Path
@@ -362,7 +363,8 @@ def test_a_profile_loads_against_its_notebooks(loaded):
     numbers = [stage.name[:2] for stage in stages]
     assert numbers[:5] == ["01", "02", "03", "04", "05"]
     assert {stage.parameters["out_dir"] for stage in stages} == {f"results/{name}"}
-    assert len({json.dumps(stage.parameters["coil_counts"]) for stage in stages[:5]}) == 1
+    # in any order: 05 shows its first coil count in full
+    assert len({json.dumps(sorted(stage.parameters["coil_counts"])) for stage in stages[:5]}) == 1
     assert len({stage.parameters["seed"] for stage in stages}) == 1
     assert len({stage.parameters["gan_fraction"] for stage in stages[:5]}) == 1
 
@@ -387,18 +389,34 @@ def test_paper_profiles_have_the_papers_settings(n_coils):
     grid, _ = full_parameters(stages["05"])
     expected = {"cascades": 12, "chans": 18, "pools": 4, "sens_chans": 8, "sens_pools": 4}
     expected |= {"epochs": 10, "center_fraction": 0.04, "accelerations": [4, 6, 8, 10]}
+    expected |= {"network": "end_to_end", "loss": "ssim", "schedule": "constant", "steps": 0}
+    expected |= {"learning_rate": 3e-4, "test_fraction": 0.1}
     assert {name: grid[name] for name in expected} == expected
     assert grid["generator"] == "trained"
 
 
-def test_every_profile_compares_all_sources_and_the_demo_r_4_and_8(loaded):
+def test_every_profile_compares_all_sources_and_the_product_at_r_4_to_10(loaded):
     _, stages = loaded
     grid, _ = full_parameters(next(stage for stage in stages if stage.name.startswith("05")))
-    assert set(grid["training_sources"]) == {
-        "ground_truth", "measured", "gan", "sinusoidal", "random", "zero", "other_patient",
-        "polynomial",
+    assert set(grid["training_sources"]) >= {
+        "ground_truth", "measured", "gan", "product", "sinusoidal", "random", "zero",
+        "other_patient", "polynomial",
     }  # fmt: skip
-    assert {4, 8} <= set(grid["accelerations"])
+    assert grid["accelerations"] == [4, 6, 8, 10]
+
+
+def test_what_05_meets_late_is_possible_in_every_profile(loaded):
+    """Hours of training come before the curve of worth and the measured heads."""
+    _, stages = loaded
+    grid, _ = full_parameters(next(stage for stage in stages if stage.name.startswith("05")))
+    late = [grid["worth_source"], *grid["head_sources"]]
+    r = [grid["worth_acceleration"], *grid["head_accelerations"]]
+    experiments.require_possible(grid["training_sources"] + late, r, grid["center_fraction"])
+    # the classical methods' weights are those that this R of the grid chose
+    n_shown = grid["coil_counts"][0]
+    r_of_shown = grid["accelerations_of"].get(str(n_shown), grid["accelerations"])
+    assert grid["worth_acceleration"] in r_of_shown
+    assert n_shown not in [n_coils for n_coils, *_ in grid["head_sets"]]
 
 
 def fastmri_folder(folder, n_coils):

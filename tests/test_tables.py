@@ -91,6 +91,25 @@ def test_a_source_that_was_not_run_shows_a_dash_and_is_not_bold():
     assert bold_cells(none) == []
 
 
+def test_what_was_not_trained_enough_has_a_dagger_and_does_not_compete():
+    excluded = {(8, 4, "generator"), (8, 8, "random"), (4, 8, "zero")}
+    table = tables.benchmark(rows((1, 2), 0.5), SOURCES, "PSNR", 8, SYNTHETIC, excluded)
+    by_name = {line[0]: line[1:] for line in cells(table)[1:]}
+    assert by_name["GAN"] == ["33.75 ± 0.25 †", "27.75 ± 0.25"]
+    assert by_name["Random"] == ["28.75 ± 0.25", "26.75 ± 0.25 †"]
+    assert "†" not in "".join(by_name["Zero"])  # of another coil count
+    assert bold_cells(table) == [("Zero", 1), ("Zero", 2)]  # GAN was the best at R = 4
+    assert r"33.75 $\pm$ 0.25 $\dagger$" in table["tex"]
+    assert table["md"].splitlines()[1] == "|---|---:|---:|"  # numbers still
+
+
+def test_where_nothing_was_trained_enough_nothing_is_bold():
+    excluded = {(8, r, source) for r in (4, 8) for source in SYNTHETIC}
+    for metric in ("PSNR", "NMSE"):
+        table = tables.benchmark(rows(), SOURCES, metric, 8, SYNTHETIC, excluded)
+        assert bold_cells(table) == []
+
+
 def test_csv_gives_back_what_went_in():
     columns = ["scan", "note"]
     lines = [["a,b", 'say "hi"'], ["two\nlines", "ü π"], ["", "1.5"]]

@@ -176,7 +176,7 @@ def differences(
                         place + 0.08 * (number - (len(shown) - 1) / 2), line["mean"], yerr=reach,
                         marker="o", markersize=4, capsize=2, color=f"C{number % 10}",
                         markerfacecolor=None if line["seeds_seen"] else "white",
-                        label=labels[source] if place == 0 else None,
+                        label=labels[source],
                     )  # fmt: skip
         panel.axhline(0, color="black", linewidth=1)
         panel.set_xticks(range(len(accelerations)), [f"R = {r}" for r in accelerations])
@@ -184,8 +184,17 @@ def differences(
         panel.tick_params(labelsize=8)
         panel.grid(alpha=0.3, axis="y")
     panels[0].set_ylabel(f"PSNR less that of {against} (dB)", fontsize=8)
-    handles, texts = panels[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside right center", fontsize=8, title="trained on")
+    entries: dict[
+        str, Any
+    ] = {}  # a source may have been left out of the first panel, or of its first R
+    for panel in panels:
+        for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
+            entries.setdefault(text, handle)
+    names = [labels[source] for source in shown]
+    figure.legend(
+        [entries[name] for name in names], names, loc="outside right center", fontsize=8,
+        title="trained on",
+    )  # fmt: skip
     return figure
 
 
@@ -222,7 +231,7 @@ def worth(rows: Sequence[Mapping[str, Any]], levels: Mapping[str, float]) -> Fig
     Points are means over test patients, one for every seed; lines go through the means.
 
     Args:
-        rows: with n_real, n_synthetic, seed, patient and PSNR.
+        rows: with n_real, n_synthetic, seed, patient, volume and PSNR.
         levels: name to PSNR of what needs no training, drawn as horizontal lines.
     """
     figure = Figure(figsize=(6.0, 3.6), layout="constrained")

@@ -40,7 +40,8 @@ def require_possible(
     names: Sequence[str], accelerations: Sequence[int], center_fraction: float
 ) -> None:
     """Raise ValueError for an unknown source or an impossible mask, before hours of work."""
-    sources.require_known([name for name in names if name not in LABELS])
+    made_here = (samples.GROUND_TRUTH, *PRODUCTS)
+    sources.require_known([name for name in names if name not in made_here])
     for acceleration in accelerations:
         masks.require_possible(acceleration, center_fraction)
 
@@ -204,7 +205,8 @@ def worth_cells(
     Args:
         study: one coil count.
         source: of the synthetic scans.
-        numbers: of measured patients; 0 and all of the first half are added.
+        numbers: of measured patients; 0 and all of the first half are added, those beyond
+            it are left out.
         acceleration: R.
         seeds: of the networks.
     """
@@ -218,7 +220,7 @@ def worth_cells(
     archive = [v for v in study.parts["train"] if v.raw.patient_id in patients[half:]]
     synthetic = study.training_data(source, archive)
     cells = []
-    for n_real in sorted({0, *(n for n in numbers if n < half), half}):
+    for n_real in sorted({0, *(n for n in numbers if 0 < n < half), half}):
         chosen = [v for v in study.parts["train"] if v.raw.patient_id in patients[:n_real]]
         measured = [study.training_data(samples.GROUND_TRUTH, chosen)] if chosen else []
         for data, m in ((measured, 0), ([*measured, synthetic], len(archive))):

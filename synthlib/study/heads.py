@@ -41,16 +41,25 @@ def open_scans(
     """Measured multi-coil scans of a folder, with their maps; none where no folder is given.
 
     Args:
-        test_data: folder of fastMRI HDF5 files, fully sampled; "": no scans.
+        test_data: folder of fastMRI HDF5 files, "": no scans; those of one coil and
+            undersampled ones are passed over.
         out_dir: prepared files go to its subfolder "prepared_test".
 
     Raises:
+        FileNotFoundError: no such folder, or no .h5 file in it.
         ValueError: no scan of the folder can be used, or as formats.read_raw.
     """
     if not test_data:
         return []
-    paths = formats.raw_files(runs.resolve(test_data))
-    raw = [formats.read_raw(path) for path in paths]
+    folder = runs.resolve(test_data)
+    paths = formats.raw_files(folder)
+    if not paths:
+        what = "has no .h5 file" if folder.is_dir() else "is not a folder"
+        raise FileNotFoundError(
+            f"{test_data} {what}; expected measured multi-coil scans in the fastMRI layout. Check "
+            'test_data, or leave it empty ("") to do without measured scans.'
+        )
+    raw = [formats.read_raw(path, undersampled=True) for path in paths]
     usable = [volume for volume in raw if volume.n_coils >= MIN_COILS and not volume.undersampled]
     if not usable:
         raise ValueError(
@@ -81,7 +90,17 @@ def simulated_studies(
         settings: of the networks.
         simulate: number of subjects, slices and all else of the further sets.
         out_dir: prepared files go to subfolders of it.
+
+    Raises:
+        ValueError: two sets of one coil count.
     """
+    counts = [study.n_coils, *(int(n_coils) for n_coils, *_ in sets)]
+    if len(set(counts)) < len(counts):
+        raise ValueError(
+            f"the study and the further sets have {', '.join(map(str, counts))} coils; expected "
+            "different numbers: simulated people are named by theirs, so that two sets of one "
+            "number are the same heads under the same file names. Change a set's coil count."
+        )
     studies = [dataclasses.replace(study, settings=settings)]
     for n_coils, ny, nx, snr in sets:
         wanted = dataclasses.replace(
@@ -183,9 +202,20 @@ def chosen_weights(
 def all_rows(
     test: HeadTest, cells: Sequence[grid.Cell], weights: Mapping[str, float], folder: Path
 ) -> list[dict[str, Any]]:
-    """Classical methods and networks on all scans; nothing where there are no scans."""
+    """Classical methods and networks on all scans; nothing where there are no scans.
+
+    Raises:
+        ValueError: no weight was chosen for a method of CLASSICAL_ROWS.
+    """
     if not test.scans:
         return []
+    missing = [name for name in CLASSICAL_ROWS if name not in weights]
+    if missing:
+        raise ValueError(
+            f"no weights of {', '.join(missing)} at R = {test.acceleration}; expected those that "
+            "validation scans chose there. Measured scans are tested at worth_acceleration: let "
+            "it be one of the accelerations of the grid."
+        )
     return [*classical_rows(test, weights, folder), *network_rows(test, cells)]
 
 

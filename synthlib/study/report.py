@@ -171,7 +171,7 @@ def floor_sentences(
             if (values := metrics.seed_means(rows, n_coils, name, r, "PSNR"))
         }
         above = [name for name, level in levels.items() if level > floor[0]]
-        below = [labels[name] for name in levels if name not in above]
+        below = [labels[name] for name, level in levels.items() if level < floor[0]]  # as marks
         behind = f"; not trained enough: {', '.join(below)}" if below else ""
         classical = {
             name: values[0]

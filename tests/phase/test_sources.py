@@ -141,6 +141,26 @@ def test_random_phase_is_uniform_on_the_circle_and_independent_between_pixels(st
     assert abs(turn.mean()) < limit
 
 
+def test_the_generator_sees_a_slice_at_the_pixel_size_that_it_was_trained_on(study, context):
+    pair = dataclasses.replace(study["test"][0].pair(0), spacing_mm=(1.5, 1.5))
+    alike = {"parameters": {"pixels_mm": (1.6, 1.4)}}
+    fine = {"parameters": {"pixels_mm": (1.0, 1.2)}}
+    seen = []
+
+    def watched(record):
+        made = dataclasses.replace(context.generator, record=record)
+        made.network.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[-2:]))
+        phase = sources.write("gan", pair, dataclasses.replace(context, generator=made), seed=1)
+        made.network._forward_pre_hooks.clear()
+        return phase
+
+    own, same, resampled = watched({}), watched(alike), watched(fine)
+    assert [tuple(shape) for shape in seen] == [(48, 40), (48, 40), (72, 50)]
+    assert torch.equal(own, same)
+    assert resampled.shape == own.shape
+    assert on_circle(resampled, own).abs().max() > 0.01
+
+
 def angular_step(wave, axis_y, axis_x):
     """|w| of a pure sinusoid along a grid direction, from s(+1) + s(-1) = 2 cos(w) s(0).
 

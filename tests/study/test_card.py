@@ -58,7 +58,8 @@ def test_one_mask_has_no_range():
 def test_the_crop_is_that_of_the_samples():
     odd = scan("scan1", shape=(90, 77), recon=(45, 60))
     kspace = torch.ones(2, *odd.raw.image_shape)
-    expected = samples.undersample(kspace, odd, card._mask(odd, 4, 0.05), 1.0).crop
+    maps = torch.ones(2, *odd.raw.image_shape)
+    expected = samples.undersample(kspace, maps, odd, card._mask(odd, 4, 0.05), 1.0).crop
     assert card.crop_of(odd) == expected == (45, 60)
     whole = scan("scan2", shape=(45, 38), recon=(50, 40), acquired=(0, 38))
     value = value_of(card.metric_card([odd, odd, whole], [4], 0.06), "crop")
@@ -89,8 +90,9 @@ def test_tests_have_one_mask_a_volume_and_training_one_a_slice_as_the_card_says(
     assert all(torch.equal(mask.columns, other.columns) for other in others)
     assert torch.equal(mask.columns, card._mask(volume, 4, 0.04).columns)
     data = samples.TrainingData(samples.GROUND_TRUTH, study["train"], tmp_path)
-    epochs = [samples.TrainingSamples(data, 4, 0.04, 1, epoch) for epoch in (0, 1)]
-    drawn = {tuple(epoch[k].mask.columns.tolist()) for epoch in epochs for k in range(4)}
+    slices, drawn = samples.TrainingSamples([data], [4], 0.04, 1), set()
+    for slices.epoch in (0, 1):
+        drawn |= {tuple(slices[k].mask.columns.tolist()) for k in range(4)}
     assert len(drawn) > 1
 
 

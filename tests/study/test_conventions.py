@@ -10,7 +10,7 @@ from fastmri import evaluate
 from skimage.metrics import structural_similarity
 
 from synthlib import arrays, metrics
-from synthlib.recon import masks, samples
+from synthlib.recon import grid, masks, samples
 from synthlib.study import conventions
 
 
@@ -164,7 +164,7 @@ def test_volumes_that_cannot_be_judged_are_refused(volume):
 def test_a_scans_targets_are_its_rss_and_its_combination(study):
     scan = study["test"][0]
     slices = samples.measured_volume(scan, 4, 0.04)
-    image = torch.stack([samples.zero_filled(sample) for sample in slices])
+    image = torch.stack([grid.zero_filled(sample) for sample in slices])
     judged = conventions.reconstructed(scan, image)
     assert torch.equal(judged.image, image)
     for index in range(scan.n_slices):

@@ -231,10 +231,12 @@ def test_draws_follow_from_the_seed_and_their_number(volumes, context, wire):
 def test_a_draw_is_for_the_magnitude_of_the_case_and_slice_asked_for(volumes, wire):
     asked = []
 
-    def pretend(magnitude, *, seed):
-        asked.append((magnitude, seed))
-        return arrays.wrap(magnitude / magnitude.max() + seed % 1000)
+    class Pretend:
+        def at_pixels(self, magnitude, spacing_mm, *, seed):
+            asked.append((magnitude, seed))
+            return arrays.wrap(magnitude / magnitude.max() + seed % 1000)
 
+    pretend = Pretend()
     gallery = widgets.phase_gallery(volumes, ["gan"], sources.Context(generator=pretend), seed=SEED)
     tapped = wire(gallery)
     other = list(gallery._cases)[1]

@@ -1,0 +1,314 @@
+"""Measured scans as tests: which are taken, what is kept, and gains counted by hand."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+from synthlib import arrays, formats, metrics, pairs, runs, scanner
+from synthlib.formats import prepared_hdf5
+from synthlib.recon import grid, networks
+from synthlib.study import experiments, heads
+
+SETTINGS = networks.NetworkSettings(
+    network="unrolled", cascades=1, chans=4, fine_chans=2, steps=2, learning_rate=1e-3,
+    accelerator="cpu",
+)  # fmt: skip
+
+
+# --- which scans are taken ------------------------------------------------------------
+
+
+@pytest.fixture
+def write_scan(odd_scan):
+    """A function that writes a simulated head of a matrix in fastMRI's layout, as if measured."""
+    raw = odd_scan.volume
+
+    def write(folder, name, n_coils, matrix=(45, 38), thin=1):
+        (ny, nx), kspace = matrix, raw.kspace[0][None, :n_coils]
+        kspace = arrays.crop_or_pad(kspace, (2 * ny, nx))  # coarser pixels
+        if thin > 1:
+            columns = torch.arange(nx)
+            kspace = kspace * ((columns % thin == 0) | ((columns - nx // 2).abs() < 4))
+        path = folder / f"{name}.h5"
+        formats.write_raw(path, kspace, contrast="AXT2", patient_id=name, recon_shape=matrix)
+
+    return write
+
+
+def test_no_folder_is_no_scan_and_no_work(tmp_path):
+    assert heads.open_scans("", tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+    test = heads.HeadTest([], 4, 0.04, (1, 2))
+    assert heads.all_rows(test, [], {}, tmp_path) == []
+    assert heads.tables_of([]) == []
+    assert heads.summary([], ["zero"]) == heads.NO_SCANS
+    assert "test_data" in heads.NO_SCANS
+    assert "multicoil_val" in heads.NO_SCANS  # where there are some
+
+
+def test_coils_and_matrices_may_be_mixed_and_what_is_no_test_is_passed_over(tmp_path, write_scan):
+    write_scan(tmp_path / "scans", "b_four", 4)
+    write_scan(tmp_path / "scans", "a_three", 3, (40, 33))
+    write_scan(tmp_path / "scans", "lonely", 1)
+    write_scan(tmp_path / "scans", "thinned", 3, thin=2)
+    scans = heads.open_scans(str(tmp_path / "scans"), tmp_path / "out")
+    assert [(s.name, s.raw.n_coils, s.raw.image_shape) for s in scans] == [
+        ("a_three", 3, (40, 33)), ("b_four", 4, (45, 38)),
+    ]  # fmt: skip
+    for scan in scans:
+        assert scan.maps(0).shape == (scan.raw.n_coils, *scan.raw.image_shape)
+        assert (tmp_path / "out" / "prepared_test") in scan.path.parents
+    test = heads.HeadTest(scans, 4, 0.04, (1,))
+    for scan in scans:  # one method serves them all
+        assert set(test.score(grid.zero_filled, scan, 1)) == set(metrics.ALL_NAMES)
+
+
+def test_a_folder_of_single_coil_or_thinned_files_is_refused(tmp_path, write_scan):
+    write_scan(tmp_path / "scans", "lonely", 1)
+    write_scan(tmp_path / "scans", "thinned", 3, thin=2)
+    message = r"holds 2 scans, none of them fully sampled by several coils; expected.*test_data"
+    with pytest.raises(ValueError, match=message):
+        heads.open_scans(str(tmp_path / "scans"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_there_or_empty_is_told(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder, message in (("empty", "has no .h5 file"), ("none", "is not a folder")):
+        with pytest.raises(FileNotFoundError, match=f"{folder} {message}; expected measured"):
+            heads.open_scans(str(tmp_path / folder), tmp_path / "out")
+
+
+def test_two_scans_of_one_name_are_refused(tmp_path, write_scan):
+    for folder in ("t1", "t2"):
+        write_scan(tmp_path / "scans" / folder, "head", 3)
+    with pytest.raises(ValueError, match="names occur twice, for example head"):
+        heads.open_scans(str(tmp_path / "scans"), tmp_path / "out")
+
+
+# --- further simulated scans ----------------------------------------------------------
+
+
+@pytest.fixture
+def simulated(study, tmp_path):
+    return experiments.Study(study, None, SETTINGS, tmp_path, seed=7)
+
+
+def test_further_scans_have_their_own_coils_matrix_and_snr(simulated, tmp_path):
+    simulate = scanner.ScanSettings(n_subjects=1, n_slices=1, contrasts=("AXT2",))
+    more = dataclasses.replace(SETTINGS, steps=9)
+    first, second = heads.simulated_studies(
+        simulated, [[3, 44, 36, 200]], more, simulate, out_dir=tmp_path
+    )
+    assert first.parts == simulated.parts
+    assert first.settings == second.settings == more
+    (scan,) = second.parts["train"]
+    assert (scan.raw.n_coils, scan.raw.image_shape) == (3, (44, 36))
+    assert second.parts["gan"] == simulated.parts["gan"]  # donors of its phases
+    record = scan.raw.attributes["record"]
+    assert '"snr": 200' in str(record)
+    others = {v.raw.patient_id for part in simulated.parts.values() for v in part}
+    assert scan.raw.patient_id not in others
+
+
+@pytest.mark.parametrize("counts", [(8,), (3, 3)])
+def test_two_sets_of_one_coil_count_are_refused(simulated, tmp_path, counts):
+    sets = [[n, 44, 36, 30] for n in counts]
+    with pytest.raises(ValueError, match=r"coils; expected different numbers.*Change a set's"):
+        heads.simulated_studies(
+            simulated, sets, SETTINGS, scanner.ScanSettings(n_subjects=1), out_dir=tmp_path
+        )
+
+
+# --- the test -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n_slices", "expected"),
+    [(1, [0]), (2, [0, 1]), (4, [0, 1, 2, 3]), (5, [0, 1, 3, 4]), (7, [0, 2, 4, 6]),
+     (15, [1, 5, 9, 13])],
+)  # fmt: skip
+def test_slices_that_are_looked_at_are_spread_evenly(study, n_slices, expected):
+    scan = study["test"][0]
+    raw = dataclasses.replace(scan.raw, kspace=torch.zeros(n_slices, 2, 9, 8))
+    indices = heads.HeadTest.indices(pairs.PreparedVolume(raw, scan.path))
+    assert indices == expected
+
+
+def test_the_key_follows_scans_masks_and_r(study):
+    test = heads.HeadTest(study["test"][:2], 4, 0.04, (1, 2))
+    same = heads.HeadTest(study["test"][:2][::-1], 4, 0.04, (1, 2))
+    assert same.key == test.key
+    changes = [{"scans": study["test"][:1]}, {"acceleration": 6}, {"mask_seeds": (1, 3)}]
+    keys = {dataclasses.replace(test, **change).key for change in changes}
+    assert len(keys | {test.key}) == 4
+
+
+@pytest.fixture(scope="module")
+def tried(study, tmp_path_factory):
+    """Rows of two networks and the classical methods on a test scan under two masks."""
+    folder = tmp_path_factory.mktemp("heads")
+    parts = {part: scans[:1] for part, scans in study.items()}
+    tiny = experiments.Study(parts, None, SETTINGS, folder, seed=7)
+    cells = experiments.heads_cells([tiny], ["zero"], [4, 6], 4, [1, 2])
+    test = heads.HeadTest(study["test"][1:2], 4, 0.04, (1, 2))
+    weights = {grid.CG_SENSE: 0.5, grid.L1_WAVELET: 1e-3}  # of CG-SENSE a bad one
+    with pytest.MonkeyPatch.context() as patch:  # fewer weights: seconds
+        patch.setattr(grid, "WEIGHTS", {name: grid.WEIGHTS[name][1:4:2] for name in weights})
+        smaller = {name: grid.SMALLER_WEIGHTS[name][-1:] for name in weights}
+        patch.setattr(grid, "SMALLER_WEIGHTS", smaller)
+        rows = heads.all_rows(test, cells, weights, folder)
+    return test, cells, weights, folder, rows
+
+
+def test_every_method_has_a_row_for_every_mask_and_seed(tried, study):
+    _, _, weights, _, rows = tried
+    places = [(row["source"], row["seed"], row["mask"]) for row in rows]
+    classical = [*heads.UNWEIGHTED, *weights, *(name + heads.HINDSIGHT for name in weights)]
+    expected = [(name, 0, mask) for name in classical for mask in (1, 2)]
+    expected += [("zero", seed, mask) for seed in (1, 2) for mask in (1, 2)]
+    assert sorted(places) == sorted(expected)
+    assert {row["scan"] for row in rows} == {study["test"][1].name}
+    for name in classical[:1]:  # another mask is another problem
+        assert len({row["PSNR"] for row in rows if row["source"] == name}) == 2
+
+
+def test_rows_are_kept_and_read_back(tried, monkeypatch):
+    test, cells, weights, folder, rows = tried
+
+    def fail(*_):
+        raise AssertionError("a scan was reconstructed again")
+
+    monkeypatch.setattr(heads.HeadTest, "score", fail)
+    assert heads.all_rows(test, cells, weights, folder) == rows
+    assert heads.network_rows(test, cells[:1]) == [
+        row for row in rows if (row["source"], row["seed"]) == ("zero", 1)
+    ]
+    with pytest.raises(AssertionError, match="again"):  # under another mask they are others
+        heads.network_rows(dataclasses.replace(test, mask_seeds=(3,)), cells[:1])
+    with pytest.raises(AssertionError, match="again"):
+        heads.classical_rows(test, {**weights, grid.CG_SENSE: 0.4}, folder)
+
+
+def test_a_networks_row_is_its_own_score(tried):
+    test, cells, _, _, rows = tried
+    score = test.score(grid.method_of(cells[1]), test.scans[0], 2)
+    (row,) = (r for r in rows if (r["source"], r["seed"], r["mask"]) == ("zero", 2, 2))
+    assert {name: row[name] for name in score} == pytest.approx(score, rel=1e-6)
+
+
+def test_the_weight_in_hindsight_is_at_least_as_good_as_the_chosen_one(tried):
+    _, _, weights, _, rows = tried
+    by_place = {(row["source"], row["mask"]): row for row in rows if "weight" in row}
+    for name, chosen in weights.items():
+        for mask in (1, 2):
+            own, best = by_place[name, mask], by_place[name + heads.HINDSIGHT, mask]
+            assert own["weight"] == chosen
+            assert best["PSNR"] >= own["PSNR"]
+            assert best["weight"] in {*grid.WEIGHTS[name], *grid.SMALLER_WEIGHTS[name], chosen}
+    bad = by_place[grid.CG_SENSE, 1]["PSNR"]
+    assert by_place[grid.CG_SENSE + heads.HINDSIGHT, 1]["PSNR"] > bad + 0.5
+
+
+def test_weights_that_were_not_chosen_at_this_r_are_told(tried, tmp_path):
+    test, cells, weights, _, _ = tried
+    results = [
+        {"source": name, "n_coils": 8, "acceleration": 6, "weight": 0.1} for name in weights
+    ] + [{"source": "zero", "n_coils": 8, "acceleration": 4}]
+    chosen = heads.chosen_weights(results, 8, 4)
+    assert chosen == {}
+    with pytest.raises(ValueError, match="no weights of cg_sense, l1_wavelet at R = 4; expected"):
+        heads.all_rows(test, cells, chosen, tmp_path)
+    assert heads.chosen_weights(results, 8, 6) == dict.fromkeys(weights, 0.1)
+
+
+def test_the_shown_slice_is_the_middle_one_with_every_methods_image(tried):
+    test, _, _, _, _ = tried
+    (scan,) = test.scans
+    images = heads.example_images(test, scan, {"Zero-filled": grid.zero_filled})
+    assert list(images) == ["Target", "Zero-filled"]
+    magnitude = prepared_hdf5.read(scan.path, "magnitude", 1)
+    torch.testing.assert_close(images["Target"], magnitude, rtol=1e-4, atol=1e-8)
+    assert images["Zero-filled"].shape == magnitude.shape
+
+
+# --- what is said of rows made by hand ------------------------------------------------
+
+STRONG, CHOSEN = heads.STRONGEST, grid.L1_WAVELET
+GAINS = {"t1": [[0.5, 1.5], [1.0, 3.0]], "mprage": [[-2.0, 0.0], [-1.0, -1.0]]}  # (mask, seed)
+
+
+def by_hand(**changes):
+    """Two scans, two masks, two seeds; l1-wavelet in hindsight 30 and 40 dB under the masks."""
+    rows = []
+    for scan, gains in GAINS.items():
+        for mask, by_seed in enumerate(gains, start=1):
+            level = 20.0 + 10 * mask
+            classical = {STRONG: level, CHOSEN: level - 1}
+            classical |= {grid.CG_SENSE: level - 4, grid.CG_SENSE + heads.HINDSIGHT: level - 2}
+            place = {"scan": scan, "mask": mask}
+            rows += [{**place, "source": s, "seed": 0, "PSNR": v} for s, v in classical.items()]
+            rows += [
+                {**place, "source": "gan", "seed": seed, "PSNR": level + gain}
+                for seed, gain in enumerate(by_seed, start=1)
+            ]
+    return [{**row, "SSIM": row["PSNR"] / 100, "head_PSNR": row["PSNR"] - 5} for row in rows]
+
+
+def test_gains_are_taken_mask_by_mask_and_averaged():
+    lines = heads.gain_table(by_hand(), ["gan"], STRONG)
+    assert [(line["source"], line["scan"]) for line in lines] == [("gan", "t1"), ("gan", "mprage")]
+    assert [line["mean"] for line in lines] == pytest.approx([1.5, -1.0])
+    against_chosen = heads.gain_table(by_hand(), ["gan"], CHOSEN)
+    assert [line["mean"] for line in against_chosen] == pytest.approx([2.5, 0.0])
+    in_head = heads.gain_table(by_hand(), ["gan"], STRONG, "head_PSNR")
+    assert [line["mean"] for line in in_head] == pytest.approx([1.5, -1.0])
+
+
+def test_the_interval_is_over_masks_and_with_one_mask_there_is_none():
+    rows = [row for row in by_hand() if row["seed"] in (0, 1)]
+    line = heads.gain_table(rows, ["gan"], STRONG)[0]
+    expected = stats.ttest_1samp([0.5, 1.0], 0).confidence_interval(0.95)  # masks alone
+    assert (line["low"], line["high"]) == pytest.approx((expected.low, expected.high))
+    both = heads.gain_table(by_hand(), ["gan"], STRONG)[0]
+    assert both["low"] < 1.5 < both["high"]
+    single = [row for row in by_hand() if row["mask"] == 1]
+    line = heads.gain_table(single, ["gan"], STRONG)[0]
+    assert line["mean"] == pytest.approx(1.0)
+    assert math.isnan(line["low"])
+    assert math.isnan(line["high"])
+
+
+def test_the_table_holds_means_over_masks_and_seeds_and_their_spread():
+    lines = heads.head_table(by_hand(), "PSNR", 2)
+    by_method = {line["PSNR"]: line for line in lines}
+    assert by_method["l1-wavelet, best weight in hindsight"]["t1"] == "35.00"
+    assert by_method["CG-SENSE"]["mprage"] == "31.00"
+    # seed 1: 35.75, seed 2: 37.25, s.d. 1.5 / sqrt(2)
+    assert by_method["GAN (synthetic)"]["t1"] == "36.50 ± 1.06"
+    names = [table.name for table in heads.tables_of(by_hand())]
+    assert names == [f"tab_05_measured_heads_{m}" for m in ("PSNR", "SSIM", "head_PSNR")]
+
+
+def test_the_summary_counts_scans_and_names_the_worst():
+    text = heads.summary(by_hand(), ["gan"])
+    assert "Networks trained on GAN (synthetic) against" in text
+    lines = {line.strip().split(": ")[0]: line for line in text.splitlines()}
+    assert "better in 1 of 2 scans, +0.25 dB in the mean, -1.00 dB (" in lines[
+        "l1-wavelet, best weight in hindsight"
+    ]  # fmt: skip
+    # one scan gains 2.5 dB, one nothing: no gain is not better
+    assert "better in 1 of 2 scans, +1.25 dB in the mean, +0.00 dB (" in lines["l1-wavelet"]
+    assert "better in 2 of 2 scans, +4.25 dB" in lines["CG-SENSE"]
+    assert all("in the worst (mprage)" in line for line in lines.values() if "better in" in line)
+    assert "2 masks x 2 seeds of each scan" in text
+
+
+def test_kept_rows_are_those_of_the_code_that_made_them(tried):
+    test, cells, _, _, _ = tried
+    kept = sorted(path.name for path in cells[0].path.glob("measured_scans_*.json"))
+    assert kept == [f"measured_scans_{test.key}.json"]
+    assert runs.read_json(cells[0].path / kept[0])
