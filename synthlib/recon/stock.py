@@ -1,7 +1,7 @@
 """Stock fastMRI code on files of ours: do they load and train as measured files do?
 
 Nothing of synthlib touches the data on the way: fastmri's own data set, mask,
-transform, network and loss. recon.varnet is what experiments are made with.
+transform, network and loss. recon.training is what experiments are made with.
 """
 
 from __future__ import annotations
