@@ -30,6 +30,7 @@ RECORDED_PACKAGES = (
     "torch",
     "lightning-fabric",
     "fastmri",
+    "sigpy",
     "numpy",
     "scipy",
     "h5py",

@@ -115,8 +115,12 @@ def _line_style(
     source: str, number: int, emphasis: Sequence[str], untrained: Sequence[str]
 ) -> dict[str, Any]:
     if source in untrained:
-        dashes = ["-", "--", ":", "-."][list(untrained).index(source) % 4]
-        return {"color": "black", "linestyle": dashes, "linewidth": 1.2}
+        number = list(untrained).index(source)
+        return {
+            "color": ("black", "0.5")[number // 4 % 2],
+            "linestyle": ("-", "--", ":", "-.")[number % 4],
+            "linewidth": 1.2,
+        }
     thick = source in emphasis
     return {
         "color": f"C{number % 10}",

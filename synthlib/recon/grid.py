@@ -15,18 +15,20 @@ from synthlib.recon import classical, samples, sense, testing, training, unrolle
 
 ZERO_FILLED, CG_SENSE, L1_WAVELET = "zero_filled", "cg_sense", "l1_wavelet"
 SPARSE = "sparse_start"  # what the unrolled networks start from, without training
+UNTRAINED = "untrained_network"  # an unrolled network before its first step
 CEILING = "ceiling"  # fully sampled, combined by the maps
-CLASSICAL = (ZERO_FILLED, CG_SENSE, L1_WAVELET, SPARSE, CEILING)  # nothing is trained
+CLASSICAL = (ZERO_FILLED, CG_SENSE, L1_WAVELET, SPARSE, UNTRAINED, CEILING)  # nothing is trained
 WEIGHTS = {
-    CG_SENSE: (1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
-    L1_WAVELET: (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    CG_SENSE: (1e-3, 2e-3, 4e-3, 7e-3, 1e-2, 1.4e-2, 2e-2, 4e-2),
+    L1_WAVELET: (7e-4, 1e-3, 1.4e-3, 2e-3, 2.8e-3, 4e-3, 8e-3),
 }
 SMALLER_WEIGHTS = {  # for measured scans of higher SNR than the simulated ones
-    CG_SENSE: (3e-5, 1e-4, 3e-4),
-    L1_WAVELET: (1e-5, 3e-5, 1e-4),
+    CG_SENSE: (1e-4, 2e-4, 4e-4, 7e-4),
+    L1_WAVELET: (2e-4, 3.5e-4, 5e-4),
 }
 N_VALIDATION_SLICES = 6  # that choose the weight of a classical method
-ROOMS = ("recon", "synthesis", "metrics", "arrays", "coils.combine")
+PACKAGES = ("torch", "fastmri", "sigpy")
+ROOMS = ("runs", "tasks", "recon", "synthesis", "metrics", "arrays", "coils.combine")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +88,11 @@ def _key(cell: Cell) -> str:
         learned["accelerations"] = cell.training.accelerations
         volumes += [part.volumes for part in cell.training.data]
         learned["sources"] = [part.source for part in cell.training.data]
-    hashes = [sorted((v.name, v.fingerprint) for v in part) for part in volumes]
+    hashes = [[(v.name, v.fingerprint) for v in part] for part in volumes]  # order matters, too
     own = (cell.experiment, cell.source, cell.n_coils, cell.acceleration, cell.seed, cell.phases)
     code = runs.code_fingerprint(*ROOMS)
-    return runs.fingerprint(own, cell.center_fraction, learned, hashes, code)
+    versions = [runs.package_versions().get(name) for name in PACKAGES]
+    return runs.fingerprint(own, cell.center_fraction, learned, hashes, code, versions)
 
 
 def run_cell(cell: Cell) -> dict[str, Any]:
@@ -158,7 +161,19 @@ def _combined(sample: samples.Sample) -> torch.Tensor:
     return classical.sense_combined(sample.kspace, sample.maps)
 
 
-UNWEIGHTED = {ZERO_FILLED: zero_filled, SPARSE: sparse_start, CEILING: _combined}
+def untrained_network(sample: samples.Sample) -> torch.Tensor:
+    """The unrolled network before training: the sparse start, then data consistency once."""
+    with runs.seeded(0, "untrained network"):
+        network = unrolled.UnrolledSense(1, 2, 2)
+    return testing.learned(network, torch.device("cpu"))(sample)
+
+
+UNWEIGHTED = {
+    ZERO_FILLED: zero_filled,
+    SPARSE: sparse_start,
+    UNTRAINED: untrained_network,
+    CEILING: _combined,
+}
 
 
 def _weighted(cell: Cell) -> tuple[testing.Method, dict[str, Any]]:

@@ -23,7 +23,7 @@ UNROLLED, GIVEN_MAPS, END_TO_END = "unrolled", "varnet_given_maps", "end_to_end"
 NETWORKS = (UNROLLED, GIVEN_MAPS, END_TO_END)
 SCHEDULES = ("constant", "one_cycle")
 LOSSES = ("ssim", "l2")
-MAX_STARTS = 2000  # of test slices that are kept in memory, 61 kB each at 96 x 80
+MAX_START_PIXELS = 2**25  # of test slices that are kept in memory: 256 MB
 _STARTS: dict[str, Tensor] = {}
 RISING = 0.1  # share of the steps in which one_cycle goes up
 
@@ -126,6 +126,7 @@ class GivenMapsVarNet(nn.Module):
         maps: Tensor,
         n_center: int,
         start: Tensor | None = None,
+        level: Tensor | None = None,
     ) -> Tensor:
         """See unrolled.UnrolledSense.forward."""
         measured = torch.view_as_real(kspace)  # (b, coil, ky, kx, 2)
@@ -151,8 +152,9 @@ class BatchedEndToEnd(nn.Module):
         maps: Tensor,
         n_center: int,
         start: Tensor | None = None,
+        level: Tensor | None = None,
     ) -> Tensor:
-        """See unrolled.UnrolledSense.forward; `maps` and `start` are not looked at."""
+        """See unrolled.UnrolledSense.forward; `maps`, `start` and `level` are not looked at."""
         images = [
             self.varnet(slice_kspace, slice_mask, n_center)
             for slice_kspace, slice_mask in zip(kspace, columns, strict=True)
@@ -178,10 +180,12 @@ def reconstruct(network: Any, sample: Sample, device: torch.device) -> Tensor:
     """One slice through a network: float (y, x) on the device."""
     arguments = [sample.kspace, sample.mask.columns, sample.maps]
     batch = [array[None].to(device) for array in arguments]
-    start = None
+    start, level = None, sample.level
+    if level is not None:
+        level = level[None].to(device)
     if sample.name and isinstance(_plain(network), UnrolledSense):
         start = _start(sample)[None].to(device)
-    return network(*batch, sample.mask.n_center, start)[0]
+    return network(*batch, sample.mask.n_center, start, level)[0]
 
 
 def _plain(network: Any) -> nn.Module:
@@ -192,7 +196,7 @@ def _plain(network: Any) -> nn.Module:
 def _start(sample: Sample) -> Tensor:
     """Of a test slice, which many networks are tested on: computed once in a process."""
     if sample.name not in _STARTS:
-        while len(_STARTS) >= MAX_STARTS:
+        while len(_STARTS) * sample.target.numel() >= MAX_START_PIXELS:
             _STARTS.pop(next(iter(_STARTS)))
         _STARTS[sample.name] = start_of(sample.kspace, sample.mask.columns, sample.maps)
     return _STARTS[sample.name]

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from synthlib import arrays, pairs, runs, synthesis
+from synthlib import arrays, coils, pairs, runs, synthesis
 from synthlib.formats import prepared_hdf5
-from synthlib.recon import masks
+from synthlib.recon import masks, sense
 
 GROUND_TRUTH = "ground_truth"  # the measured k-space itself, no synthesis
 CACHE_BYTES = 2**28  # of full slices that a training keeps in memory
@@ -32,6 +32,7 @@ class Sample:
         data_range: maximum of the volume that the slice is from.
         crop: (ny, nx) that loss and metrics look at, the scanner's own image.
         name: of what was undersampled how, for caches; "" for none.
+        level: as sense.SenseRows takes it; None: estimated from the data.
     """
 
     kspace: Tensor
@@ -41,6 +42,7 @@ class Sample:
     data_range: float
     crop: tuple[int, int]
     name: str = ""
+    level: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +54,25 @@ class TrainingData:
         volumes: scans to learn from.
         phases: folder of files <volume>.h5 that phases.write_phases made; not
             looked at for GROUND_TRUTH.
+        measured: the scans that `volumes` were made of, in their order; none: `volumes`.
     """
 
     source: str
     volumes: Sequence[pairs.PreparedVolume]
     phases: Path
+    measured: Sequence[pairs.PreparedVolume] = ()
+
+
+def relative_noise(volume: pairs.PreparedVolume, index: int) -> float:
+    """Noise power of a sample of measured k-space over the mean power of the image.
+
+    Synthetic slices are trained with that of the scan they were made of: estimated
+    from the synthetic k-space itself, rough phase would count as noise, smooth phase
+    as the lack of it, and a comparison of phases would be one of noise estimates.
+    """
+    images = volume.raw.coil_images(index)
+    image = coils.combine(images, volume.maps(index))
+    return float(sense.outer_power(arrays.fft2c(images)) / sense.mean_power(image))
 
 
 def full_kspace(data: TrainingData, volume: pairs.PreparedVolume, index: int) -> Tensor:
@@ -109,11 +125,14 @@ class TrainingSamples(Dataset):
             for part in data
             for volume, index in pairs.slices_of(part.volumes)
         ]
+        self._measured = [
+            place for part in data for place in pairs.slices_of(part.measured or part.volumes)
+        ]
         self.accelerations, self.center_fraction = tuple(accelerations), center_fraction
         self.seed, self.rows = seed, rows
         self.epoch = 0
         self._ranges: dict[str, float] = {}
-        self._cache: dict[int, tuple[Tensor, Tensor]] = {}
+        self._cache: dict[int, tuple[Tensor, Tensor, float]] = {}
         self._cached_bytes = 0
 
     def __len__(self) -> int:
@@ -121,10 +140,8 @@ class TrainingSamples(Dataset):
 
     def __getitem__(self, item: int) -> Sample:
         _, volume, index = self.slices[item]
-        kspace, maps = self._full(item)
+        kspace, maps, noise = self._full(item)
         name = (self.epoch, volume.name, index)
-        if 0 < self.rows < kspace.shape[-2]:
-            kspace, maps = self._some_rows(kspace, maps, name)
         which = 0
         if len(self.accelerations) > 1:
             rng = runs.rng(self.seed, "acceleration", *name)
@@ -136,14 +153,19 @@ class TrainingSamples(Dataset):
             seed=runs.seed_for(self.seed, "mask", *name),
             acquired=volume.raw.acquired,
         )
-        return undersample(kspace, maps, volume, mask, self._data_range(volume))
+        level = _level(kspace, maps, mask, noise)
+        if 0 < self.rows < kspace.shape[-2]:
+            kspace, maps = self._some_rows(kspace, maps, name)
+        sample = undersample(kspace, maps, volume, mask, self._data_range(volume))
+        return dataclasses.replace(sample, level=level)
 
-    def _full(self, item: int) -> tuple[Tensor, Tensor]:
+    def _full(self, item: int) -> tuple[Tensor, Tensor, float]:
         if item in self._cache:
             return self._cache[item]
         data, volume, index = self.slices[item]
-        full = full_kspace(data, volume, index), volume.maps(index)
-        size = sum(array.numel() * array.element_size() for array in full)
+        kspace, maps = full_kspace(data, volume, index), volume.maps(index)
+        full = kspace, maps, relative_noise(*self._measured[item])
+        size = sum(array.numel() * array.element_size() for array in (kspace, maps))
         if self._cached_bytes + size <= CACHE_BYTES:
             self._cache[item] = full
             self._cached_bytes += size
@@ -165,6 +187,13 @@ class TrainingSamples(Dataset):
             top = max(float(volume.pair(i).magnitude.max()) for i in range(volume.n_slices))
             self._ranges[volume.name] = top
         return self._ranges[volume.name]
+
+
+def _level(kspace: Tensor, maps: Tensor, mask: masks.Mask, noise: float) -> Tensor:
+    """(2,) as SenseRows takes it, of a whole slice under its mask."""
+    full = sense.mean_power(coils.combine(arrays.ifft2c(kspace), maps))
+    thinned = sense.mean_power(coils.combine(arrays.ifft2c(kspace * mask.columns), maps))
+    return torch.stack((noise * full, thinned))
 
 
 def prefetched(samples: TrainingSamples, first_step: int, n_steps: int) -> Iterator[Sample]:

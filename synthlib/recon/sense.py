@@ -23,7 +23,7 @@ N_ITERATIONS = (
 )
 SMALLEST = 1e-30  # a row without signal is solved by zero; its 0 / 0 must be 0
 OUTER_KY, OUTER_KX = 0.7, 0.5  # share of half the grid, beyond which k-space is mostly noise
-NOISE_RANGE = (1e-5, 1e-1)  # of the relative noise power; nothing outside was ever trained on
+NOISE_RANGE = (1e-5, 1e-1)  # of the relative noise power, so that no weight runs away
 
 
 class SenseRows:
@@ -33,12 +33,16 @@ class SenseRows:
     which saves a shift of every coil image at every step.
     """
 
-    def __init__(self, kspace: Tensor, columns: Tensor, maps: Tensor) -> None:
+    def __init__(
+        self, kspace: Tensor, columns: Tensor, maps: Tensor, level: Tensor | None = None
+    ) -> None:
         """
         Args:
             kspace: complex (..., coil, ky, kx), zero where nothing was measured.
             columns: bool (kx,), or (..., kx) for a mask of each slice.
             maps: complex (..., coil, y, x), unit root sum of squares.
+            level: float (..., 2), noise power of a sample of k-space and mean power
+                of A^H k of the whole slice; None: both are estimated from the data.
 
         Raises:
             ValueError: grids differ.
@@ -49,12 +53,14 @@ class SenseRows:
                 f"a mask of {columns.shape[-1]} columns for k-space of {kspace.shape[-1]}; "
                 "expected one value for each column of kx"
             )
-        self._outer_power = _outer_power(kspace)
         self.maps = self.roll(maps)
         mask = columns.to(maps.real.dtype)[..., None, None, :]
         self.mask = torch.fft.ifftshift(mask, dim=-1)
         self.hybrid = self.roll(_along_y(kspace))  # (..., coil, y, kx)
         self.adjoint = self._combined(torch.fft.ifft(self.hybrid, norm="ortho"))  # A^H k
+        if level is None:
+            level = torch.stack((outer_power(kspace), mean_power(self.adjoint)), -1)
+        self.noise_power, self.image_power = level[..., None, None, :].unbind(-1)
 
     @staticmethod
     def roll(image: Tensor) -> Tensor:
@@ -90,13 +96,11 @@ class SenseRows:
     def noise(self) -> Tensor:
         """Noise power of a sample of k-space over the mean power of A^H k: (..., 1, 1).
 
-        From the samples far from the centre, which hold noise and some signal. (The
-        misfit of the least-squares solution would tell noise from signal, but not
-        in synthetic k-space: there the data fit the maps exactly.)
+        Estimated from the samples far from the centre, which hold noise and some
+        signal. (The misfit of the least-squares solution would tell noise from signal,
+        but not in synthetic k-space: there the data fit the maps exactly.)
         """
-        power = _square(self.adjoint).mean((-2, -1))
-        noise = self._outer_power / power.clamp(min=SMALLEST)
-        return noise.clamp(*NOISE_RANGE)[..., None, None]
+        return (self.noise_power / self.image_power.clamp(min=SMALLEST)).clamp(*NOISE_RANGE)
 
     def _combined(self, coil_images: Tensor) -> Tensor:
         return (self.maps.conj() * coil_images).sum(-3)
@@ -150,7 +154,12 @@ def _square(image: Tensor) -> Tensor:
     return image.real.square() + image.imag.square()
 
 
-def _outer_power(kspace: Tensor) -> Tensor:
+def mean_power(image: Tensor) -> Tensor:
+    """(...) mean of |x|^2 over an image (..., y, x)."""
+    return _square(image).mean((-2, -1))
+
+
+def outer_power(kspace: Tensor) -> Tensor:
     """(...) noise power of a sample, from the median of the measured ones far from the centre.
 
     The power of complex noise is exponentially distributed, its median is ln 2 of

@@ -46,8 +46,7 @@ def sparse_sense(
         n_iterations: of FISTA, from CG-SENSE on.
         threshold: in units of the noise s.d. of rows.noise().
     """
-    power = (rows.adjoint.real.square() + rows.adjoint.imag.square()).mean((-2, -1), keepdim=True)
-    limit = threshold * (rows.noise() * power).sqrt()
+    limit = threshold * (rows.noise() * rows.image_power).sqrt()
     image = linear_sense(rows)
     extrapolated, momentum = image, 1.0
     for iteration in range(n_iterations):

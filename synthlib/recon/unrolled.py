@@ -109,6 +109,7 @@ class UnrolledSense(nn.Module):
         maps: Tensor,
         n_center: int = 0,
         start: Tensor | None = None,
+        level: Tensor | None = None,
     ) -> Tensor:
         """Reconstruct slices.
 
@@ -118,11 +119,12 @@ class UnrolledSense(nn.Module):
             maps: complex (b, coil, y, x), unit root sum of squares.
             n_center: not needed here; networks that estimate maps need it.
             start: complex (b, y, x), what :func:`start_of` gives; None: it is computed.
+            level: float (b, 2), as SenseRows takes it.
 
         Returns:
             float (b, y, x), magnitude.
         """
-        rows = SenseRows(kspace, columns, maps)
+        rows = SenseRows(kspace, columns, maps, level)
         image = sparse_sense(rows) if start is None else rows.roll(start)
         linear = linear_sense(rows)
         for denoise, weight in zip(self.denoisers, self._weights(rows.noise()), strict=True):

@@ -44,6 +44,7 @@ def metric_card(
             "mean squared error over the head's pixels alone, the same data range"
         ),
         "SSIM": "7x7 uniform window, sample covariance, K1 = 0.01, K2 = 0.03; mean over slices",
+        "coil maps": "ESPIRiT of the fully sampled scan, for every method that is given maps",
         "mask": "fastMRI's equispaced_fraction along kx; zero-padded columns stay empty",
         "offset of the mask": (
             "tests: from the name of the volume's file, one mask for all slices; "

@@ -26,6 +26,7 @@ LABELS = {
     grid.CG_SENSE: "CG-SENSE",
     grid.L1_WAVELET: "l1-wavelet",
     grid.SPARSE: "l1-Haar, the networks' start",
+    grid.UNTRAINED: "Untrained network",
     grid.CEILING: "Fully sampled SENSE",
 }
 GRID, WORTH, HEADS = "grid", "worth", "heads"
@@ -123,7 +124,7 @@ class Study:
             workers=self.workers,
             scheduler=self.scheduler,
         )
-        return samples.TrainingData(samples.GROUND_TRUTH, scans, self.folder)
+        return samples.TrainingData(samples.GROUND_TRUTH, scans, self.folder, measured=volumes)
 
     def cell(
         self,

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from synthlib import datasets, formats, metrics, pairs, runs, scanner, tables, tasks
-from synthlib.recon import grid, networks, samples, testing
+from synthlib.recon import grid, masks, networks, samples, testing
 from synthlib.study import report, statistics
 from synthlib.study.experiments import Study, label
 
 HINDSIGHT = "_hindsight"  # a classical method with the best weight of each very scan
-UNWEIGHTED = {grid.ZERO_FILLED: grid.zero_filled, grid.SPARSE: grid.sparse_start}
+UNWEIGHTED = {name: grid.UNWEIGHTED[name] for name in (grid.ZERO_FILLED, grid.SPARSE)}
 CLASSICAL_ROWS = (grid.CG_SENSE, grid.L1_WAVELET)
 MIN_COILS = 2
 N_SHOWN_SLICES = 4  # of a scan, evenly spread: whole volumes would take hours of l1-wavelet
@@ -145,6 +145,20 @@ class HeadTest:
             indices=self.indices(scan),
         )  # fmt: skip
 
+    def seeds_of(self, scan: pairs.PreparedVolume) -> list[int]:
+        """The first of mask_seeds for each mask that they draw: equal masks count once."""
+        drawn: dict[tuple[bool, ...], int] = {}
+        for mask_seed in self.mask_seeds:
+            mask = masks.equispaced(
+                scan.raw.image_shape[1],
+                self.acceleration,
+                center_fraction=self.center_fraction,
+                seed=mask_seed,
+                acquired=scan.raw.acquired,
+            )
+            drawn.setdefault(tuple(mask.columns.tolist()), mask_seed)
+        return list(drawn.values())
+
     @staticmethod
     def indices(scan: pairs.PreparedVolume) -> list[int]:
         """Of the slices that are looked at."""
@@ -176,7 +190,7 @@ def network_rows(test: HeadTest, cells: Sequence[grid.Cell]) -> list[dict[str, A
                 {"scan": scan.name, "source": cell.source, "seed": cell.seed, "mask": mask_seed,
                  **test.score(method, scan, mask_seed)}
                 for scan in test.scans
-                for mask_seed in test.mask_seeds
+                for mask_seed in test.seeds_of(scan)
             ]  # fmt: skip
         runs.write_json(_kept(cell, test), rows)
         progress.step()
@@ -236,10 +250,12 @@ def classical_rows(
         return runs.read_json(path)
     rows: list[dict[str, Any]] = []
     progress = tasks.Progress(
-        "classical methods on measured scans", len(test.scans) * len(test.mask_seeds), leave=False
+        "classical methods on measured scans",
+        sum(len(test.seeds_of(s)) for s in test.scans),
+        leave=False,
     )
     for scan in test.scans:
-        for mask_seed in test.mask_seeds:
+        for mask_seed in test.seeds_of(scan):
             place = {"scan": scan.name, "seed": 0, "mask": mask_seed}
             for name, method in UNWEIGHTED.items():
                 rows.append({**place, "source": name, **test.score(method, scan, mask_seed)})
@@ -337,13 +353,11 @@ def summary(rows: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> str:
     """What the networks of every source are worth on measured scans, method by method."""
     if not rows:
         return NO_SCANS
-    against = [*CLASSICAL_ROWS, *(name + HINDSIGHT for name in CLASSICAL_ROWS)]
+    against = [*CLASSICAL_ROWS, *(name + HINDSIGHT for name in CLASSICAL_ROWS), grid.SPARSE]
     lines = [_sentence(rows, source, against) for source in sources]
-    n_masks = len({row["mask"] for row in rows})
+    n_masks = len({(row["scan"], row["mask"]) for row in rows})
     n_seeds = len({row["seed"] for row in rows if row["source"] in sources})
-    lines.append(
-        f"Intervals: {n_masks} masks x {n_seeds} seeds of each scan, both counted as drawn."
-    )
+    lines.append(f"Intervals: {n_seeds} seeds x the scans' different masks ({n_masks} in all).")
     return "\n".join(lines)
 
 
@@ -366,7 +380,7 @@ def example_images(
     test: HeadTest, scan: pairs.PreparedVolume, named: Mapping[str, testing.Method]
 ) -> dict[str, Tensor]:
     """The middle slice that is looked at: target and every method's image, (y, x) each."""
-    slices = test.samples(scan, test.mask_seeds[0])
+    slices = test.samples(scan, test.seeds_of(scan)[0])
     middle = slices[len(slices) // 2 : len(slices) // 2 + 1]
     images = {"Target": testing.targets_of(middle)[0]}
     for name, method in named.items():

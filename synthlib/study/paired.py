@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 Row = Mapping[str, Any]
 Table = NDArray[np.float64]
 
-UNTRAINED = ("zero_filled", "cg_sense", "l1_wavelet", "sparse_start", "ceiling")
+UNTRAINED = (
+    "zero_filled",
+    "cg_sense",
+    "l1_wavelet",
+    "sparse_start",
+    "untrained_network",
+    "ceiling",
+)
 MAX_LISTED = 4
 UNSEEDED = 0
 

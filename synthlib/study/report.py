@@ -125,20 +125,27 @@ def convergence_rows(
                 "seed": str(result["seed"]),
                 **{f"{100 * p['share']:.0f} %": f"{p['PSNR']:.2f}" for p in result["history"]},
                 "last quarter (dB)": f"{gain:+.2f}",
-                "flag": "still improving" if gain > marks.CONVERGED_GAIN_DB else "",
+                "flag": _flag(gain),
             }
         )
     return lines
+
+
+def _flag(gain: float) -> str:
+    if gain > marks.CONVERGED_GAIN_DB:
+        return "still improving"
+    return "falling" if gain < -marks.CONVERGED_GAIN_DB else ""
 
 
 def convergence_sentence(results: Sequence[Mapping[str, Any]]) -> str:
     """How many trainings had not ended, and what the last quarter still gained."""
     gains = list(gains_of(results).values())
     late = sum(gain > marks.CONVERGED_GAIN_DB for gain in gains)
+    falling = sum(gain < -marks.CONVERGED_GAIN_DB for gain in gains)
     return (
         f"{late} of {len(gains)} networks gained more than {marks.CONVERGED_GAIN_DB} dB in the "
-        f"last quarter of their training; the mean gain there was {sum(gains) / len(gains):+.3f} "
-        "dB."
+        f"last quarter of their training, {falling} lost more; the mean gain there was "
+        f"{sum(gains) / len(gains):+.3f} dB."
     )
 
 
@@ -157,32 +164,35 @@ def histories(
 
 
 def floor_sentences(
-    rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], names: Sequence[str]
+    rows: Sequence[Mapping[str, Any]],
+    labels: Mapping[str, str],
+    names: Sequence[str],
+    metric: str = "PSNR",
 ) -> list[str]:
     """Per coil count and R: how many sources beat CG-SENSE, and the best classical method."""
     lines = []
     for n_coils, r in sorted({(row["n_coils"], row["acceleration"]) for row in rows}):
-        floor = metrics.seed_means(rows, n_coils, grid.CG_SENSE, r, "PSNR")
+        floor = metrics.seed_means(rows, n_coils, grid.CG_SENSE, r, metric)
         if not floor:
             continue
         levels = {
             name: sum(values) / len(values)
             for name in names
-            if (values := metrics.seed_means(rows, n_coils, name, r, "PSNR"))
+            if (values := metrics.seed_means(rows, n_coils, name, r, metric))
         }
         above = [name for name, level in levels.items() if level > floor[0]]
         below = [labels[name] for name, level in levels.items() if level < floor[0]]  # as marks
-        behind = f"; not trained enough: {', '.join(below)}" if below else ""
+        behind = f"; below it: {', '.join(below)}" if below else ""
         classical = {
             name: values[0]
-            for name in (grid.CG_SENSE, grid.L1_WAVELET, grid.SPARSE)
-            if (values := metrics.seed_means(rows, n_coils, name, r, "PSNR"))
+            for name in (grid.CG_SENSE, grid.L1_WAVELET, grid.SPARSE, grid.UNTRAINED)
+            if (values := metrics.seed_means(rows, n_coils, name, r, metric))
         }
         best = max(classical, key=lambda name: classical[name])
         n_best = sum(level > classical[best] for level in levels.values())
         lines.append(
-            f"{n_coils} coils, R = {r}: {len(above)} of {len(levels)} sources train networks "
-            f"better than CG-SENSE ({floor[0]:.2f} dB), {n_best} better than the best of the "
+            f"{metrics.LABELS[metric]}, {n_coils} coils, R = {r}: {len(above)} of {len(levels)} "
+            f"sources train networks better than CG-SENSE ({floor[0]:.2f} dB), {n_best} better than the best of the "
             f"methods without training ({label(best)}, {classical[best]:.2f} dB){behind}"
         )
     return lines
@@ -196,11 +206,19 @@ def levels(
     return {label(name): sum(values) / len(values) for name, values in means.items() if values}
 
 
-def worth_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
-    """m synthetic scans are worth n measured patients; or why nothing can be said."""
+def worth_sentence(rows: Sequence[Mapping[str, Any]], n_generator: int) -> str:
+    """m synthetic scans are worth n measured patients; or why nothing can be said.
+
+    Args:
+        rows: as worth.exchange_rate takes them.
+        n_generator: measured patients that the generator of the scans had learned from.
+    """
     if len({row["n_real"] for row in rows if row["n_synthetic"] == 0}) < 2:
         return "One number of measured patients is no curve; name further worth_numbers."
-    return worth.exchange_rate(rows).sentence()
+    return (
+        f"{worth.exchange_rate(rows).sentence()}. Their generator had learned from {n_generator} "
+        "other measured patients; which patients were taken for training was not drawn anew."
+    )
 
 
 def same_seeds(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bool:

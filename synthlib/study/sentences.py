@@ -13,9 +13,11 @@ from synthlib.study.verdicts import (
     NOT_DECIDED,
     WORSE,
     Verdict,
+    higher_is_better,
 )
 
 CEILING = "ceiling"
+ORIENTATION = ("untrained_network", "l1_wavelet")  # named in every sentence where they were run
 PHRASES = {
     EQUIVALENT: "equivalent to",
     BETTER: "better than",
@@ -53,12 +55,18 @@ def summaries(
         metric, run = family[0].metric, sources_at(rows, n_coils, acceleration)
         levels = {
             source: mean_of(rows, source, metric=metric, n_coils=n_coils, acceleration=acceleration)
-            for source in (family[0].planned.first, floor, ceiling)
+            for source in (family[0].planned.first, *ORIENTATION, floor, ceiling)
             if source in run
         }
         level = ", ".join(f"{labels.get(s, s)} {_value(v, metric)}" for s, v in levels.items())
         here = [m for m in marks if (m.n_coils, m.acceleration) == (n_coils, acceleration)]
-        parts = [level, *_outcomes(family), *_care(here, labels)]
+        firsts = dict.fromkeys(verdict.planned.first for verdict in family)
+        outcomes = [
+            text
+            for first in firsts
+            for text in _outcomes([v for v in family if v.planned.first == first])
+        ]
+        parts = [level, *dict.fromkeys(outcomes), *_care(here, labels)]
         text = f"{_place(family[0])}: " + "; ".join(parts)
         sentences.append({"coils": str(n_coils), "R": str(acceleration), "what follows": text})
     return sentences
@@ -198,13 +206,24 @@ def _phrase(verdict: Verdict) -> str:
 def _within(verdict: Verdict) -> str:
     if verdict.margin is None or verdict.outcome != EQUIVALENT:
         return ""
-    return f" within {verdict.margin:g}{_spaced(_unit(verdict.metric))}"
+    text = f" within {verdict.margin:g}{_spaced(_unit(verdict.metric))}"
+    result = verdict.difference
+    if result is not None and not result.low <= 0 <= result.high:
+        is_better = (result.mean > 0) == higher_is_better(verdict.metric)
+        text += f", though {'better' if is_better else 'worse'}"
+    return text
 
 
 def _reservation(verdict: Verdict) -> str:
     """What a comparison that is not decided could have seen."""
     if verdict.outcome != NOT_DECIDED or verdict.difference is None:
         return ""
+    if not verdict.is_sensitive and verdict.gain is not None:
+        gain = _value(verdict.gain.mean, verdict.metric)
+        return (
+            f"; {_lower(verdict.second_label)} itself gains only {gain} over the untrained "
+            "network, so that equivalence would say nothing"
+        )
     visible = _value(verdict.difference.smallest_detectable, verdict.metric)
     text = f"; the smallest difference that this design sees is {visible}"
     if verdict.p_value <= ALPHA:

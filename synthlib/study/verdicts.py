@@ -32,7 +32,9 @@ PLANNED = (
     Planned("gan", "sinusoidal"),
     Planned("gan", "polynomial"),
     Planned("gan", "other_patient"),
+    Planned("product", "measured", equivalence=True),
 )
+UNTRAINED_NETWORK = "untrained_network"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class Verdict:
         p_holm: the same after Holm's correction over the family of this place.
         outcome: BETTER, WORSE, EQUIVALENT, NOT_DECIDED, or NOT_TRAINED_ENOUGH.
         left_out: spread between trainings seen elsewhere, where the interval lacks it.
+        gain: of the second source over the untrained network, for equivalence: where
+            training itself gains no more than the margin, all sources are
+            equivalent, and nothing follows.
     """
 
     planned: Planned
@@ -62,6 +67,15 @@ class Verdict:
     p_holm: float
     outcome: str
     left_out: statistics.SeedVariance | None = None
+    gain: statistics.Difference | None = None
+
+    @property
+    def is_sensitive(self) -> bool:
+        """Whether equivalence can mean anything here."""
+        if self.gain is None or self.margin is None:
+            return True
+        sure = self.gain.low if higher_is_better(self.metric) else -self.gain.high
+        return sure > self.margin
 
 
 def planned_comparisons(
@@ -143,6 +157,9 @@ class _Study:
         )
         if self._is_excluded(pair, place):
             return verdict
+        if pair.equivalence and UNTRAINED_NETWORK in sources_at(self.rows, *place):
+            gain = self._difference(Planned(pair.second, UNTRAINED_NETWORK), place)
+            verdict = replace(verdict, gain=gain)
         result = self._difference(pair, place)
         if result.own_seed_variance is not None:
             if self.pooled:
@@ -245,7 +262,11 @@ def _outcome(verdict: Verdict, tests: Sequence[tuple[float, float]]) -> Verdict:
     if verdict.difference is None:
         return verdict
     by_difference, equivalence = tests[0], tests[-1]
-    if verdict.margin is not None and equivalence[1] <= statistics.ALPHA:
+    is_close = verdict.margin is not None and equivalence[1] <= statistics.ALPHA
+    if is_close and not verdict.is_sensitive:
+        p_value, p_holm = equivalence
+        return replace(verdict, p_value=p_value, p_holm=p_holm, outcome=NOT_DECIDED)
+    if is_close:
         p_value, p_holm = equivalence
         return replace(verdict, p_value=p_value, p_holm=p_holm, outcome=EQUIVALENT)
     if by_difference[1] <= statistics.ALPHA:
