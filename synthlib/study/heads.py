@@ -353,7 +353,9 @@ def summary(rows: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> str:
     """What the networks of every source are worth on measured scans, method by method."""
     if not rows:
         return NO_SCANS
-    against = [*CLASSICAL_ROWS, *(name + HINDSIGHT for name in CLASSICAL_ROWS), grid.SPARSE]
+    run = {row["source"] for row in rows}
+    methods = [*CLASSICAL_ROWS, *(name + HINDSIGHT for name in CLASSICAL_ROWS), grid.SPARSE]
+    against = [name for name in methods if name in run]
     lines = [_sentence(rows, source, against) for source in sources]
     n_masks = len({(row["scan"], row["mask"]) for row in rows})
     n_seeds = len({row["seed"] for row in rows if row["source"] in sources})

@@ -192,8 +192,9 @@ def floor_sentences(
         n_best = sum(level > classical[best] for level in levels.values())
         lines.append(
             f"{metrics.LABELS[metric]}, {n_coils} coils, R = {r}: {len(above)} of {len(levels)} "
-            f"sources train networks better than CG-SENSE ({floor[0]:.2f} dB), {n_best} better than the best of the "
-            f"methods without training ({label(best)}, {classical[best]:.2f} dB){behind}"
+            f"sources train networks better than CG-SENSE ({floor[0]:.2f} dB), {n_best} better "
+            f"than the best of the methods without training ({label(best)}, "
+            f"{classical[best]:.2f} dB){behind}"
         )
     return lines
 

@@ -79,7 +79,7 @@ def times(folder):
 
 def test_every_cell_has_a_row_for_every_test_scan_with_its_place(done):
     cells, results = done
-    assert len(results) == len(cells) == 11
+    assert len(results) == len(cells) == 13
     for cell, result in zip(cells, results, strict=True):
         assert [row["volume"] for row in result["rows"]] == [v.name for v in cell.test]
         assert [row["patient"] for row in result["rows"]] == [v.raw.patient_id for v in cell.test]
@@ -88,7 +88,7 @@ def test_every_cell_has_a_row_for_every_test_scan_with_its_place(done):
             assert place == ("grid", cell.source, cell.acceleration, 2)
             assert 0 < row["SSIM"] < 1
     rows = grid.rows_of(results)
-    assert len(rows) == 22
+    assert len(rows) == 26
     # two volumes each of another quality, but the ceiling, which knows no R
     assert len({row["PSNR"] for row in rows}) == 20
 

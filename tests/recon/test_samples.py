@@ -389,3 +389,19 @@ def test_a_damaged_phase_file_is_named(written, tmp_path):
     (tmp_path / f"{volume.name}.h5").write_bytes(b"not HDF5")
     with pytest.raises(ValueError, match=rf"{volume.name}\.h5: phase cannot be read back"):
         slices(data)[0]
+
+
+def test_the_noise_level_is_that_of_the_measured_scan_whatever_the_phase(study, tmp_path):
+    """Random phase spreads the image over k-space, which must not count as noise."""
+    volumes = study["train"][:1]
+    context = sources.Context()
+    levels = {}
+    for name in ("measured", "random", "zero"):
+        place = phases.write_phases(name, volumes, context, tmp_path, seed=3)
+        data = samples.TrainingData(name, volumes, place)
+        (sample, *_) = [samples.TrainingSamples([data], [4], 0.05, 1)[0]]
+        levels[name] = float(sample.level[0])
+    measured = samples.TrainingData(samples.GROUND_TRUTH, volumes, tmp_path)
+    truth = float(samples.TrainingSamples([measured], [4], 0.05, 1)[0].level[0])
+    for name, level in levels.items():
+        assert level == pytest.approx(truth, rel=0.05), name  # the maps leave some air's noise out

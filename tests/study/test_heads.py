@@ -304,7 +304,7 @@ def test_the_summary_counts_scans_and_names_the_worst():
     assert "better in 1 of 2 scans, +1.25 dB in the mean, +0.00 dB (" in lines["l1-wavelet"]
     assert "better in 2 of 2 scans, +4.25 dB" in lines["CG-SENSE"]
     assert all("in the worst (mprage)" in line for line in lines.values() if "better in" in line)
-    assert "2 masks x 2 seeds of each scan" in text
+    assert "2 seeds x the scans' different masks (4 in all)" in text
 
 
 def test_kept_rows_are_those_of_the_code_that_made_them(tried):
@@ -312,3 +312,15 @@ def test_kept_rows_are_those_of_the_code_that_made_them(tried):
     kept = sorted(path.name for path in cells[0].path.glob("measured_scans_*.json"))
     assert kept == [f"measured_scans_{test.key}.json"]
     assert runs.read_json(cells[0].path / kept[0])
+
+
+def test_equal_masks_count_once(study):
+    scans = study["test"]
+    test = heads.HeadTest(scans, 4, 0.05, tuple(range(1, 31)))
+    for scan in scans:
+        seeds = test.seeds_of(scan)
+        drawn = {
+            tuple(test.samples(scan, seed)[0].mask.columns.tolist()) for seed in test.mask_seeds
+        }
+        assert len(seeds) == len(drawn) < len(test.mask_seeds)
+        assert seeds[0] == 1

@@ -245,3 +245,28 @@ def test_the_table_of_comparisons_has_a_row_for_each(two_places):
         "-",
         "12 patients, one training each",
     )
+
+
+def test_nothing_is_equivalent_where_training_itself_gains_less_than_the_margin():
+    """Untrained, measured and GAN lie within 0.1 dB: a TOST alone would call all equivalent."""
+    rng = np.random.default_rng(5)
+    levels = {"measured": 30.0, "gan": 29.95, "untrained_network": 29.9}
+
+    def rows_of(levels):
+        return [
+            {"n_coils": 8, "acceleration": 4, "source": source, "seed": seed, "patient": patient,
+             "volume": patient, "PSNR": level + 0.01 * rng.standard_normal()}
+            for source, level in levels.items()
+            for patient in "abcdefgh"
+            for seed in ((0,) if source == "untrained_network" else (1, 2, 3))
+        ]  # fmt: skip
+
+    labels = {"gan": "GAN", "measured": "Measured phase"}
+    (blind,) = verdicts.planned_comparisons(rows_of(levels), labels, floor=None)
+    assert not blind.is_sensitive and blind.outcome == verdicts.NOT_DECIDED
+    text = sentences.sentence(blind)
+    assert "gains only 0.1" in text and "untrained" in text
+    (seeing,) = verdicts.planned_comparisons(
+        rows_of({**levels, "untrained_network": 28.0}), labels, floor=None
+    )
+    assert seeing.outcome == verdicts.EQUIVALENT
