@@ -110,7 +110,8 @@ def _comparison_row(verdict: Verdict) -> dict[str, str]:
     return {
         "coils": str(verdict.n_coils),
         "R": str(verdict.acceleration),
-        f"{verdict.metric} of {verdict.first_label} less": verdict.second_label,
+        f"{verdict.metric} of": verdict.first_label,
+        "less that of": verdict.second_label,
         f"difference{in_unit}": cells["difference"],
         "95 % interval": cells["interval"],
         "p (Holm)": cells["p"],

@@ -237,7 +237,7 @@ def test_the_table_of_comparisons_has_a_row_for_each(two_places):
     lines = sentences.comparison_rows(results)
     text = tables.from_dicts(lines)["csv"].splitlines()
     assert len(text) == 1 + 12
-    assert text[0].startswith("coils,R,PSNR of GAN less,difference (dB),95 % interval,p (Holm)")
+    assert text[0].startswith("coils,R,PSNR of,less that of,difference (dB),95 % interval,p (Holm)")
     first = results[0].difference
     assert lines[0]["s.d. of patients"] == f"{first.patient**0.5:.2f}"
     assert lines[0]["patients x seeds"] == "12 patients x 3 seeds"
