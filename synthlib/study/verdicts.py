@@ -35,6 +35,7 @@ PLANNED = (
     Planned("product", "measured", equivalence=True),
 )
 UNTRAINED_NETWORK = "untrained_network"
+SENSITIVITY = 2.0  # margins that training must gain, or equivalence within one says nothing
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ class Verdict:
         outcome: BETTER, WORSE, EQUIVALENT, NOT_DECIDED, or NOT_TRAINED_ENOUGH.
         left_out: spread between trainings seen elsewhere, where the interval lacks it.
         gain: of the second source over the untrained network, for equivalence: where
-            training itself gains no more than the margin, all sources are
-            equivalent, and nothing follows.
+            training itself gains no more than SENSITIVITY margins, nothing follows.
     """
 
     planned: Planned
@@ -75,7 +75,7 @@ class Verdict:
         if self.gain is None or self.margin is None:
             return True
         sure = self.gain.low if higher_is_better(self.metric) else -self.gain.high
-        return sure > self.margin
+        return sure > SENSITIVITY * self.margin
 
 
 def planned_comparisons(
