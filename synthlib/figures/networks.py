@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 from torch import Tensor
 
 from synthlib import metrics
 from synthlib.figures.style import aspect_of, greys, grid, row_label, show
+
+LINEAR_DB = 0.5  # differences beyond it are drawn on a logarithmic scale
+TITLE_CHARACTERS = 18  # of a line above a small picture
 
 
 def losses(rows_by_name: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
@@ -44,7 +49,8 @@ def reconstructions(examples: Mapping[int, Mapping[str, Mapping[str, Tensor]]]) 
     for band, (acceleration, by_name) in enumerate(examples.items()):
         images = {"Target": target, **{name: by_name[name]["image"] for name in names}}
         for column, (name, image) in enumerate(images.items()):
-            show(axes[2 * band, column], image, name if band == 0 else "", **grey)
+            title = textwrap.fill(name, TITLE_CHARACTERS) if band == 0 else ""
+            show(axes[2 * band, column], image, title, **grey)
             error = axes[2 * band + 1, column]
             if column == 0:
                 error.axis("off")
@@ -185,6 +191,8 @@ def differences(
         panel.axhline(0, color="black", linewidth=1)
         panel.set_xticks(range(len(accelerations)), [f"R = {r}" for r in accelerations])
         panel.set_title(f"{n_coils} coils", fontsize=9)
+        panel.set_yscale("symlog", linthresh=LINEAR_DB)  # random phase is off by many dB
+        panel.yaxis.set_major_formatter(ScalarFormatter())
         panel.tick_params(labelsize=8)
         panel.grid(alpha=0.3, axis="y")
     panels[0].set_ylabel(f"PSNR less that of {against} (dB)", fontsize=8)
