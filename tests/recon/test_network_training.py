@@ -230,15 +230,15 @@ def test_another_seed_gives_other_weights_and_the_global_state_stays(whole, read
 @pytest.mark.parametrize("loss", networks.LOSSES)
 def test_every_network_lowers_every_loss_on_what_it_learns_from(ready, tmp_path, network, loss):
     changes = {"network": network, "loss": loss, "steps": 24, "learning_rate": 1e-2}
+    if network == networks.UNROLLED:  # it starts from a good image: there is less to gain
+        changes["steps"] = 96
     small = {"chans": 2, "pools": 2, "sens_chans": 2, "sens_pools": 2, "schedule": "constant"}
     wanted = job(ready, tmp_path, **changes, **small)
     trained = training.train(dataclasses.replace(wanted, val=()), tmp_path)
     with runs.seeded(wanted.seed, "network"):
         untrained = wanted.settings.build()
     assert math.isnan(trained.history[-1]["PSNR"])  # nothing was watched
-    # the unrolled network starts from a good image: there is less to gain
-    share = 0.995 if network == networks.UNROLLED else 0.99
-    assert _mean_loss(trained.network, wanted) < share * _mean_loss(untrained, wanted)
+    assert _mean_loss(trained.network, wanted) < 0.99 * _mean_loss(untrained, wanted)
 
 
 @torch.no_grad()
