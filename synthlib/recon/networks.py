@@ -49,6 +49,9 @@ class NetworkSettings:
             no dark air rules and which takes quiet scans as seriously as noisy ones.
         rows: a training step looks at so many neighbouring rows at random, 0: at
             all; the mask thins kx, so that rows do not depend on each other.
+        global_phases: every training sample is turned by a phase of its own, for the
+            reference of a receiver's phase is arbitrary; the paper does not say.
+        shading: every training sample gets a smooth random brightness of its own.
         checkpointing: "end_to_end" computes its cascades once more on the way back
             instead of keeping them: less memory, more time, the same gradients.
         accelerator, precision: as Lightning Fabric takes them.
@@ -71,6 +74,8 @@ class NetworkSettings:
     schedule: str = "constant"
     loss: str = "ssim"
     rows: int = 0
+    global_phases: bool = False
+    shading: bool = False
     checkpointing: bool = False
     accelerator: str = "auto"
     precision: str = "32-true"
@@ -167,13 +172,6 @@ class RelativeL2(nn.Module):
 
     def forward(self, image: Tensor, target: Tensor, data_range: Tensor) -> Tensor:
         return (image - target).norm() / target.norm().clamp(min=1e-20)
-
-
-def parameter_groups(network: nn.Module, learning_rate: float) -> list[dict[str, Any]]:
-    """All parameters for an optimiser; "rate" scales a group's learning rate."""
-    if isinstance(network, UnrolledSense):
-        return network.parameter_groups(learning_rate)
-    return [{"params": list(network.parameters()), "lr": learning_rate, "rate": 1.0}]
 
 
 def reconstruct(network: Any, sample: Sample, device: torch.device) -> Tensor:

@@ -111,8 +111,7 @@ def _steps(
 ) -> tuple[list[dict[str, float]], torch.nn.Module]:
     settings = training.settings
     plain = plain.to(fabric.device)
-    groups = networks.parameter_groups(plain, settings.learning_rate)
-    adam = torch.optim.Adam(groups, settings.learning_rate, BETAS, fused=True)
+    adam = torch.optim.Adam(plain.parameters(), settings.learning_rate, BETAS, fused=True)
     network, optimiser = fabric.setup(plain, adam)
     loss_of = LOSSES[settings.loss]().to(fabric.device)
     checkpoint = folder / "checkpoint.pt"
@@ -123,13 +122,15 @@ def _steps(
         settings.center_fraction,
         training.seed,
         rows=settings.rows,
+        global_phases=settings.global_phases,
+        shading=settings.shading,
     )
     n_steps = settings.n_steps(len(slices))
     watched = {round(share * n_steps): share for share in WATCHED}
     progress = tasks.Progress(f"{training.label}: step", n_steps, done, leave=False)
     for step, sample in enumerate(samples.prefetched(slices, done, n_steps), start=done):
         for group in adam.param_groups:
-            group["lr"] = group["rate"] * settings.rate(step / n_steps)
+            group["lr"] = settings.rate(step / n_steps)
         loss = _loss(network, sample, loss_of, fabric.device)
         optimiser.zero_grad()
         fabric.backward(loss)

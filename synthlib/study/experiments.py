@@ -18,6 +18,9 @@ from synthlib.study import product
 
 PRODUCT, OWN_COILS = "product", "product_own_coils"
 PRODUCTS = {PRODUCT: product.DONOR, OWN_COILS: product.OWN}
+# Behind a source's name: every training sample at a global phase of its own. Control, for what
+# fixed phases leave out is the arbitrary reference of a receiver, which no map and no GAN tells.
+TURNED = "_turned"
 LABELS = {
     samples.GROUND_TRUTH: "Ground truth",
     PRODUCT: "Product (GAN, others' coils, noise)",
@@ -34,6 +37,8 @@ GRID, WORTH, HEADS = "grid", "worth", "heads"
 
 def label(name: str) -> str:
     """A source's or a classical method's name for figures and tables."""
+    if name.endswith(TURNED):
+        return f"{label(name.removesuffix(TURNED))}, turned at random"
     return LABELS.get(name) or sources.label(name)
 
 
@@ -42,7 +47,8 @@ def require_possible(
 ) -> None:
     """Raise ValueError for an unknown source or an impossible mask, before hours of work."""
     made_here = (samples.GROUND_TRUTH, *PRODUCTS)
-    sources.require_known([name for name in names if name not in made_here])
+    plain = [name.removesuffix(TURNED) for name in names]
+    sources.require_known([name for name in plain if name not in made_here])
     for acceleration in accelerations:
         masks.require_possible(acceleration, center_fraction)
 
@@ -83,12 +89,14 @@ class Study:
         """Scans with the phase of a source, written where it is missing; and its hash.
 
         Args:
-            source: GROUND_TRUTH, a name of PRODUCTS or of phase.sources.REGISTRY.
+            source: GROUND_TRUTH, a name of PRODUCTS or of phase.sources.REGISTRY; TURNED
+                behind it is no matter of the data, and passed by.
             volumes: whose magnitudes (for GROUND_TRUTH: whose k-space) are learned from.
 
         Raises:
             ValueError: an unknown source, or one that needs a generator without one.
         """
+        source = source.removesuffix(TURNED)
         if source == samples.GROUND_TRUTH:
             return samples.TrainingData(source, volumes, self.folder), ""
         if source in PRODUCTS:
@@ -138,7 +146,9 @@ class Study:
         **tags: object,
     ) -> grid.Cell:
         """A cell of a network trained on `data`, or of a classical method without any."""
-        plan = None
+        plan, settings = None, self.settings
+        if source.endswith(TURNED):
+            settings = dataclasses.replace(settings, global_phases=True)
         if data:
             text = f"{self.n_coils} coils, R = {acceleration}, {source}, seed {seed}"
             plan = training.Training(
@@ -146,7 +156,7 @@ class Study:
                 accelerations=tuple(accelerations) or (acceleration,),
                 seed=seed,
                 val=self.parts["val"],
-                settings=self.settings,
+                settings=settings,
                 label=text,
             )
         return grid.Cell(

@@ -32,6 +32,8 @@ PLANNED = (
     Planned("gan", "sinusoidal"),
     Planned("gan", "polynomial"),
     Planned("gan", "other_patient"),
+    Planned("zero_turned", "zero"),
+    Planned("zero_turned", "gan", equivalence=True),
     Planned("product", "measured", equivalence=True),
 )
 UNTRAINED_NETWORK = "untrained_network"

@@ -16,7 +16,8 @@ import torch
 from safetensors import safe_open
 
 from synthlib import formats, pairs, runs, scanner, tasks
-from synthlib.recon import networks, samples, testing, training
+from synthlib.phase import sources
+from synthlib.recon import networks, phases, samples, testing, training
 
 TINY = networks.NetworkSettings(
     network=networks.UNROLLED,
@@ -252,6 +253,25 @@ def _mean_loss(network, wanted):
         for item in range(len(learned))
     ]
     return float(torch.stack(losses).mean())
+
+
+def test_networks_that_saw_all_global_phases_do_not_care_for_that_of_a_scan(
+    ready, folder, tmp_path
+):
+    """The reference of a receiver's phase is arbitrary: nothing measured depends on it."""
+    place = phases.write_phases("zero", ready[:1], sources.Context(), tmp_path, seed=3)
+    data = samples.TrainingData("zero", ready[:1], place)
+    tested = samples.measured_volume(ready[1], 4, 0.1)
+    quarter = [dataclasses.replace(s, kspace=1j * s.kspace, name="") for s in tested]
+    differences = {}
+    for seen in (False, True):
+        wanted = job(ready, tmp_path, steps=200, chans=8, global_phases=seen)
+        wanted = dataclasses.replace(wanted, data=(data,), accelerations=(4,), val=())
+        trained = training.train(wanted, tmp_path / f"seen_{seen}")
+        method = testing.learned(trained.network, trained.device)
+        first, second = (testing.images_of(method, slices) for slices in (tested, quarter))
+        differences[seen] = float((first - second).norm() / first.norm())
+    assert differences[True] < 0.6 * differences[False], differences
 
 
 if __name__ == "__main__":

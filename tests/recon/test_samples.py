@@ -405,3 +405,82 @@ def test_the_noise_level_is_that_of_the_measured_scan_whatever_the_phase(study, 
     truth = float(samples.TrainingSamples([measured], [4], 0.05, 1)[0].level[0])
     for name, level in levels.items():
         assert level == pytest.approx(truth, rel=0.05), name  # the maps leave some air's noise out
+
+
+# --- global phase --------------------------------------------------------------------
+
+
+def turned(data, seed=5, epoch=0, rows=0):
+    dataset = samples.TrainingSamples([data], (4,), 0.04, seed, rows=rows, global_phases=True)
+    dataset.epoch = epoch
+    return dataset
+
+
+@pytest.mark.parametrize("rows", [0, 31])
+def test_a_global_phase_turns_the_whole_sample_and_nothing_else(written, rows):
+    for name in ("ground_truth", "zero"):
+        plain, other = slices(written[name], rows=rows), turned(written[name], rows=rows)
+        for item in range(len(plain)):
+            first, second = plain[item], other[item]
+            assert torch.equal(first.mask.columns, second.mask.columns)
+            assert torch.equal(first.maps, second.maps)
+            close(second.target, first.target, rtol=1e-5)
+            close(second.level, first.level, rtol=1e-5)
+            turn = torch.linalg.vecdot(first.kspace.flatten(), second.kspace.flatten())
+            turn = turn / turn.abs()
+            close(second.kspace, first.kspace * turn, rtol=1e-5)
+
+
+def test_global_phases_are_uniform_on_the_circle_and_differ_by_slice_epoch_and_seed(written):
+    data = written["zero"]
+    angles = []
+    for seed in range(5):
+        for epoch in range(10):
+            plain, other = slices(data, seed=seed, epoch=epoch), turned(data, seed, epoch)
+            for item in range(len(plain)):
+                product = torch.linalg.vecdot(
+                    plain[item].kspace.flatten(), other[item].kspace.flatten()
+                )
+                angles.append(float(product.angle()))
+    assert len(set(angles)) == len(angles) == 200
+    resultants = [abs(np.exp(1j * order * np.array(angles)).mean()) for order in (1, 2, 3)]
+    assert max(resultants) < 0.22  # of 200 uniform angles: 1e-4 of all draws are above
+    again = turned(data, 3, 4)[2].kspace
+    assert torch.equal(again, turned(data, 3, 4)[2].kspace)
+
+
+# --- shading -------------------------------------------------------------------------
+
+
+def test_shading_brightens_the_images_smoothly_and_leaves_their_phase(written):
+    data, logarithms = written["ground_truth"], []
+    for epoch in range(10):
+        plain = slices(data, epoch=epoch)
+        shaded = samples.TrainingSamples([data], (4,), 0.04, 5, shading=True)
+        shaded.epoch = epoch
+        for item, (volume, index) in enumerate(pairs.slices_of(data.volumes)):
+            first, second = plain[item], shaded[item]
+            bright = second.target / first.target
+            assert (bright > 0).all()
+            assert torch.equal(first.mask.columns, second.mask.columns)
+            expected = arrays.fft2c(volume.raw.coil_images(index) * bright) * first.mask.columns
+            close(second.kspace, expected, rtol=1e-4)
+            assert second.data_range == pytest.approx(float(second.target.max()))
+            third = torch.diff(bright.log().double(), n=3, dim=-1)  # of a quadratic: zero
+            assert third.abs().max() < 1e-4
+            logarithms.append(bright.log())
+    spread = torch.stack(logarithms).std(0)
+    assert 0.2 < spread[0].mean() < 3  # at the edge; the centre is where it stays
+    assert spread[24, 20] < 0.1
+
+
+def test_the_noise_level_of_a_shaded_sample_is_relative_to_its_own_power(written):
+    data = written["ground_truth"]
+    shaded = samples.TrainingSamples([data], (4,), 0.04, 5, shading=True)
+    plain = slices(data)
+    for item in range(len(plain)):
+        first, second = plain[item].level, shaded[item].level
+        images = arrays.ifft2c(shaded[item].kspace)
+        combined = (images * shaded[item].maps.conj()).sum(0)
+        close(second[1], combined.abs().square().mean(), rtol=1e-4)
+        assert second[0] / second[1] == pytest.approx(float(first[0] / first[1]), rel=0.5)
