@@ -15,6 +15,7 @@ from synthlib import metrics
 from synthlib.figures.style import aspect_of, greys, grid, row_label, show
 
 LINEAR_DB = 0.5  # differences beyond it are drawn on a logarithmic scale
+WORST_GAIN_DB = -3.0  # gains below it are written at the edge instead of stretching the axis
 TITLE_CHARACTERS = 18  # of a line above a small picture
 
 
@@ -272,6 +273,8 @@ def worth(rows: Sequence[Mapping[str, Any]], levels: Mapping[str, float]) -> Fig
 def gains(lines: Sequence[Mapping[str, Any]], labels: Mapping[str, str], title: str) -> Figure:
     """Gain over a classical method, scan by scan, with intervals: a row for every source.
 
+    What lies below WORST_GAIN_DB stands at the edge, with its number.
+
     Args:
         lines: source, scan, mean, low, high in dB, as study.heads.gain_table gives them.
         labels: source to name.
@@ -285,11 +288,19 @@ def gains(lines: Sequence[Mapping[str, Any]], labels: Mapping[str, str], title: 
             here = [line for line in lines if (line["source"], line["scan"]) == (source, scan)]
             for line in here:
                 place = -row + 0.22 * (len(scans) / 2 - number - 0.5)
+                if line["mean"] < WORST_GAIN_DB:
+                    panel.plot(WORST_GAIN_DB, place, "<", color=f"C{number}", markersize=4)
+                    panel.annotate(f"{line['mean']:.1f} dB", (WORST_GAIN_DB, place),
+                                   xytext=(5, -2.5), textcoords="offset points",
+                                   fontsize=6)  # fmt: skip
+                    continue
                 reach = [[line["mean"] - line["low"]], [line["high"] - line["mean"]]]
                 panel.errorbar(line["mean"], place, xerr=reach, marker="o", markersize=4,
                                capsize=2, color=f"C{number}",
                                label=scan if row == 0 else None)  # fmt: skip
     panel.axvline(0, color="black", linewidth=1)
+    if any(line["mean"] < WORST_GAIN_DB for line in lines):
+        panel.set_xlim(left=WORST_GAIN_DB - 0.1)
     panel.set_yticks([-row for row in range(len(labels))], list(labels.values()), fontsize=8)
     panel.set_xlabel("gain in PSNR (dB)", fontsize=8)
     panel.set_title(title, fontsize=9)

@@ -21,7 +21,9 @@ PRODUCTS = {PRODUCT: product.DONOR, OWN_COILS: product.OWN}
 # Behind a source's name: every training sample at a global phase of its own. Control, for what
 # fixed phases leave out is the arbitrary reference of a receiver, which no map and no GAN tells.
 TURNED = "_turned"
+OTHER_SCANS = "other_scans_turned"  # the measured scans of other patients than the test's
 LABELS = {
+    OTHER_SCANS: "Other measured scans",
     samples.GROUND_TRUTH: "Ground truth",
     PRODUCT: "Product (GAN, others' coils, noise)",
     OWN_COILS: "GAN, own coils, noise",
@@ -37,7 +39,7 @@ GRID, WORTH, HEADS = "grid", "worth", "heads"
 
 def label(name: str) -> str:
     """A source's or a classical method's name for figures and tables."""
-    if name.endswith(TURNED):
+    if name.endswith(TURNED) and name not in LABELS:
         return f"{label(name.removesuffix(TURNED))}, turned at random"
     return LABELS.get(name) or sources.label(name)
 

@@ -1,0 +1,116 @@
+"""Rows of measured scans (see study.heads) as tables, gains with intervals, and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from synthlib import metrics, tables
+from synthlib.recon import grid
+from synthlib.study import report, statistics
+from synthlib.study.experiments import label
+from synthlib.study.heads import CLASSICAL_ROWS, HINDSIGHT
+
+GAIN_TITLE = "Networks less l1-wavelet with the best weight in hindsight, measured scans"
+NO_SCANS = (
+    "No measured scans were given. Set test_data to a folder of fully sampled multi-coil scans in "
+    "the fastMRI layout, for example fastMRI's multicoil_val."
+)
+
+
+def method_label(name: str) -> str:
+    """For figures and tables."""
+    if name.endswith(HINDSIGHT):
+        return f"{label(name.removesuffix(HINDSIGHT))}, best weight in hindsight"
+    return label(name)
+
+
+def means(rows: Sequence[Mapping[str, Any]], scan: str, source: str, metric: str) -> np.ndarray:
+    """(mask, seed) of one method on one scan."""
+    chosen = [row for row in rows if (row["scan"], row["source"]) == (scan, source)]
+    masks = sorted({row["mask"] for row in chosen})
+    seeds = sorted({row["seed"] for row in chosen})
+    values = {(row["mask"], row["seed"]): float(row[metric]) for row in chosen}
+    return np.array([[values[mask, seed] for seed in seeds] for mask in masks])
+
+
+def head_table(rows: Sequence[Mapping[str, Any]], metric: str, digits: int) -> list[dict[str, str]]:
+    """Rows: every method; columns: every scan, mean over masks and seeds, and s.d. of seeds."""
+    scans = list(dict.fromkeys(row["scan"] for row in rows))
+    lines = []
+    for source in dict.fromkeys(row["source"] for row in rows):
+        line = {f"{metrics.LABELS[metric]}": method_label(source)}
+        for scan in scans:
+            by_seed = means(rows, scan, source, metric).mean(0)
+            spread = f" ± {by_seed.std(ddof=1):.{digits}f}" if len(by_seed) > 1 else ""
+            line[scan] = f"{by_seed.mean():.{digits}f}{spread}"
+        lines.append(line)
+    return lines
+
+
+def gain_table(
+    rows: Sequence[Mapping[str, Any]], sources: Sequence[str], against: str, metric: str = "PSNR"
+) -> list[dict[str, Any]]:
+    """Gain of networks over one classical method: per scan, interval over masks and seeds.
+
+    Returns:
+        Dicts of source, scan, mean, low, high; nan limits with fewer than two masks.
+    """
+    lines = []
+    for source in sources:
+        for scan in dict.fromkeys(row["scan"] for row in rows):
+            gain = means(rows, scan, source, metric) - means(rows, scan, against, metric)
+            low = high = float("nan")
+            if len(gain) > 1:
+                result = statistics.crossed(gain)
+                low, high = result.low, result.high
+            lines.append(
+                {"source": source, "scan": scan, "mean": float(gain.mean()), "low": low,
+                 "high": high}
+            )  # fmt: skip
+    return lines
+
+
+def tables_of(rows: Sequence[Mapping[str, Any]]) -> list[report.NamedTable]:
+    """One table for every metric, methods by scans; none without scans."""
+    if not rows:
+        return []
+    return [
+        report.NamedTable(
+            f"tab_05_measured_heads_{metric}",
+            tables.from_dicts(head_table(rows, metric, tables.DIGITS[metric])),
+        )
+        for metric in metrics.ALL_NAMES
+        if metric != "NMSE"  # PSNR says the same of one scan
+    ]
+
+
+def summary(rows: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> str:
+    """What the networks of every source are worth on measured scans, method by method."""
+    if not rows:
+        return NO_SCANS
+    run = {row["source"] for row in rows}
+    methods = [*CLASSICAL_ROWS, *(name + HINDSIGHT for name in CLASSICAL_ROWS), grid.SPARSE]
+    against = [name for name in methods if name in run]
+    lines = [_sentence(rows, source, against) for source in sources]
+    n_masks = len({(row["scan"], row["mask"]) for row in rows})
+    n_seeds = len({row["seed"] for row in rows if row["source"] in sources})
+    lines.append(f"Intervals: {n_seeds} seeds x the scans' different masks ({n_masks} in all).")
+    return "\n".join(lines)
+
+
+def _sentence(rows: Sequence[Mapping[str, Any]], source: str, against: Sequence[str]) -> str:
+    parts = []
+    for method in against:
+        gains = gain_table(rows, [source], method)
+        won = sum(gain["mean"] > 0 for gain in gains)
+        mean = sum(gain["mean"] for gain in gains) / len(gains)
+        worst = min(gains, key=lambda gain: gain["mean"])
+        parts.append(
+            f"  {method_label(method)}: better in {won} of {len(gains)} scans, {mean:+.2f} dB in "
+            f"the mean, {worst['mean']:+.2f} dB ({worst['low']:+.2f} to {worst['high']:+.2f}) in "
+            f"the worst ({worst['scan']})"
+        )
+    return "\n".join([f"Networks trained on {label(source)} against", *parts])

@@ -1,0 +1,83 @@
+"""The reference of networks for measured scans: networks trained on other measured scans.
+
+What a network trained on simulated heads lacks on a measured one has two causes:
+the simulation, and the network itself. A network of the same size and training,
+taught by the measured scans of other patients, has only the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from synthlib import pairs
+from synthlib.recon import grid, samples
+from synthlib.study import heads
+from synthlib.study.experiments import HEADS, OTHER_SCANS, Study
+
+N_FOLDS = 3  # patients are dealt into so many; each is tested by networks of the others
+
+
+def folds(scans: Sequence[pairs.PreparedVolume]) -> list[list[pairs.PreparedVolume]]:
+    """Scans by patient in N_FOLDS parts or as many as there are patients; none of one patient."""
+    patients = list(dict.fromkeys(scan.raw.patient_id for scan in scans))
+    if len(patients) < 2:
+        return []
+    n_folds = min(N_FOLDS, len(patients))
+    place = {patient: number % n_folds for number, patient in enumerate(patients)}
+    return [
+        [scan for scan in scans if place[scan.raw.patient_id] == number]
+        for number in range(n_folds)
+    ]
+
+
+def tests_and_cells(
+    study: Study, test: heads.HeadTest, accelerations: Sequence[int], seeds: Sequence[int]
+) -> list[tuple[heads.HeadTest, list[grid.Cell]]]:
+    """For every fold: its scans as a test, and networks that learn from all other folds.
+
+    Args:
+        study: settings, validation scans and folder of the networks.
+        test: all measured scans.
+        accelerations: R of the training masks.
+        seeds: of the networks.
+    """
+    parts = folds(test.scans)
+    pairs_of = []
+    for held_back in parts:
+        learned = [scan for part in parts if part is not held_back for scan in part]
+        data = samples.TrainingData(samples.GROUND_TRUTH, learned, Path(study.folder))
+        cells = [
+            study.cell(
+                HEADS, OTHER_SCANS, test.acceleration, seed, [(data, "")],
+                accelerations=accelerations,
+            )
+            for seed in seeds
+        ]  # fmt: skip
+        pairs_of.append((heads.HeadTest(
+            held_back, test.acceleration, test.center_fraction, test.mask_seeds
+        ), cells))  # fmt: skip
+    return pairs_of
+
+
+def rows(
+    study: Study,
+    test: heads.HeadTest,
+    accelerations: Sequence[int],
+    seeds: Sequence[int],
+    *,
+    workers: int = 1,
+    scheduler: str = "",
+) -> list[dict[str, Any]]:
+    """Train and test: rows as heads.network_rows gives them; none with scans of one patient."""
+    pairs_of = tests_and_cells(study, test, accelerations, seeds)
+    cells = [cell for _, some in pairs_of for cell in some]
+    grid.run(cells, label="networks of other measured scans", workers=workers, scheduler=scheduler)
+    return [row for fold, some in pairs_of for row in heads.network_rows(fold, some)]
+
+
+def sources(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """Names of sources, with OTHER_SCANS in front where there are rows of it."""
+    there = any(row["source"] == OTHER_SCANS for row in rows)
+    return [*([OTHER_SCANS] if there else []), *names]
