@@ -18,10 +18,10 @@ from synthlib.study import product
 
 PRODUCT, OWN_COILS = "product", "product_own_coils"
 PRODUCTS = {PRODUCT: product.DONOR, OWN_COILS: product.OWN}
-# Behind a source's name: every training sample at a global phase of its own. Control, for what
-# fixed phases leave out is the arbitrary reference of a receiver, which no map and no GAN tells.
-TURNED = "_turned"
-OTHER_SCANS = "other_scans_turned"  # the measured scans of other patients than the test's
+# Suffix of a source: every training sample at a random global phase. A control, for fixed phases lack
+# the arbitrary reference of a receiver; neither maps nor generator supply it.
+GLOBAL_PHASE = "_global_phase"
+OTHER_SCANS = "other_scans_global_phase"  # the measured scans of other patients than the test's
 LABELS = {
     OTHER_SCANS: "Other measured scans",
     samples.GROUND_TRUTH: "Ground truth",
@@ -39,8 +39,8 @@ GRID, WORTH, HEADS = "grid", "worth", "heads"
 
 def label(name: str) -> str:
     """A source's or a classical method's name for figures and tables."""
-    if name.endswith(TURNED) and name not in LABELS:
-        return f"{label(name.removesuffix(TURNED))}, turned at random"
+    if name.endswith(GLOBAL_PHASE) and name not in LABELS:
+        return f"{label(name.removesuffix(GLOBAL_PHASE))}, random global phase"
     return LABELS.get(name) or sources.label(name)
 
 
@@ -49,7 +49,7 @@ def require_possible(
 ) -> None:
     """Raise ValueError for an unknown source or an impossible mask, before hours of work."""
     made_here = (samples.GROUND_TRUTH, *PRODUCTS)
-    plain = [name.removesuffix(TURNED) for name in names]
+    plain = [name.removesuffix(GLOBAL_PHASE) for name in names]
     sources.require_known([name for name in plain if name not in made_here])
     for acceleration in accelerations:
         masks.require_possible(acceleration, center_fraction)
@@ -91,14 +91,14 @@ class Study:
         """Scans with the phase of a source, written where it is missing; and its hash.
 
         Args:
-            source: GROUND_TRUTH, a name of PRODUCTS or of phase.sources.REGISTRY; TURNED
-                behind it is no matter of the data, and passed by.
+            source: GROUND_TRUTH, a name of PRODUCTS or of phase.sources.REGISTRY; the suffix
+                GLOBAL_PHASE is ignored here: it changes the training, not the data.
             volumes: whose magnitudes (for GROUND_TRUTH: whose k-space) are learned from.
 
         Raises:
             ValueError: an unknown source, or one that needs a generator without one.
         """
-        source = source.removesuffix(TURNED)
+        source = source.removesuffix(GLOBAL_PHASE)
         if source == samples.GROUND_TRUTH:
             return samples.TrainingData(source, volumes, self.folder), ""
         if source in PRODUCTS:
@@ -149,7 +149,7 @@ class Study:
     ) -> grid.Cell:
         """A cell of a network trained on `data`, or of a classical method without any."""
         plan, settings = None, self.settings
-        if source.endswith(TURNED):
+        if source.endswith(GLOBAL_PHASE):
             settings = dataclasses.replace(settings, global_phases=True)
         if data:
             text = f"{self.n_coils} coils, R = {acceleration}, {source}, seed {seed}"

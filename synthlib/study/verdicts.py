@@ -32,8 +32,8 @@ PLANNED = (
     Planned("gan", "sinusoidal"),
     Planned("gan", "polynomial"),
     Planned("gan", "other_patient"),
-    Planned("zero_turned", "zero"),
-    Planned("zero_turned", "gan", equivalence=True),
+    Planned("zero_global_phase", "zero"),
+    Planned("zero_global_phase", "gan_global_phase", equivalence=True),
     Planned("product", "measured", equivalence=True),
 )
 UNTRAINED_NETWORK = "untrained_network"
