@@ -241,9 +241,9 @@ def _git(*arguments: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def package_versions() -> dict[str, str]:
+def package_versions(names: Sequence[str] = RECORDED_PACKAGES) -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for name in RECORDED_PACKAGES:
+    for name in names:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -21,6 +21,7 @@ from synthlib.formats import bart_cfl
 N_ITERATIONS = 100  # SigPy's own default
 WAVELET = "db2"  # BART's default, which it calls dau2
 MAX_SHIFT = 16  # pixels; wavelets of three scales repeat after 8
+MAX_BEYOND = 4  # weights beyond the end of a grid
 BART_STEP = 0.95  # BART's default for data whose operator has a norm of one
 
 
@@ -212,7 +213,7 @@ class BestWeight:
     Attributes:
         weight: the one of the highest mean PSNR; of equals the largest, which is the most stable.
         psnr: that mean, dB.
-        at_end: it is the smallest or largest weight tried: a better one may lie beyond.
+        at_end: it is the smallest or largest weight tried: a better one may lie still beyond.
         curve: (weight, mean PSNR in dB) of all weights, in rising order.
     """
 
@@ -232,7 +233,8 @@ def best_weight(
     Args:
         reconstruct: (slice, weight) to the image (y, x), magnitude or complex.
         slices: validation slices, one at least.
-        weights: the grid, in any order.
+        weights: the grid, in any order; where its end is the best, it is continued in the same
+            ratio, MAX_BEYOND times at most.
 
     Raises:
         ValueError: no slices, no weights, or a PSNR that is not a number.
@@ -242,17 +244,40 @@ def best_weight(
             f"{len(slices)} validation slices and {len(weights)} weights; expected at least one "
             "of each. Choose weights on validation patients, never on those of the test."
         )
-    curve = []
-    for weight in sorted({float(weight) for weight in weights}):
-        mean = float(np.mean([_psnr(sample, reconstruct(sample, weight)) for sample in slices]))
-        if np.isnan(mean):
-            raise ValueError(
-                f"mean PSNR with weight {weight:g} is not a number; expected finite images and "
-                "data ranges above zero. Check the slices, or leave this weight out."
-            )
-        curve.append((weight, mean))
-    weight, psnr = max(curve, key=lambda point: (point[1], point[0]))
-    return BestWeight(weight, psnr, weight in (curve[0][0], curve[-1][0]), tuple(curve))
+    means = {weight: _mean_psnr(reconstruct, slices, weight) for weight in map(float, weights)}
+    for _ in range(MAX_BEYOND):
+        beyond = _beyond(means)
+        if beyond is None:
+            break
+        means[beyond] = _mean_psnr(reconstruct, slices, beyond)
+    best = _best(means)
+    curve = tuple(sorted(means.items()))
+    return BestWeight(best, means[best], best in (curve[0][0], curve[-1][0]), curve)
+
+
+def _best(means: Mapping[float, float]) -> float:
+    return max(means, key=lambda weight: (means[weight], weight))
+
+
+def _beyond(means: Mapping[float, float]) -> float | None:
+    """The next weight of a grid whose best is at an end, in the ratio of that end."""
+    tried, best = sorted(means), _best(means)
+    if len(tried) < 2 or best not in (tried[0], tried[-1]):
+        return None
+    neighbour = tried[1] if best == tried[0] else tried[-2]
+    return best**2 / neighbour
+
+
+def _mean_psnr(
+    reconstruct: Callable[[Slice, float], Tensor], slices: Sequence[Slice], weight: float
+) -> float:
+    mean = float(np.mean([_psnr(sample, reconstruct(sample, weight)) for sample in slices]))
+    if np.isnan(mean):
+        raise ValueError(
+            f"mean PSNR with weight {weight:g} is not a number; expected finite images and "
+            "data ranges above zero. Check the slices, or leave this weight out."
+        )
+    return mean
 
 
 def _psnr(sample: SliceWithTarget, image: Tensor) -> float:

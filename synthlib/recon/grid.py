@@ -27,8 +27,11 @@ SMALLER_WEIGHTS = {  # for measured scans of higher SNR than the simulated ones
     L1_WAVELET: (2e-4, 3.5e-4, 5e-4),
 }
 N_VALIDATION_SLICES = 6  # that choose the weight of a classical method
-PACKAGES = ("torch", "fastmri", "sigpy")
-ROOMS = ("runs", "tasks", "recon", "synthesis", "metrics", "arrays", "coils.combine")
+PACKAGES = ("torch", "fastmri", "sigpy", "numpy", "scipy", "scikit-image", "PyWavelets")
+ROOMS = (
+    "runs", "tasks", "recon", "synthesis", "metrics", "arrays", "coils.combine", "pairs",
+    "records", "formats.fastmri_hdf5",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,11 +90,12 @@ def _key(cell: Cell) -> str:
         learned.pop("accelerator")
         learned["accelerations"] = cell.training.accelerations
         volumes += [part.volumes for part in cell.training.data]
+        volumes += [part.measured for part in cell.training.data]  # their noise is learned with
         learned["sources"] = [part.source for part in cell.training.data]
     hashes = [[(v.name, v.fingerprint) for v in part] for part in volumes]  # order matters, too
     own = (cell.experiment, cell.source, cell.n_coils, cell.acceleration, cell.seed, cell.phases)
     code = runs.code_fingerprint(*ROOMS)
-    versions = [runs.package_versions().get(name) for name in PACKAGES]
+    versions = runs.package_versions(PACKAGES)
     return runs.fingerprint(own, cell.center_fraction, learned, hashes, code, versions)
 
 

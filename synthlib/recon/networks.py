@@ -35,7 +35,8 @@ class NetworkSettings:
     Attributes:
         network: "end_to_end", fastMRI's VarNet, which estimates maps from
             the centre lines; "varnet_given_maps", its cascades with the maps the scan
-            has; "unrolled", conjugate gradients with given maps and a small U-Net.
+            has; "unrolled", sparse SENSE with given maps, then small U-Nets and
+            conjugate gradients.
         cascades: how often data consistency and U-Net take turns.
         chans: channels of the U-Net's first layer.
         fine_chans: of the refinement at full resolution, "unrolled" alone.
@@ -194,7 +195,9 @@ def _plain(network: Any) -> nn.Module:
 def _start(sample: Sample) -> Tensor:
     """Of a test slice, which many networks are tested on: computed once in a process."""
     if sample.name not in _STARTS:
-        while len(_STARTS) * sample.target.numel() >= MAX_START_PIXELS:
+        kept = sum(start.numel() for start in _STARTS.values())
+        while _STARTS and kept + sample.target.numel() > MAX_START_PIXELS:
+            kept -= next(iter(_STARTS.values())).numel()
             _STARTS.pop(next(iter(_STARTS)))
         _STARTS[sample.name] = start_of(sample.kspace, sample.mask.columns, sample.maps)
     return _STARTS[sample.name]

@@ -37,7 +37,7 @@ def write_phases(
     sources.require_known([source])
     code = runs.code_fingerprint(
         "phase.sources", "phase.polynomial", "phase.generator", "phase.pix2pix",
-        "phase.convolutions", "arrays",
+        "phase.convolutions", "arrays", "pairs", "metrics",
     )  # fmt: skip
     target = folder / source
     todo = []

@@ -16,8 +16,8 @@ from synthlib import arrays, coils, pairs, runs, synthesis
 from synthlib.formats import prepared_hdf5
 from synthlib.recon import masks, sense
 
-GROUND_TRUTH = "ground_truth"  # the measured k-space itself, no synthesis
-SLOPES, RIM = 0.5, 1.5  # of random shading's logarithm: s.d. of its terms, and most of its bowl
+GROUND_TRUTH = "ground_truth"  # the k-space of the files as it is, no synthesis
+SHADING_SLOPE_SD, SHADING_RIM_MAX = 0.5, 1.5  # of the logarithm: each term, and the bowl
 CACHE_BYTES = 2**28  # of full slices that a training keeps in memory
 
 
@@ -121,7 +121,8 @@ class TrainingSamples(Dataset):
             data: what to learn from, one after the other.
             accelerations: nominal R; with several, every sample draws one of them.
             center_fraction: of the masks.
-            seed: of masks, rows, accelerations and global phases.
+            seed: of the order and of all that is drawn for a sample. Draws are named by the
+                measured scan: they are the same whatever was made of it.
             rows: neighbouring rows of a sample, at random; 0: all.
             global_phases: turn every sample by a phase of its own, uniform on the circle.
                 A receiver's reference is arbitrary, and networks that see it at one value
@@ -149,9 +150,9 @@ class TrainingSamples(Dataset):
         return len(self.slices)
 
     def __getitem__(self, item: int) -> Sample:
-        _, volume, index = self.slices[item]
+        volume, (measured, index) = self.slices[item][1], self._measured[item]
         kspace, maps, noise = self._full(item)
-        name = (self.epoch, volume.name, index)
+        name = (self.epoch, measured.name, index)
         which = 0
         if len(self.accelerations) > 1:
             rng = runs.rng(self.seed, "acceleration", *name)
@@ -165,9 +166,11 @@ class TrainingSamples(Dataset):
         )
         if self.global_phases:
             kspace = kspace * _random_turn(runs.rng(self.seed, "global phase", *name))
+        noise *= float(sense.mean_power(coils.combine(arrays.ifft2c(kspace), maps)))
         if self.shading:
             bright = random_shading(kspace.shape[-2:], runs.rng(self.seed, "shading", *name))
             kspace = arrays.fft2c(arrays.ifft2c(kspace) * bright)
+            noise *= float(bright.square().mean())  # it is in the images, too
         level = _level(kspace, maps, mask, noise)
         if 0 < self.rows < kspace.shape[-2]:
             kspace, maps = self._some_rows(kspace, maps, name)
@@ -216,18 +219,17 @@ def random_shading(shape: Sequence[int], rng: torch.Generator) -> Tensor:
     """A smooth positive brightness (y, x): exp of a random quadratic, often a bowl."""
     y, x = (torch.linspace(-1, 1, n) for n in shape)
     y = y[:, None]
-    slopes = SLOPES * torch.randn(5, generator=rng)
-    rim = RIM * torch.rand((), generator=rng)
+    slopes = SHADING_SLOPE_SD * torch.randn(5, generator=rng)
+    rim = SHADING_RIM_MAX * torch.rand((), generator=rng)
     terms = (y, x, x * y, x * x, y * y)
     quadratic = sum(slope * term for slope, term in zip(slopes, terms, strict=True))
     return (quadratic + rim * (x * x + y * y)).exp()
 
 
 def _level(kspace: Tensor, maps: Tensor, mask: masks.Mask, noise: float) -> Tensor:
-    """(2,) as SenseRows takes it, of a whole slice under its mask."""
-    full = sense.mean_power(coils.combine(arrays.ifft2c(kspace), maps))
+    """(2,) as SenseRows takes it, of a whole slice under its mask; noise: power of a sample."""
     thinned = sense.mean_power(coils.combine(arrays.ifft2c(kspace * mask.columns), maps))
-    return torch.stack((noise * full, thinned))
+    return torch.stack((torch.as_tensor(noise, dtype=thinned.dtype), thinned))
 
 
 def prefetched(samples: TrainingSamples, first_step: int, n_steps: int) -> Iterator[Sample]:
@@ -283,8 +285,8 @@ def measured_volume(
         undersample(kspace, volume.maps(index), volume, mask, 0.0)
         for index, kspace in zip(indices, kspaces, strict=True)
     ]
-    top = float(torch.stack([sample.target for sample in samples]).max())
-    seen = (volume.fingerprint, center_fraction, acceleration, mask_seed)
+    top = max(float(volume.pair(i).magnitude.max()) for i in range(volume.n_slices))
+    seen = (volume.name, volume.fingerprint, center_fraction, acceleration, mask_seed)
     return [
         dataclasses.replace(sample, data_range=top, name=runs.fingerprint(*seen, index))
         for index, sample in zip(indices, samples, strict=True)

@@ -94,8 +94,8 @@ class SenseRows:
     def noise(self) -> Tensor:
         """Noise power of a sample of k-space over the mean power of A^H k: (..., 1, 1).
 
-        Estimated from the samples far from the centre, which hold noise and some
-        signal. (The misfit of the least-squares solution would tell noise from signal,
+        As given, or estimated from the samples far from the centre, which hold noise
+        and some signal. (The misfit of the least-squares solution would tell noise from signal,
         but not in synthetic k-space: there the data fit the maps exactly.)
         """
         return (self.noise_power / self.image_power.clamp(min=SMALLEST)).clamp(*NOISE_RANGE)

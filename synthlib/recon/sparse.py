@@ -34,7 +34,11 @@ def linear_sense(rows: SenseRows) -> Tensor:
 
 @torch.no_grad()
 def sparse_sense(
-    rows: SenseRows, n_iterations: int = N_ITERATIONS, threshold: float = THRESHOLD
+    rows: SenseRows,
+    n_iterations: int = N_ITERATIONS,
+    threshold: float = THRESHOLD,
+    *,
+    first: Tensor | None = None,
 ) -> Tensor:
     """argmin_x |A x - k|^2 / 2 + t |W x|_1, complex (..., y, x), rolled as SenseRows has it.
 
@@ -43,11 +47,12 @@ def sparse_sense(
 
     Args:
         rows: the encoding, with its data.
-        n_iterations: of FISTA, from CG-SENSE on.
+        n_iterations: of FISTA.
         threshold: in units of the noise s.d. of rows.noise().
+        first: :func:`linear_sense` of these rows, where the iterations start; None: it is computed.
     """
     limit = threshold * (rows.noise() * rows.image_power).sqrt()
-    image = linear_sense(rows)
+    image = linear_sense(rows) if first is None else first
     extrapolated, momentum = image, 1.0
     for iteration in range(n_iterations):
         stepped = extrapolated - (rows.normal(extrapolated) - rows.adjoint)

@@ -52,10 +52,10 @@ def train_some_steps(
     progress = tasks.Progress("steps of stock training", n_steps, leave=False)
     losses = []
     for sample in _endless(dataset, runs.rng(seed, "stock order")):
-        found = network(sample.masked_kspace[None], sample.mask[None])
-        target, found = center_crop_to_smallest(sample.target[None], found)
+        image = network(sample.masked_kspace[None], sample.mask[None])
+        target, image = center_crop_to_smallest(sample.target[None], image)
         loss = loss_of(
-            found[:, None], target[:, None], torch.tensor([sample.max_value], dtype=torch.float32)
+            image[:, None], target[:, None], torch.tensor([sample.max_value], dtype=torch.float32)
         )
         adam.zero_grad()
         loss.backward()

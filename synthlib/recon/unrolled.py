@@ -122,8 +122,8 @@ class UnrolledSense(nn.Module):
             float (b, y, x), magnitude.
         """
         rows = SenseRows(kspace, columns, maps, level)
-        image = sparse_sense(rows) if start is None else rows.roll(start)
         linear = linear_sense(rows)
+        image = sparse_sense(rows, first=linear) if start is None else rows.roll(start)
         weight = WEIGHT_OF_NOISE * rows.noise()  # the more noise, the less the data are trusted
         for denoise in self.denoisers:
             shown = rows.unroll(torch.stack((image, linear - image), -3))  # (b, 2, y, x)

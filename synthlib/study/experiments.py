@@ -18,8 +18,8 @@ from synthlib.study import product
 
 PRODUCT, OWN_COILS = "product", "product_own_coils"
 PRODUCTS = {PRODUCT: product.DONOR, OWN_COILS: product.OWN}
-# Suffix of a source: every training sample at a random global phase. A control, for fixed phases lack
-# the arbitrary reference of a receiver; neither maps nor generator supply it.
+# Suffix of a source: every training sample at a random global phase. A control, for fixed phases
+# lack the arbitrary reference of a receiver; neither maps nor generator supply it.
 GLOBAL_PHASE = "_global_phase"
 OTHER_SCANS = "other_scans_global_phase"  # the measured scans of other patients than the test's
 LABELS = {
@@ -178,8 +178,13 @@ class Study:
 
 
 def floor_cells(study: Study, accelerations: Sequence[int]) -> list[grid.Cell]:
-    """Classical methods and the ceiling at every R."""
-    return [study.cell(GRID, name, r, 0) for r in accelerations for name in grid.CLASSICAL]
+    """Classical methods, the start of unrolled networks and the ceiling at every R."""
+    names = [
+        name
+        for name in grid.CLASSICAL
+        if name not in (grid.SPARSE, grid.UNTRAINED) or study.settings.network == networks.UNROLLED
+    ]
+    return [study.cell(GRID, name, r, 0) for r in accelerations for name in names]
 
 
 def grid_cells(

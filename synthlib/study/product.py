@@ -81,10 +81,11 @@ def product_scans(
     weights = str(weights)
     if weights.endswith(".safetensors"):
         weights = str(runs.resolve(weights))
-    images = _write_archive(volumes, folder / "images")
+    code = runs.code_fingerprint("study.product", "formats.nifti", "bank", "pairs")
+    images = _write_archive(volumes, folder / f"images-{code}")
     settings = conversion.Settings(generator=weights, n_coils=n_coils, noise=noise, seed=seed)
     if settings.weights:
-        generator.load(settings.weights)  # a wrong file is header before any work
+        generator.load(settings.weights)  # a wrong file is refused before any work
     content = runs.sha256(weights) if settings.weights else weights
     out = folder / f"{coils}-{noise}-{runs.fingerprint(settings.record(), content)}"
     if coils == DONOR:

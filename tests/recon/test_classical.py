@@ -255,10 +255,24 @@ def test_the_best_weight_is_that_of_the_smallest_error(scanned):
     assert best.curve[1][1] == pytest.approx(60 - 10 * np.log10(2), abs=1e-3)
 
 
-@pytest.mark.parametrize(("weights", "weight"), [([1e-4, 1e-3], 1e-3), ([1e-1, 1], 1e-1)])
-def test_a_best_weight_at_the_end_of_the_grid_is_flagged(scanned, weights, weight):
+@pytest.mark.parametrize("weights", [[1e-4, 1e-3], [1e-1, 1], [1e-6, 1e-5]])
+def test_a_grid_whose_best_weight_is_at_its_end_is_continued(scanned, weights):
     best = classical.best_weight(with_error, [scanned], weights)
-    assert (best.weight, best.at_end) == (weight, True)
+    assert best.weight == pytest.approx(1e-2)
+    assert not best.at_end
+    tried = [weight for weight, _ in best.curve]
+    np.testing.assert_allclose(np.diff(np.log10(tried)), 1, rtol=1e-6)
+    assert tried[0] == pytest.approx(min(1e-3, *weights))
+    assert tried[-1] == pytest.approx(max(1e-1, *weights))
+
+
+@pytest.mark.parametrize(("weights", "weight"), [([1e-9, 1e-8], 1e-4), ([1e4, 1e5], 1)])
+def test_a_best_weight_that_is_still_at_the_end_is_flagged(scanned, weights, weight):
+    best = classical.best_weight(with_error, [scanned], weights)
+    assert best.weight == pytest.approx(weight)
+    assert best.at_end
+    alone = classical.best_weight(with_error, [scanned], weights[:1])
+    assert (alone.weight, alone.at_end) == (weights[0], True)
 
 
 def test_only_the_crop_counts(scanned):
@@ -271,7 +285,7 @@ def test_only_the_crop_counts(scanned):
         return image
 
     best = classical.best_weight(border, [inner], [1.0, 2.0])
-    assert [value for _, value in best.curve] == pytest.approx([40, 40], abs=1e-3)
+    assert all(value == pytest.approx(40, abs=1e-3) for _, value in best.curve)
 
 
 # --- refusals ------------------------------------------------------------------------

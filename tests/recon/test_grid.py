@@ -208,9 +208,10 @@ def test_a_weight_is_the_best_on_validation_slices(done, study, name):
         ]
         return np.mean([-10 * np.log10(error) for error in errors])
 
-    weights = grid.WEIGHTS[name]
-    assert result["weight"] == max(weights, key=psnr)
-    assert result["weight_at_end"] == (result["weight"] in (weights[0], weights[-1]))
+    weight = result["weight"]
+    assert all(psnr(weight) >= psnr(other) for other in grid.WEIGHTS[name])
+    if not result["weight_at_end"]:
+        assert psnr(weight) > max(psnr(0.7 * weight), psnr(1.6 * weight)) - 0.02
 
 
 def test_a_weight_never_looks_at_the_test_scans(make, study, tmp_path, monkeypatch):

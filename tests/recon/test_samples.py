@@ -11,7 +11,7 @@ from fastmri.data import SliceDataset
 from fastmri.data.subsample import create_mask_for_mask_type
 from fastmri.data.transforms import VarNetDataTransform
 
-from synthlib import arrays, formats, pairs
+from synthlib import arrays, coils, formats, pairs, runs
 from synthlib.phase import sources
 from synthlib.recon import masks, phases, samples
 
@@ -474,13 +474,35 @@ def test_shading_brightens_the_images_smoothly_and_leaves_their_phase(written):
     assert spread[24, 20] < 0.1
 
 
-def test_the_noise_level_of_a_shaded_sample_is_relative_to_its_own_power(written):
+def test_the_noise_of_a_shaded_sample_is_that_of_its_images(study, tmp_path):
+    """White noise alone, shaded: its power is known, and so is what shading makes of it."""
+    volume = study["train"][0]
+    data = samples.TrainingData(samples.GROUND_TRUTH, [volume], tmp_path)
+    for epoch in range(5):
+        plain, shaded = (
+            samples.TrainingSamples([data], (4,), 0.04, 5, shading=each) for each in (False, True)
+        )
+        plain.epoch = shaded.epoch = epoch
+        first, second = plain[0], shaded[0]
+        bright = second.target / first.target
+        noise = torch.randn(8, 48, 40, dtype=torch.complex64, generator=runs.rng(epoch))
+        power = arrays.fft2c(noise * bright).abs().square().mean()
+        assert second.level[0] / first.level[0] == pytest.approx(float(power), rel=0.05)
+        combined = coils.combine(arrays.ifft2c(second.kspace), second.maps)
+        close(second.level[1], combined.abs().square().mean(), rtol=1e-4)
+
+
+def test_draws_are_those_of_the_measured_scan_whatever_was_made_of_it(written, study):
+    """Scans of another name, made of the same ones, get the same masks, phases and shading."""
     data = written["ground_truth"]
-    shaded = samples.TrainingSamples([data], (4,), 0.04, 5, shading=True)
-    plain = slices(data)
-    for item in range(len(plain)):
-        first, second = plain[item].level, shaded[item].level
-        images = arrays.ifft2c(shaded[item].kspace)
-        combined = (images * shaded[item].maps.conj()).sum(0)
-        close(second[1], combined.abs().square().mean(), rtol=1e-4)
-        assert second[0] / second[1] == pytest.approx(float(first[0] / first[1]), rel=0.5)
+    renamed = [
+        dataclasses.replace(v, raw=dataclasses.replace(v.raw, name=f"{v.raw.name}_product"))
+        for v in data.volumes
+    ]
+    made = dataclasses.replace(data, volumes=renamed, measured=data.volumes)
+    how = {"rows": 31, "global_phases": True, "shading": True}
+    first = samples.TrainingSamples([data], (4, 6), 0.04, 5, **how)
+    second = samples.TrainingSamples([made], (4, 6), 0.04, 5, **how)
+    for item in range(len(first)):
+        assert torch.equal(first[item].kspace, second[item].kspace)
+        assert torch.equal(first[item].mask.columns, second[item].mask.columns)
