@@ -25,6 +25,7 @@ MIN_COILS = 2
 N_SHOWN_SLICES = 4  # of a scan, evenly spread: whole volumes would take hours of l1-wavelet
 TRAINING_ROWS = 64  # of a training step: large matrices then cost no more than small ones
 STRONGEST = grid.L1_WAVELET + HINDSIGHT
+NO_PATIENT = ("", "unknown", "none", "anonymous")  # what files say that name no patient
 ROOMS = ("study.heads", *grid.ROOMS)
 
 
@@ -65,6 +66,45 @@ def open_scans(
         Path(out_dir) / "prepared_test",
         workers=workers,
     )
+
+
+def require_unseen(
+    scans: Sequence[pairs.PreparedVolume],
+    parts: Mapping[int, Mapping[str, Sequence[pairs.PreparedVolume]]],
+) -> None:
+    """Raise ValueError if a test scan, or its patient, is among the scans of the studies.
+
+    Files without a patient's name are compared by their content alone: the loader
+    names such a patient after the file.
+
+    Args:
+        scans: from :func:`open_scans`.
+        parts: coil count to part ("gan", "train", ...) to its scans.
+    """
+    patients: dict[str, str] = {}
+    contents: dict[str, str] = {}
+    for n_coils, by_part in parts.items() if scans else ():
+        for part, volumes in by_part.items():
+            for volume in volumes:
+                where = f"part {part!r} of the {n_coils}-coil study, scan {volume.name}"
+                contents.setdefault(volume.source_sha256, where)
+                if _names_its_patient(volume):
+                    patients.setdefault(volume.raw.patient_id, where)
+    for scan in scans:
+        what, where = "the same file", contents.get(scan.source_sha256)
+        if where is None and _names_its_patient(scan):
+            what, where = "the same patient", patients.get(scan.raw.patient_id)
+        if where is not None:
+            raise ValueError(
+                f"test scan {scan.name}: {what} is in {where}; expected patients that neither "
+                "networks nor generator have seen. Take the scan out of the folder test_data, or "
+                "its patient out of data."
+            )
+
+
+def _names_its_patient(scan: pairs.PreparedVolume) -> bool:
+    patient = str(scan.raw.attributes.get("patient_id", ""))
+    return patient.strip().lower() not in NO_PATIENT
 
 
 def simulated_studies(

@@ -83,6 +83,34 @@ def test_two_scans_of_one_name_are_refused(tmp_path, write_scan):
         heads.open_scans(str(tmp_path / "scans"), tmp_path / "out")
 
 
+def test_a_scan_of_the_study_or_of_its_patients_is_refused(study):
+    parts = {8: study}
+    heads.require_unseen([], parts)
+    own, other = study["test"][0], study["train"][0]
+    without_test = {8: {"train": study["train"], "gan": study["gan"]}}
+    heads.require_unseen([own], without_test)
+    with pytest.raises(ValueError, match=rf"test scan {own.name}: the same file is in part 'test'"):
+        heads.require_unseen([own], parts)
+    # another file of a patient of the training part
+    named = {**own.raw.attributes, "patient_id": other.raw.patient_id}
+    raw = dataclasses.replace(own.raw, patient_id=other.raw.patient_id, attributes=named)
+    again = dataclasses.replace(own, raw=raw)
+    with pytest.raises(ValueError, match=r"the same patient is in part 'train'.*Take the scan out"):
+        heads.require_unseen([again], without_test)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"patient_id": "unknown"}])
+def test_files_that_name_no_patient_are_compared_by_content(study, attributes):
+    def nameless(scan):
+        raw = dataclasses.replace(scan.raw, patient_id="scan1", attributes=attributes)
+        return dataclasses.replace(scan, raw=raw)
+
+    parts = {8: {"train": [nameless(study["train"][0])]}}
+    heads.require_unseen([nameless(study["test"][0])], parts)
+    with pytest.raises(ValueError, match="the same file is in part 'train'"):
+        heads.require_unseen([nameless(study["train"][0])], parts)
+
+
 # --- further simulated scans ----------------------------------------------------------
 
 
