@@ -179,12 +179,14 @@ def curve(numbers):
 
 
 def test_the_sentence_of_worth_is_that_of_its_curve_and_one_number_is_no_curve():
-    sentence = report.worth_sentence(curve([1, 3]), 5)
-    assert sentence.startswith(worth.exchange_rate(curve([1, 3])).sentence())
+    sentence = report.worth_sentence(curve([1, 3]), 2, 5)
+    assert sentence.startswith(worth.exchange_rate(curve([1, 3]), 2).sentence())
     assert "learned from 5 other measured patients" in sentence
-    assert sentence.startswith("6 synthetic scans are worth 1.0 measured patients")
-    assert "no curve" in report.worth_sentence(curve([3]), 5)
-    assert "worth_numbers" in report.worth_sentence(curve([3]), 5)
+    assert sentence.startswith(
+        "Synthetic scans of 2 patients (6 scans) are worth 1.0 measured patients"
+    )
+    assert "no curve" in report.worth_sentence(curve([3]), 2, 5)
+    assert "worth_numbers" in report.worth_sentence(curve([3]), 2, 5)
 
 
 def test_differences_are_of_one_place_each_and_single_trainings_are_marked():
