@@ -11,18 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
 
 from synthlib import datasets, formats, metrics, pairs, runs, scanner, tasks
 from synthlib.recon import grid, masks, networks, samples, testing
 from synthlib.study.experiments import Study
 
-HINDSIGHT = "_hindsight"  # a classical method with the best weight of each very scan
+HINDSIGHT = "_hindsight"  # a classical method with the weight of best PSNR of each very scan
 UNWEIGHTED = {name: grid.UNWEIGHTED[name] for name in (grid.ZERO_FILLED, grid.SPARSE)}
 CLASSICAL_ROWS = (grid.CG_SENSE, grid.L1_WAVELET)
 MIN_COILS = 2
-N_SHOWN_SLICES = 4  # of a scan, evenly spread: whole volumes would take hours of l1-wavelet
+N_TEST_SLICES = 4  # of a scan, evenly spread: whole volumes would take hours of l1-wavelet
 TRAINING_ROWS = 64  # of a training step: large matrices then cost no more than small ones
 STRONGEST = grid.L1_WAVELET + HINDSIGHT
 NO_PATIENT = ("", "unknown", "none", "anonymous")  # what files say that name no patient
@@ -107,6 +105,14 @@ def _names_its_patient(scan: pairs.PreparedVolume) -> bool:
     return patient.strip().lower() not in NO_PATIENT
 
 
+def scan_hashes(scans: Sequence[pairs.PreparedVolume]) -> dict[str, str]:
+    """One line for a record: how many scans, and the hash over all of theirs; no names."""
+    if not scans:
+        return {}
+    digest = runs.fingerprint(sorted(scan.source_sha256 for scan in scans))
+    return {f"{len(scans)} measured test scans": digest}
+
+
 def simulated_studies(
     study: Study,
     sets: Sequence[Sequence[float]],
@@ -164,15 +170,16 @@ class HeadTest:
 
     @property
     def key(self) -> str:
-        """Changes with the scans, the masks and the code."""
+        """Changes with the scans, the masks, the code and the packages that reconstruct."""
         return runs.fingerprint(
             sorted((scan.name, scan.fingerprint) for scan in self.scans),
             (self.acceleration, self.center_fraction, self.mask_seeds),
             runs.code_fingerprint(*ROOMS),
+            [runs.package_versions().get(name) for name in grid.PACKAGES],
         )
 
     def samples(self, scan: pairs.PreparedVolume, mask_seed: int) -> list[samples.Sample]:
-        """Up to N_SHOWN_SLICES undersampled slices of a scan."""
+        """Up to N_TEST_SLICES undersampled slices of a scan."""
         return samples.measured_volume(
             scan, self.acceleration, self.center_fraction, mask_seed=mask_seed,
             indices=self.indices(scan),
@@ -195,7 +202,7 @@ class HeadTest:
     @staticmethod
     def indices(scan: pairs.PreparedVolume) -> list[int]:
         """Of the slices that are looked at."""
-        n = min(scan.n_slices, N_SHOWN_SLICES)
+        n = min(scan.n_slices, N_TEST_SLICES)
         return [round((i + 0.5) * scan.n_slices / n - 0.5) for i in range(n)]
 
     def score(
@@ -210,7 +217,7 @@ class HeadTest:
 
 
 def network_rows(test: HeadTest, cells: Sequence[grid.Cell]) -> list[dict[str, Any]]:
-    """Rows of networks that were trained: scan, source, seed, mask and the metrics.
+    """Rows of networks that were trained: scan, patient, source, seed, mask and the metrics.
 
     Rows are kept beside the networks.
     """
@@ -220,8 +227,8 @@ def network_rows(test: HeadTest, cells: Sequence[grid.Cell]) -> list[dict[str, A
         method = grid.method_of(cell)
         with tasks.threads_of_our_own():
             rows = [
-                {"scan": scan.name, "source": cell.source, "seed": cell.seed, "mask": mask_seed,
-                 **test.score(method, scan, mask_seed)}
+                {"scan": scan.name, "patient": scan.raw.patient_id, "source": cell.source,
+                 "seed": cell.seed, "mask": mask_seed, **test.score(method, scan, mask_seed)}
                 for scan in test.scans
                 for mask_seed in test.seeds_of(scan)
             ]  # fmt: skip
@@ -274,8 +281,9 @@ def classical_rows(
     Args:
         test: see HeadTest.
         weights: name of a method to the weight that the simulated validation scans
-            chose. Beside it stands the weight that is best in hindsight for each
-            scan and mask, which nobody could know: the most that the method can do.
+            chose. Beside it stands, for each scan and mask, the weight of the highest
+            PSNR in hindsight, which nobody could know: the highest PSNR of the tried
+            weights, but not the best SSIM or PSNR in the head.
         folder: where rows are kept.
     """
     path = folder / f"classical_{runs.fingerprint(test.key, sorted(weights.items()))}.json"
@@ -289,7 +297,8 @@ def classical_rows(
     )
     for scan in test.scans:
         for mask_seed in test.seeds_of(scan):
-            place = {"scan": scan.name, "seed": 0, "mask": mask_seed}
+            place = {"scan": scan.name, "patient": scan.raw.patient_id}
+            place |= {"seed": 0, "mask": mask_seed}
             for name, method in UNWEIGHTED.items():
                 rows.append({**place, "source": name, **test.score(method, scan, mask_seed)})
             for name, chosen in weights.items():
@@ -302,27 +311,15 @@ def classical_rows(
 def _weighted(
     test: HeadTest, scan: pairs.PreparedVolume, mask_seed: int, name: str, chosen: float
 ) -> list[dict[str, Any]]:
-    """The chosen weight, and the best of a grid around and below it."""
+    """The chosen weight, and the one of best PSNR in a grid around and below it."""
     with tasks.threads_of_our_own():
         scores = {
             weight: test.score(grid.with_weight(name, weight), scan, mask_seed)
             for weight in sorted({chosen, *grid.WEIGHTS[name], *grid.SMALLER_WEIGHTS[name]})
         }
     best = max(scores, key=lambda weight: scores[weight]["PSNR"])
+    at_end = best in (min(scores), max(scores))
     return [
         {"source": name, "weight": chosen, **scores[chosen]},
-        {"source": name + HINDSIGHT, "weight": best, **scores[best]},
+        {"source": name + HINDSIGHT, "weight": best, "weight_at_end": at_end, **scores[best]},
     ]
-
-
-def example_images(
-    test: HeadTest, scan: pairs.PreparedVolume, named: Mapping[str, testing.Method]
-) -> dict[str, Tensor]:
-    """The middle slice that is looked at: target and every method's image, (y, x) each."""
-    slices = test.samples(scan, test.seeds_of(scan)[0])
-    middle = slices[len(slices) // 2 : len(slices) // 2 + 1]
-    images = {"Target": testing.targets_of(middle)[0]}
-    for name, method in named.items():
-        with torch.no_grad():
-            images[name] = testing.images_of(method, middle)[0]
-    return images
