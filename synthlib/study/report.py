@@ -139,7 +139,9 @@ def _flag(gain: float) -> str:
 
 def convergence_sentence(results: Sequence[Mapping[str, Any]]) -> str:
     """How many trainings had not ended, and what the last quarter still gained."""
-    gains = list(gains_of(results).values())
+    gains = [training.late_gain(result["history"]) for result in results if result["history"]]
+    if not gains:
+        return "No network was trained."
     late = sum(gain > marks.CONVERGED_GAIN_DB for gain in gains)
     falling = sum(gain < -marks.CONVERGED_GAIN_DB for gain in gains)
     return (
@@ -218,7 +220,8 @@ def worth_sentence(rows: Sequence[Mapping[str, Any]], n_archive: int, n_generato
         return "One number of measured patients is no curve; name further worth_numbers."
     return (
         f"{worth.exchange_rate(rows, n_archive).sentence()}. Their generator had learned from "
-        f"{n_generator} other measured patients; which patients were taken for training was not drawn anew."
+        f"{n_generator} other measured patients; which patients were taken for training was "
+        "not drawn anew."
     )
 
 

@@ -30,7 +30,7 @@ class Auroc:
     Attributes:
         value: probability that a measured phase scores higher than a synthetic one.
         low, high: of the interval, which counts patients, not slices.
-        n_patients, n_slices: measured ones that were tested.
+        n_patients, n_slices: whose measured phase was tested, each beside its synthetic one.
         n_networks: that were trained.
     """
 

@@ -152,6 +152,12 @@ def test_levels_are_means_over_patients_and_seeds_of_what_was_run():
     assert report.levels(FLOORS, 8, 8, ["gan"]) == {"GAN (synthetic)": 22.25}
 
 
+def test_networks_of_one_place_and_seed_are_all_counted_and_none_is_said():
+    folds = [result("gan", [20, 24, 25, 25.5]), result("gan", [20, 24, 25, 25.0])]
+    assert report.convergence_sentence(folds).startswith("1 of 2 networks gained more than")
+    assert report.convergence_sentence([CLASSICAL]) == "No network was trained."
+
+
 # --- seeds, worth, differences --------------------------------------------------------
 
 
