@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-
 from synthlib import datasets, formats, metrics, pairs, runs, scanner, tasks
 from synthlib.recon import grid, masks, networks, samples, testing
 from synthlib.study.experiments import Study
@@ -84,14 +83,16 @@ def require_unseen(
     for n_coils, by_part in parts.items() if scans else ():
         for part, volumes in by_part.items():
             for volume in volumes:
-                where = f"part {part!r} of the {n_coils}-coil study, scan {volume.name}"
-                contents.setdefault(volume.source_sha256, where)
+                place = f"part {part!r} of the {n_coils}-coil study, scan {volume.name}"
+                contents.setdefault(volume.source_sha256, place)
                 if _names_its_patient(volume):
-                    patients.setdefault(volume.raw.patient_id, where)
+                    patients.setdefault(volume.raw.patient_id, place)
     for scan in scans:
-        what, where = "the same file", contents.get(scan.source_sha256)
+        what = "the same file"
+        where = contents.get(scan.source_sha256)
         if where is None and _names_its_patient(scan):
-            what, where = "the same patient", patients.get(scan.raw.patient_id)
+            what = "the same patient"
+            where = patients.get(scan.raw.patient_id)
         if where is not None:
             raise ValueError(
                 f"test scan {scan.name}: {what} is in {where}; expected patients that neither "
@@ -297,7 +298,7 @@ def classical_rows(
     )
     for scan in test.scans:
         for mask_seed in test.seeds_of(scan):
-            place = {"scan": scan.name, "patient": scan.raw.patient_id}
+            place: dict[str, Any] = {"scan": scan.name, "patient": scan.raw.patient_id}
             place |= {"seed": 0, "mask": mask_seed}
             for name, method in UNWEIGHTED.items():
                 rows.append({**place, "source": name, **test.score(method, scan, mask_seed)})
