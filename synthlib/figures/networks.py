@@ -16,6 +16,8 @@ from synthlib.figures.style import aspect_of, greys, grid, row_label, show
 
 LINEAR_DB = 0.5  # differences beyond it are drawn on a logarithmic scale
 WORST_GAIN_DB = -3.0  # gains below it are written at the edge instead of stretching the axis
+N_COLOURS = 10  # of matplotlib's cycle; further lines differ in dashes or markers
+MARKERS = "osv"
 TITLE_CHARACTERS = 18  # of a line above a small picture
 
 
@@ -93,10 +95,12 @@ def benchmark_curves(
     )
     panels = figure.subplots(len(coil_counts), len(names), squeeze=False)
     accelerations = sorted({row["acceleration"] for row in rows})
+    trained = [source for source in labels if source not in untrained]
+    styles = {source: _line_style(source, trained, emphasis, untrained) for source in labels}
     for band, n_coils in enumerate(coil_counts):
         for panel, metric in zip(panels[band], names, strict=True):
             for number, (source, name) in enumerate(labels.items()):
-                style = _line_style(source, number, emphasis, untrained)
+                style = styles[source]
                 shift = 0.05 * (number - len(labels) / 2)
                 _curve(panel, rows, (n_coils, source, metric), accelerations, shift, name, style)
                 for n, acceleration, out in excluded:
@@ -119,8 +123,9 @@ def benchmark_curves(
 
 
 def _line_style(
-    source: str, number: int, emphasis: Sequence[str], untrained: Sequence[str]
+    source: str, trained: Sequence[str], emphasis: Sequence[str], untrained: Sequence[str]
 ) -> dict[str, Any]:
+    """Colour and dashes of a line, no two alike among 20 trained sources and 8 others."""
     if source in untrained:
         number = list(untrained).index(source)
         return {
@@ -129,9 +134,10 @@ def _line_style(
             "linewidth": 1.2,
         }
     thick = source in emphasis
+    cycle, number = divmod(trained.index(source), N_COLOURS)
     return {
-        "color": f"C{number % 10}",
-        "linestyle": "-" if thick else "--",
+        "color": f"C{number}",
+        "linestyle": (("-", "-.") if thick else ("--", ":"))[cycle % 2],
         "linewidth": 2.2 if thick else 1.1,
     }
 
@@ -185,7 +191,8 @@ def differences(
                     reach = [[line["mean"] - line["low"]], [line["high"] - line["mean"]]]
                     panel.errorbar(
                         place + 0.08 * (number - (len(shown) - 1) / 2), line["mean"], yerr=reach,
-                        marker="o", markersize=4, capsize=2, color=f"C{number % 10}",
+                        marker=MARKERS[number // N_COLOURS % len(MARKERS)], markersize=4,
+                        capsize=2, color=f"C{number % N_COLOURS}",
                         markerfacecolor=None if line["seeds_seen"] else "white",
                         label=labels[source],
                     )  # fmt: skip
@@ -224,8 +231,8 @@ def convergence(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]
             panel.plot(
                 [100 * point["share"] for point in history],
                 [point["PSNR"] for point in history],
-                ".-",
-                color=f"C{number % 10}",
+                (".-", ".--", ".:")[number // N_COLOURS % 3],
+                color=f"C{number % N_COLOURS}",
                 linewidth=1,
                 label=name if index == 0 else None,
             )
@@ -276,28 +283,20 @@ def gains(lines: Sequence[Mapping[str, Any]], labels: Mapping[str, str], title: 
     What lies below WORST_GAIN_DB stands at the edge, with its number.
 
     Args:
-        lines: source, scan, mean, low, high in dB, as study.heads.gain_table gives them.
+        lines: source, scan, mean, low, high in dB, as study.head_report.gain_table gives them.
         labels: source to name.
         title: what is compared.
     """
     scans = list(dict.fromkeys(line["scan"] for line in lines))
     figure = Figure(figsize=(7.0, 0.9 + 0.36 * len(labels)), layout="constrained")
     panel = figure.subplots()
+    entries: dict[str, Any] = {}  # a scan's point may stand at the edge in some rows
     for row, source in enumerate(labels):
         for number, scan in enumerate(scans):
             here = [line for line in lines if (line["source"], line["scan"]) == (source, scan)]
             for line in here:
                 place = -row + 0.22 * (len(scans) / 2 - number - 0.5)
-                if line["mean"] < WORST_GAIN_DB:
-                    panel.plot(WORST_GAIN_DB, place, "<", color=f"C{number}", markersize=4)
-                    panel.annotate(f"{line['mean']:.1f} dB", (WORST_GAIN_DB, place),
-                                   xytext=(5, -2.5), textcoords="offset points",
-                                   fontsize=6)  # fmt: skip
-                    continue
-                reach = [[line["mean"] - line["low"]], [line["high"] - line["mean"]]]
-                panel.errorbar(line["mean"], place, xerr=reach, marker="o", markersize=4,
-                               capsize=2, color=f"C{number}",
-                               label=scan if row == 0 else None)  # fmt: skip
+                entries.setdefault(scan, _gain(panel, line, place, f"C{number % N_COLOURS}"))
     panel.axvline(0, color="black", linewidth=1)
     if any(line["mean"] < WORST_GAIN_DB for line in lines):
         panel.set_xlim(left=WORST_GAIN_DB - 0.1)
@@ -306,5 +305,26 @@ def gains(lines: Sequence[Mapping[str, Any]], labels: Mapping[str, str], title: 
     panel.set_title(title, fontsize=9)
     panel.tick_params(labelsize=8)
     panel.grid(alpha=0.3, axis="x")
-    figure.legend(loc="outside lower center", fontsize=8, ncols=3)
+    shown = [scan for scan in scans if scan in entries]
+    figure.legend(
+        [entries[scan] for scan in shown], shown, loc="outside lower center", fontsize=8, ncols=3
+    )
     return figure
+
+
+def _gain(panel: Any, line: Mapping[str, Any], place: float, color: str) -> Any:
+    """One point of :func:`gains`, drawn; its handle for the legend."""
+    if line["mean"] < WORST_GAIN_DB:
+        (edge,) = panel.plot(
+            WORST_GAIN_DB, place, "<", color=color, markersize=4, label=line["scan"]
+        )
+        panel.annotate(
+            f"{line['mean']:.1f} dB", (WORST_GAIN_DB, place), xytext=(5, -2.5),
+            textcoords="offset points", fontsize=6,
+        )  # fmt: skip
+        return edge
+    reach = [[line["mean"] - line["low"]], [line["high"] - line["mean"]]]
+    return panel.errorbar(
+        line["mean"], place, xerr=reach, marker="o", markersize=4, capsize=2, color=color,
+        label=line["scan"],
+    )  # fmt: skip

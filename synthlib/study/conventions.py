@@ -171,7 +171,7 @@ def convention_spread(volumes: Sequence[Reconstructed]) -> dict[str, dict[str, f
         volumes: by one reconstruction.
     """
     if not volumes:
-        raise ValueError("no volumes to judge; expected one or more that were reconstructed")
+        raise ValueError("no volumes to score; expected one or more that were reconstructed")
     cropped = any(tuple(volume.target.shape[-2:]) != volume.crop for volume in volumes)
     spread = {}
     for name, convention in CONVENTIONS.items():

@@ -102,22 +102,3 @@ class Shares:
 def _upper_factor(df: float) -> float:
     """From a mean square to its upper confidence limit."""
     return float(df / stats.chi2.ppf(1 - CAUTION, df))
-
-
-def smallest_detectable_difference(
-    *, patient: float, seed: float, residual: float, n_patients: int, n_seeds: int
-) -> float:
-    """What a design of two patients and two seeds or more would see; see :class:`Difference`.
-
-    Args:
-        patient, seed, residual: variance components, squared units of the metric.
-    """
-    count = n_patients * n_seeds
-    return Shares(
-        patients=(residual + n_seeds * patient) / count,
-        df_patients=n_patients - 1,
-        seeds=(residual + n_patients * seed) / count,
-        df_seeds=n_seeds - 1,
-        residual=residual / count,
-        df_residual=(n_patients - 1) * (n_seeds - 1),
-    ).smallest_detectable()

@@ -1,4 +1,4 @@
-"""Can a small network tell a source's phase from measured phase? The gallery's game, automated.
+"""Can a small network distinguish a source's phase from measured phase? As the gallery's game.
 
 A network sees the magnitude of single slices and their phase's steps from pixel to pixel,
 and learns which were measured; it is tested on patients that it never saw. An AUROC of
@@ -41,7 +41,7 @@ class Settings:
         n_networks: that are trained, from other beginnings; their AUROCs are averaged.
         smooth_px: standard deviation (pixels) of a Gaussian that smooths the complex
             images, measured and synthetic, before steps are taken: then a source is
-            not told by the noise that its phase lacks. 0 leaves them as they are.
+            not distinguished by the noise that its phase lacks. 0 leaves them as they are.
     """
 
     channels: tuple[int, ...] = (16, 32, 48)
@@ -59,7 +59,7 @@ class Example:
 
     Attributes:
         patient_id: who was scanned.
-        is_measured: what is to be told from the image.
+        is_measured: what is to be found from the image.
         image: float32 (3, y, x), magnitude (0 to 1) and steps of the phase along y and x,
             0 in air.
     """
@@ -79,7 +79,7 @@ def auroc(
     seed: int,
     settings: Settings | None = None,
 ) -> Auroc:
-    """How well a network tells synthetic from measured phase of the same slices.
+    """How well a network distinguishes synthetic from measured phase of the same slices.
 
     Args:
         slices: with their measured phase, of several patients.
@@ -138,7 +138,7 @@ def discriminate(
         workers: as tasks.run_all takes them.
     """
     work = partial(_play_one, slices=slices, context=context, seed=seed, settings=settings)
-    label = "sources of phase told from measured"
+    label = "sources of phase distinguished from measured"
     return dict(zip(names, tasks.run_all(work, names, label=label, workers=workers), strict=True))
 
 
@@ -169,7 +169,7 @@ def discrimination_table(results: Mapping[str, Auroc]) -> list[dict[str, str]]:
             else sources.label(name),
             "AUROC": f"{result.value:.2f}",
             "95 % interval": f"{result.low:.2f} to {result.high:.2f}",
-            "told from measured": "yes" if result.is_told_apart else "no",
+            "distinguished from measured": "yes" if result.is_distinguished else "no",
             "patients": str(result.n_patients),
             "slices": str(result.n_slices),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from synthlib.study import report, statistics
 from synthlib.study.experiments import label
 from synthlib.study.heads import CLASSICAL_ROWS, HINDSIGHT
 
-GAIN_TITLE = "Networks less l1-wavelet with the best weight in hindsight, measured scans"
+GAIN_TITLE = "Networks less l1-wavelet of best PSNR in hindsight, measured scans"
 NO_SCANS = (
     "No measured scans were given. Set test_data to a folder of fully sampled multi-coil scans in "
     "the fastMRI layout, for example fastMRI's multicoil_val."
@@ -23,7 +24,7 @@ NO_SCANS = (
 def method_label(name: str) -> str:
     """For figures and tables."""
     if name.endswith(HINDSIGHT):
-        return f"{label(name.removesuffix(HINDSIGHT))}, best weight in hindsight"
+        return f"{label(name.removesuffix(HINDSIGHT))}, best PSNR in hindsight"
     return label(name)
 
 
@@ -87,6 +88,55 @@ def tables_of(rows: Sequence[Mapping[str, Any]]) -> list[report.NamedTable]:
     ]
 
 
+@dataclass(frozen=True)
+class MeanGain:
+    """Gain over one classical method in the mean, with an interval where there can be one.
+
+    Attributes:
+        mean: over patients (each by the mean of its scans, these over their masks) and seeds.
+        interval: of the mean; None where neither patients nor masks are several.
+        drawn: what the interval counts as drawn, or why there is none.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    drawn: str
+
+    @property
+    def text(self) -> str:
+        if self.interval is None:
+            return f"{self.mean:+.2f} dB ({self.drawn})"
+        return f"{self.mean:+.2f} dB ({self.interval[0]:+.2f} to {self.interval[1]:+.2f})"
+
+
+def mean_gain(
+    rows: Sequence[Mapping[str, Any]], source: str, against: str, metric: str = "PSNR"
+) -> MeanGain:
+    """Mean gain of one source's networks: patients x seeds, or masks x seeds of a single scan.
+
+    Masks of a scan are averaged first where there are several patients: scans differ
+    in their masks, and each counts once however many it has.
+    """
+    by_patient: dict[str, list[np.ndarray]] = {}
+    for scan, patient in {row["scan"]: row["patient"] for row in rows}.items():
+        gain = means(rows, scan, source, metric) - means(rows, scan, against, metric)
+        by_patient.setdefault(patient, []).append(gain)  # (mask, seed)
+    table = np.array([np.mean([g.mean(0) for g in gains], 0) for gains in by_patient.values()])
+    what = f"{len(table)} patients"
+    if len(table) == 1:
+        (gains,) = by_patient.values()
+        if len(gains) > 1 or len(gains[0]) == 1:
+            reason = "one mask" if len(gains) == 1 else "scans of one patient"
+            return MeanGain(float(table.mean()), None, f"{reason}: no interval")
+        table = gains[0]
+        what = f"{len(table)} masks of one scan"
+    result = statistics.crossed(table)
+    drawn = f"{what} x {table.shape[1]} seeds"
+    if table.shape[1] == 1:
+        drawn = f"{what} alone; one seed: the spread between trainings is left out"
+    return MeanGain(result.mean, (result.low, result.high), drawn)
+
+
 def summary(rows: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> str:
     """What the networks of every source are worth on measured scans, method by method."""
     if not rows:
@@ -95,10 +145,10 @@ def summary(rows: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> str:
     methods = [*CLASSICAL_ROWS, *(name + HINDSIGHT for name in CLASSICAL_ROWS), grid.SPARSE]
     against = [name for name in methods if name in run]
     lines = [_sentence(rows, source, against) for source in sources]
+    drawn = dict.fromkeys(mean_gain(rows, source, against[0]).drawn for source in sources)
     n_masks = len({(row["scan"], row["mask"]) for row in rows})
-    n_seeds = len({row["seed"] for row in rows if row["source"] in sources})
-    lines.append(f"Intervals: {n_seeds} seeds x the scans' different masks ({n_masks} in all).")
-    return "\n".join(lines)
+    lines.append(f"Intervals (95 %, of the mean): {'; '.join(drawn)}. Masks: {n_masks} in all.")
+    return "\n".join([*lines, *_weights_at_end(rows)])
 
 
 def _sentence(rows: Sequence[Mapping[str, Any]], source: str, against: Sequence[str]) -> str:
@@ -106,11 +156,26 @@ def _sentence(rows: Sequence[Mapping[str, Any]], source: str, against: Sequence[
     for method in against:
         gains = gain_table(rows, [source], method)
         won = sum(gain["mean"] > 0 for gain in gains)
-        mean = sum(gain["mean"] for gain in gains) / len(gains)
         worst = min(gains, key=lambda gain: gain["mean"])
         parts.append(
-            f"  {method_label(method)}: better in {won} of {len(gains)} scans, {mean:+.2f} dB in "
-            f"the mean, {worst['mean']:+.2f} dB ({worst['low']:+.2f} to {worst['high']:+.2f}) in "
-            f"the worst ({worst['scan']})"
+            f"  {method_label(method)}: better in {won} of {len(gains)} scans, "
+            f"{mean_gain(rows, source, method).text} in the mean, {worst['mean']:+.2f} dB in the "
+            f"worst ({worst['scan']})"
         )
     return "\n".join([f"Networks trained on {label(source)} against", *parts])
+
+
+def _weights_at_end(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence where the weight in hindsight is the smallest or largest that was tried."""
+    counts = []
+    for name in CLASSICAL_ROWS:
+        here = [row for row in rows if row["source"] == name + HINDSIGHT]
+        n_ends = sum(row["weight_at_end"] for row in here)
+        if n_ends:
+            counts.append(f"{label(name)} {n_ends} of {len(here)} times")
+    if not counts:
+        return []
+    return [
+        "The weight of best PSNR in hindsight was the smallest or largest of those tried, so that "
+        f"another might do better: {', '.join(counts)}."
+    ]

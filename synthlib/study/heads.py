@@ -11,20 +11,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from synthlib import datasets, formats, metrics, pairs, runs, scanner, tasks
 from synthlib.recon import grid, masks, networks, samples, testing
 from synthlib.study.experiments import Study
 
-HINDSIGHT = "_hindsight"  # a classical method with the best weight of each very scan
+HINDSIGHT = "_hindsight"  # a classical method with the weight of best PSNR of each very scan
 UNWEIGHTED = {name: grid.UNWEIGHTED[name] for name in (grid.ZERO_FILLED, grid.SPARSE)}
 CLASSICAL_ROWS = (grid.CG_SENSE, grid.L1_WAVELET)
 MIN_COILS = 2
-N_SHOWN_SLICES = 4  # of a scan, evenly spread: whole volumes would take hours of l1-wavelet
+N_TEST_SLICES = 4  # of a scan, evenly spread: whole volumes would take hours of l1-wavelet
 TRAINING_ROWS = 64  # of a training step: large matrices then cost no more than small ones
 STRONGEST = grid.L1_WAVELET + HINDSIGHT
+NO_PATIENT = ("", "unknown", "none", "anonymous")  # what files say that name no patient
 ROOMS = ("study.heads", *grid.ROOMS)
 
 
@@ -65,6 +63,55 @@ def open_scans(
         Path(out_dir) / "prepared_test",
         workers=workers,
     )
+
+
+def require_unseen(
+    scans: Sequence[pairs.PreparedVolume],
+    parts: Mapping[int, Mapping[str, Sequence[pairs.PreparedVolume]]],
+) -> None:
+    """Raise ValueError if a test scan, or its patient, is among the scans of the studies.
+
+    Files without a patient's name are compared by their content alone: the loader
+    names such a patient after the file.
+
+    Args:
+        scans: from :func:`open_scans`.
+        parts: coil count to part ("gan", "train", ...) to its scans.
+    """
+    patients: dict[str, str] = {}
+    contents: dict[str, str] = {}
+    for n_coils, by_part in parts.items() if scans else ():
+        for part, volumes in by_part.items():
+            for volume in volumes:
+                place = f"part {part!r} of the {n_coils}-coil study, scan {volume.name}"
+                contents.setdefault(volume.source_sha256, place)
+                if _names_its_patient(volume):
+                    patients.setdefault(volume.raw.patient_id, place)
+    for scan in scans:
+        what = "the same file"
+        where = contents.get(scan.source_sha256)
+        if where is None and _names_its_patient(scan):
+            what = "the same patient"
+            where = patients.get(scan.raw.patient_id)
+        if where is not None:
+            raise ValueError(
+                f"test scan {scan.name}: {what} is in {where}; expected patients that neither "
+                "networks nor generator have seen. Take the scan out of the folder test_data, or "
+                "its patient out of data."
+            )
+
+
+def _names_its_patient(scan: pairs.PreparedVolume) -> bool:
+    patient = str(scan.raw.attributes.get("patient_id", ""))
+    return patient.strip().lower() not in NO_PATIENT
+
+
+def scan_hashes(scans: Sequence[pairs.PreparedVolume]) -> dict[str, str]:
+    """One line for a record: how many scans, and the hash over all of theirs; no names."""
+    if not scans:
+        return {}
+    digest = runs.fingerprint(sorted(scan.source_sha256 for scan in scans))
+    return {f"{len(scans)} measured test scans": digest}
 
 
 def simulated_studies(
@@ -124,15 +171,16 @@ class HeadTest:
 
     @property
     def key(self) -> str:
-        """Changes with the scans, the masks and the code."""
+        """Changes with the scans, the masks, the code and the packages that reconstruct."""
         return runs.fingerprint(
             sorted((scan.name, scan.fingerprint) for scan in self.scans),
             (self.acceleration, self.center_fraction, self.mask_seeds),
             runs.code_fingerprint(*ROOMS),
+            [runs.package_versions().get(name) for name in grid.PACKAGES],
         )
 
     def samples(self, scan: pairs.PreparedVolume, mask_seed: int) -> list[samples.Sample]:
-        """Up to N_SHOWN_SLICES undersampled slices of a scan."""
+        """Up to N_TEST_SLICES undersampled slices of a scan."""
         return samples.measured_volume(
             scan, self.acceleration, self.center_fraction, mask_seed=mask_seed,
             indices=self.indices(scan),
@@ -155,7 +203,7 @@ class HeadTest:
     @staticmethod
     def indices(scan: pairs.PreparedVolume) -> list[int]:
         """Of the slices that are looked at."""
-        n = min(scan.n_slices, N_SHOWN_SLICES)
+        n = min(scan.n_slices, N_TEST_SLICES)
         return [round((i + 0.5) * scan.n_slices / n - 0.5) for i in range(n)]
 
     def score(
@@ -170,7 +218,7 @@ class HeadTest:
 
 
 def network_rows(test: HeadTest, cells: Sequence[grid.Cell]) -> list[dict[str, Any]]:
-    """Rows of networks that were trained: scan, source, seed, mask and the metrics.
+    """Rows of networks that were trained: scan, patient, source, seed, mask and the metrics.
 
     Rows are kept beside the networks.
     """
@@ -180,8 +228,8 @@ def network_rows(test: HeadTest, cells: Sequence[grid.Cell]) -> list[dict[str, A
         method = grid.method_of(cell)
         with tasks.threads_of_our_own():
             rows = [
-                {"scan": scan.name, "source": cell.source, "seed": cell.seed, "mask": mask_seed,
-                 **test.score(method, scan, mask_seed)}
+                {"scan": scan.name, "patient": scan.raw.patient_id, "source": cell.source,
+                 "seed": cell.seed, "mask": mask_seed, **test.score(method, scan, mask_seed)}
                 for scan in test.scans
                 for mask_seed in test.seeds_of(scan)
             ]  # fmt: skip
@@ -234,8 +282,9 @@ def classical_rows(
     Args:
         test: see HeadTest.
         weights: name of a method to the weight that the simulated validation scans
-            chose. Beside it stands the weight that is best in hindsight for each
-            scan and mask, which nobody could know: the most that the method can do.
+            chose. Beside it stands, for each scan and mask, the weight of the highest
+            PSNR in hindsight, which nobody could know: the highest PSNR of the tried
+            weights, but not the best SSIM or PSNR in the head.
         folder: where rows are kept.
     """
     path = folder / f"classical_{runs.fingerprint(test.key, sorted(weights.items()))}.json"
@@ -249,7 +298,8 @@ def classical_rows(
     )
     for scan in test.scans:
         for mask_seed in test.seeds_of(scan):
-            place = {"scan": scan.name, "seed": 0, "mask": mask_seed}
+            place: dict[str, Any] = {"scan": scan.name, "patient": scan.raw.patient_id}
+            place |= {"seed": 0, "mask": mask_seed}
             for name, method in UNWEIGHTED.items():
                 rows.append({**place, "source": name, **test.score(method, scan, mask_seed)})
             for name, chosen in weights.items():
@@ -262,27 +312,15 @@ def classical_rows(
 def _weighted(
     test: HeadTest, scan: pairs.PreparedVolume, mask_seed: int, name: str, chosen: float
 ) -> list[dict[str, Any]]:
-    """The chosen weight, and the best of a grid around and below it."""
+    """The chosen weight, and the one of best PSNR in a grid around and below it."""
     with tasks.threads_of_our_own():
         scores = {
             weight: test.score(grid.with_weight(name, weight), scan, mask_seed)
             for weight in sorted({chosen, *grid.WEIGHTS[name], *grid.SMALLER_WEIGHTS[name]})
         }
     best = max(scores, key=lambda weight: scores[weight]["PSNR"])
+    at_end = best in (min(scores), max(scores))
     return [
         {"source": name, "weight": chosen, **scores[chosen]},
-        {"source": name + HINDSIGHT, "weight": best, **scores[best]},
+        {"source": name + HINDSIGHT, "weight": best, "weight_at_end": at_end, **scores[best]},
     ]
-
-
-def example_images(
-    test: HeadTest, scan: pairs.PreparedVolume, named: Mapping[str, testing.Method]
-) -> dict[str, Tensor]:
-    """The middle slice that is looked at: target and every method's image, (y, x) each."""
-    slices = test.samples(scan, test.seeds_of(scan)[0])
-    middle = slices[len(slices) // 2 : len(slices) // 2 + 1]
-    images = {"Target": testing.targets_of(middle)[0]}
-    for name, method in named.items():
-        with torch.no_grad():
-            images[name] = testing.images_of(method, middle)[0]
-    return images

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from synthlib.recon import grid
 from synthlib.study.paired import UNTRAINED, Row, mean_of, places, sources_at
 
-FLOOR = "cg_sense"
+FLOOR = grid.CG_SENSE
 CONVERGED_GAIN_DB = 0.1
 
 

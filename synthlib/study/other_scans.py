@@ -1,8 +1,10 @@
 """The reference of networks for measured scans: networks trained on other measured scans.
 
-What a network trained on simulated heads lacks on a measured one has two causes:
-the simulation, and the network itself. A network of the same size and training,
-taught by the measured scans of other patients, has only the second.
+A network of the same size and number of steps, trained on the measured scans of the
+folder's other patients: what can be had from measured data of this kind. It is a
+reference and separates no causes, for it also sees far fewer scans, of other
+anatomies, contrasts, coils and noise than the simulated ones: how much was
+learned from differs together with where it came from.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 from synthlib import pairs
 from synthlib.recon import grid, samples
 from synthlib.study import heads
-from synthlib.study.experiments import HEADS, OTHER_SCANS, Study
+from synthlib.study.experiments import HEADS, OTHER_SCANS, Study, label
 
 N_FOLDS = 3  # patients are dealt into so many; each is tested by networks of the others
 
@@ -61,7 +63,7 @@ def tests_and_cells(
     return pairs_of
 
 
-def rows(
+def run(
     study: Study,
     test: heads.HeadTest,
     accelerations: Sequence[int],
@@ -69,12 +71,33 @@ def rows(
     *,
     workers: int = 1,
     scheduler: str = "",
-) -> list[dict[str, Any]]:
-    """Train and test: rows as heads.network_rows gives them; none with scans of one patient."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Train and test; nothing with scans of one patient.
+
+    Returns:
+        Rows as heads.network_rows gives them, and results as grid.run gives them.
+    """
     pairs_of = tests_and_cells(study, test, accelerations, seeds)
     cells = [cell for _, some in pairs_of for cell in some]
-    grid.run(cells, label="networks of other measured scans", workers=workers, scheduler=scheduler)
-    return [row for fold, some in pairs_of for row in heads.network_rows(fold, some)]
+    results = grid.run(
+        cells, label="networks of other measured scans", workers=workers, scheduler=scheduler
+    )
+    return [row for fold, some in pairs_of for row in heads.network_rows(fold, some)], results
+
+
+def learned_sentence(scans: Sequence[pairs.PreparedVolume]) -> str:
+    """How many scans and slices the networks of each fold learned from; "" without folds."""
+    parts = folds(scans)
+    if not parts:
+        return ""
+    counts = []
+    for held_back in parts:
+        learned = [scan for part in parts if part is not held_back for scan in part]
+        counts.append(f"{len(learned)} scans ({sum(scan.n_slices for scan in learned)} slices)")
+    return (
+        f"{label(OTHER_SCANS)}: the networks of {len(parts)} folds of patients learned from "
+        f"{', '.join(counts)} of the other folds."
+    )
 
 
 def sources(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:

@@ -9,17 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from synthlib.recon import grid
+
 Row = Mapping[str, Any]
 Table = NDArray[np.float64]
 
-UNTRAINED = (
-    "zero_filled",
-    "cg_sense",
-    "l1_wavelet",
-    "sparse_start",
-    "untrained_network",
-    "ceiling",
-)
+UNTRAINED = grid.CLASSICAL
 MAX_LISTED = 4
 UNSEEDED = 0
 

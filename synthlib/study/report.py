@@ -139,7 +139,9 @@ def _flag(gain: float) -> str:
 
 def convergence_sentence(results: Sequence[Mapping[str, Any]]) -> str:
     """How many trainings had not ended, and what the last quarter still gained."""
-    gains = list(gains_of(results).values())
+    gains = [training.late_gain(result["history"]) for result in results if result["history"]]
+    if not gains:
+        return "No network was trained."
     late = sum(gain > marks.CONVERGED_GAIN_DB for gain in gains)
     falling = sum(gain < -marks.CONVERGED_GAIN_DB for gain in gains)
     return (
@@ -207,18 +209,19 @@ def levels(
     return {label(name): sum(values) / len(values) for name, values in means.items() if values}
 
 
-def worth_sentence(rows: Sequence[Mapping[str, Any]], n_generator: int) -> str:
-    """m synthetic scans are worth n measured patients; or why nothing can be said.
+def worth_sentence(rows: Sequence[Mapping[str, Any]], n_archive: int, n_generator: int) -> str:
+    """What synthetic scans are worth in measured patients; or why nothing can be said.
 
     Args:
-        rows: as worth.exchange_rate takes them.
+        rows, n_archive: as worth.exchange_rate takes them.
         n_generator: measured patients that the generator of the scans had learned from.
     """
     if len({row["n_real"] for row in rows if row["n_synthetic"] == 0}) < 2:
         return "One number of measured patients is no curve; name further worth_numbers."
     return (
-        f"{worth.exchange_rate(rows).sentence()}. Their generator had learned from {n_generator} "
-        "other measured patients; which patients were taken for training was not drawn anew."
+        f"{worth.exchange_rate(rows, n_archive).sentence()}. Their generator had learned from "
+        f"{n_generator} other measured patients; which patients were taken for training was "
+        "not drawn anew."
     )
 
 

@@ -30,7 +30,8 @@ class Auroc:
     Attributes:
         value: probability that a measured phase scores higher than a synthetic one.
         low, high: of the interval, which counts patients, not slices.
-        n_patients, n_slices: measured ones that were tested.
+        n_patients: that were tested, with measured or synthetic phase.
+        n_slices: of measured phase among theirs.
         n_networks: that were trained.
     """
 
@@ -42,7 +43,7 @@ class Auroc:
     n_networks: int
 
     @property
-    def is_told_apart(self) -> bool:
+    def is_distinguished(self) -> bool:
         """Whether guessing lies outside of the interval."""
         return not self.low <= 0.5 <= self.high
 
@@ -52,7 +53,7 @@ def clustered_auroc(tests: Sequence[Scores]) -> Auroc:
 
     Each patient is left out in turn, with all slices and in all tests (the jackknife);
     so many slices or networks of few patients do not narrow the interval.
-    An interval without width means that every slice of every patient was told apart.
+    An interval without width means that all slices of all patients were distinguished.
 
     Raises:
         ValueError: a test without two patients of each kind.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from synthlib.recon import grid
 from synthlib.study.marks import FLOOR, Mark
 from synthlib.study.paired import Row, mean_of, sources_at
 from synthlib.study.statistics import ALPHA, Difference, SeedVariance
@@ -16,8 +17,7 @@ from synthlib.study.verdicts import (
     higher_is_better,
 )
 
-CEILING = "ceiling"
-ORIENTATION = ("untrained_network", "l1_wavelet")  # named in every sentence where they were run
+ORIENTATION = (grid.UNTRAINED, grid.L1_WAVELET)  # named in every sentence where they were run
 PHRASES = {
     EQUIVALENT: "equivalent to",
     BETTER: "better than",
@@ -33,7 +33,7 @@ def summaries(
     *,
     marks: Sequence[Mark] = (),
     floor: str = FLOOR,
-    ceiling: str = CEILING,
+    ceiling: str = grid.CEILING,
 ) -> list[dict[str, str]]:
     """One sentence for every coil count and R: what follows there, and what does not.
 
@@ -66,7 +66,7 @@ def summaries(
             for first in firsts
             for text in _outcomes([v for v in family if v.planned.first == first])
         ]
-        parts = [level, *dict.fromkeys(outcomes), *_care(here, labels)]
+        parts = [level, *dict.fromkeys(outcomes), *_caveats(here, labels)]
         text = f"{_place(family[0])}: " + "; ".join(parts)
         sentences.append({"coils": str(n_coils), "R": str(acceleration), "what follows": text})
     return sentences
@@ -79,7 +79,8 @@ def sentence(verdict: Verdict) -> str:
         return f"{head}: {verdict.outcome}"
     return (
         f"{head}: {_numbers(verdict, verdict.difference)} "
-        f"({_design([verdict])}; {_p_sentence(verdict.p_holm)} after Holm): {_phrase(verdict)}"
+        f"({_design([verdict])}; {_p_sentence(verdict.p_holm)} of {verdict.test} after Holm): "
+        f"{_phrase(verdict)}"
     )
 
 
@@ -94,13 +95,13 @@ def _comparison_row(verdict: Verdict) -> dict[str, str]:
     in_unit = f" ({unit})" if unit else ""
     margin = "" if verdict.margin is None else f" within {verdict.margin:g}{_spaced(unit)}"
     cells = dict.fromkeys(
-        ("difference", "interval", "visible", "patient", "seed", "residual", "design", "p"), "-"
+        ("difference", "interval", "detectable", "patient", "seed", "residual", "design", "p"), "-"
     )
     if result is not None:
         cells = {
             "difference": f"{result.mean:+.{digits}f}",
             "interval": f"{result.low:+.{digits}f} to {result.high:+.{digits}f}",
-            "visible": f"{result.smallest_detectable:.{digits}f}",
+            "detectable": f"{result.smallest_detectable:.{digits}f}",
             "patient": _deviation(result.patient, digits),
             "seed": _deviation(result.seed, digits),
             "residual": _deviation(result.residual, digits),
@@ -115,8 +116,9 @@ def _comparison_row(verdict: Verdict) -> dict[str, str]:
         f"difference{in_unit}": cells["difference"],
         "95 % interval": cells["interval"],
         "p (Holm)": cells["p"],
+        "p is of": verdict.test,
         "verdict": verdict.outcome + (margin if verdict.outcome == EQUIVALENT else ""),
-        f"could see{in_unit}": cells["visible"],
+        f"detectable difference{in_unit}": cells["detectable"],
         "s.d. of patients": cells["patient"],
         "of seeds": cells["seed"],
         "of the rest": cells["residual"],
@@ -141,7 +143,7 @@ def _outcomes(family: Sequence[Verdict]) -> list[str]:
     return [f"{family[0].first_label} is {'; '.join(groups)}", _design(tested)]
 
 
-def _care(marks: Sequence[Mark], labels: Mapping[str, str]) -> list[str]:
+def _caveats(marks: Sequence[Mark], labels: Mapping[str, str]) -> list[str]:
     """What was not compared, and what might still change."""
     clauses = []
     below = [f"{labels.get(m.source, m.source)} {m.mean:.2f} dB" for m in marks if m.excluded]
@@ -163,15 +165,17 @@ def _design(verdicts: Sequence[Verdict]) -> str:
     """What was drawn, and whether the intervals hold the spread between trainings."""
     results = [v.difference for v in verdicts if v.difference is not None]
     counts = "; ".join(dict.fromkeys(_counts(result) for result in results))
-    lent = [result.borrowed for result in results if result.borrowed is not None]
+    given = [v for result in results if (v := result.given_seed_variance) is not None]
     if all(result.n_seeds != 1 for result in results):
-        if lent:
+        if given:
             return (
                 f"{counts}, both counted as drawn, trainings of all sources taken to spread alike"
             )
         return f"{counts}, both counted as drawn" if results[0].n_seeds else counts
-    if lent:
-        return f"{counts}, the spread between trainings ({_spread(lent)}) taken from {_from(lent)}"
+    if given:
+        return (
+            f"{counts}, the spread between trainings ({_spread(given)}) taken from {_from(given)}"
+        )
     left_out = [v.left_out for v in verdicts if v.left_out is not None]
     known_spread = (
         f"which at {_from(left_out)} was {_spread(left_out)}"
@@ -216,17 +220,18 @@ def _within(verdict: Verdict) -> str:
 
 
 def _reservation(verdict: Verdict) -> str:
-    """What a comparison that is not decided could have seen."""
-    if verdict.outcome != NOT_DECIDED or verdict.difference is None:
-        return ""
+    """What training itself gains where that is little; what an undecided comparison detects."""
+    text = ""
     if not verdict.is_sensitive and verdict.gain is not None:
         gain = _value(verdict.gain.mean, verdict.metric)
-        return (
+        text = (
             f"; {_lower(verdict.second_label)} itself gains only {gain} over the untrained "
             "network, so that equivalence would say nothing"
         )
-    visible = _value(verdict.difference.smallest_detectable, verdict.metric)
-    text = f"; the smallest difference that this design sees is {visible}"
+    if verdict.outcome != NOT_DECIDED or verdict.difference is None:
+        return text
+    detectable = _value(verdict.difference.smallest_detectable, verdict.metric)
+    text += f"; the smallest difference that this design detects is {detectable}"
     if verdict.p_value <= ALPHA:
         text += f"; {_p_sentence(verdict.p_value)} alone, {_p(verdict.p_holm)} after Holm"
     return text

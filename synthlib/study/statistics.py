@@ -42,7 +42,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import stats
 
-from synthlib import runs
 from synthlib.study.crossed import ALPHA, Shares, mean_squares
 from synthlib.study.paired import UNTRAINED, Row, Table, difference_table, patient_tables
 
@@ -53,7 +52,7 @@ class SeedVariance:
 
     Attributes:
         variance: of one training, squared units of the metric. It holds the
-            residual's share too (residual / patients), so borrowing it is cautious.
+            residual's share too (residual / patients), so using it elsewhere is cautious.
         df: its degrees of freedom.
         origin: where it was seen, for sentences: "R = 4, 8 coils".
     """
@@ -80,9 +79,9 @@ class Difference:
         patient, seed, residual: variance components, not below zero; nan where
             the design cannot separate them (with one seed `patient` holds the residual).
         seeds_seen: whether the interval covers the spread between trainings
-            (own seeds, borrowed ones, or nothing trained).
-        own_seed_variance: to be lent to other accelerations; None with one seed.
-        borrowed: the seed variance that was used instead of the table's own.
+            (own seeds, a given variance, or nothing trained).
+        own_seed_variance: for use at other accelerations; None with one seed.
+        given_seed_variance: what was used instead of the table's own.
         shares: what the variance of the mean consists of.
     """
 
@@ -98,7 +97,7 @@ class Difference:
     residual: float
     seeds_seen: bool
     own_seed_variance: SeedVariance | None
-    borrowed: SeedVariance | None
+    given_seed_variance: SeedVariance | None
     shares: Shares = field(repr=False)
 
     @property
@@ -216,7 +215,7 @@ def crossed(
         shares=shares,
         seeds_seen=not trained or between is not None,
         own_seed_variance=own,
-        borrowed=between if between is not own else None,
+        given_seed_variance=between if between is not own else None,
     )
 
 
@@ -255,31 +254,3 @@ def pooled_seed_variance(
     df = (n_sources - 1) * (n_seeds - 1)
     origin = f"R = {acceleration}, {n_coils} coils, {n_sources} sources"
     return SeedVariance(2 * float(np.square(rest).sum()) / df, df, origin)
-
-
-def bootstrap_interval(table: Table, *, seed: int, n_draws: int = 2000) -> tuple[float, float]:
-    """Two-way bootstrap of a table (patient, seed): 95 % interval of the mean, studentised.
-
-    Patients and seeds are drawn with replacement, each as a whole. To look at
-    beside :func:`crossed`, not to decide by: see the module for its false alarms.
-
-    Raises:
-        ValueError: fewer than two patients or seeds.
-    """
-    n_patients, n_seeds = table.shape
-    if n_patients < 2 or n_seeds < 2:
-        raise ValueError(f"table {table.shape}; expected two patients and two seeds or more")
-    draw = np.random.default_rng(runs.seed_for(seed, "two-way bootstrap"))
-    patients = draw.integers(n_patients, size=(n_draws, n_patients))
-    seeds = draw.integers(n_seeds, size=(n_draws, n_seeds))
-    means, errors = _means_and_errors(table[patients[:, :, None], seeds[:, None, :]])
-    mean, error = _means_and_errors(table)
-    scores = (means - mean) / np.where(errors > 0, errors, np.inf)
-    low, high = np.quantile(scores, [ALPHA / 2, 1 - ALPHA / 2])
-    return float(mean - high * error), float(mean - low * error)
-
-
-def _means_and_errors(tables: Table) -> tuple[Table, Table]:
-    mean, patients, seeds, residual = mean_squares(tables)
-    variance = np.maximum(patients + seeds - residual, np.maximum(patients, seeds))
-    return mean, np.sqrt(variance / (tables.shape[-2] * tables.shape[-1]))

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from synthlib import metrics
+from synthlib.recon import grid
 from synthlib.study import statistics
 from synthlib.study.marks import FLOOR, excluded
 from synthlib.study.paired import UNTRAINED, Row, places, sources_at
@@ -14,6 +15,7 @@ MARGINS_DB = {"PSNR": 0.3, "head_PSNR": 0.3}
 
 BETTER, WORSE, EQUIVALENT = "better", "worse", "equivalent"
 NOT_DECIDED, NOT_TRAINED_ENOUGH = "not decided", "not trained enough"
+DIFFERENCE, EQUIVALENCE, NO_TEST = "difference", "equivalence", "-"  # what a p belongs to
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,6 @@ PLANNED = (
     Planned("zero_global_phase", "gan_global_phase", equivalence=True),
     Planned("product", "measured", equivalence=True),
 )
-UNTRAINED_NETWORK = "untrained_network"
 SENSITIVITY = 2.0  # margins that training must gain, or equivalence within one says nothing
 
 
@@ -48,13 +49,15 @@ class Verdict:
         planned: the comparison; first_label and second_label name its sources.
         margin: of equivalence, units of the metric; None for superiority.
         difference: first less second; None where a source is excluded.
-        p_value: of the test that the outcome rests on: equivalence (TOST) or no
-            difference (two-sided), both from the model of `difference`; 1 where excluded.
+        p_value: of the test that the outcome rests on, both from the model of
+            `difference`; 1 where excluded.
+        test: which: EQUIVALENCE (TOST), DIFFERENCE (two-sided), NO_TEST where excluded.
         p_holm: the same after Holm's correction over the family of this place.
         outcome: BETTER, WORSE, EQUIVALENT, NOT_DECIDED, or NOT_TRAINED_ENOUGH.
         left_out: spread between trainings seen elsewhere, where the interval lacks it.
         gain: of the second source over the untrained network, for equivalence: where
-            training itself gains no more than SENSITIVITY margins, nothing follows.
+            training itself gains no more than SENSITIVITY margins, nearness says
+            nothing, and only a difference can be decided.
     """
 
     planned: Planned
@@ -70,6 +73,7 @@ class Verdict:
     outcome: str
     left_out: statistics.SeedVariance | None = None
     gain: statistics.Difference | None = None
+    test: str = NO_TEST
 
     @property
     def is_sensitive(self) -> bool:
@@ -88,7 +92,7 @@ def planned_comparisons(
     margin: float | None = None,
     planned: Sequence[Planned] = PLANNED,
     floor: str | None = FLOOR,
-    borrow: bool = True,
+    use_other_places: bool = True,
     pooled: bool = False,
     untrained: Collection[str] = UNTRAINED,
 ) -> list[Verdict]:
@@ -103,7 +107,7 @@ def planned_comparisons(
         labels: source to name.
         margin: of equivalence, units of the metric; None takes MARGINS_DB.
         floor: see marks.training_marks; None excludes nothing.
-        borrow: where each source was trained once, widen the intervals by the
+        use_other_places: where each source was trained once, widen the intervals by the
             spread between trainings seen at another R (else at another coil count).
         pooled: take that spread from all sources together; see
             statistics.pooled_seed_variance for what this assumes.
@@ -119,7 +123,9 @@ def planned_comparisons(
             )
         margin = MARGINS_DB[metric]
     below = excluded(rows, floor, untrained=untrained) if floor else set()
-    study = _Study(rows, labels, metric, margin, planned, below, borrow, pooled, untrained)
+    study = _Study(
+        rows, labels, metric, margin, planned, below, use_other_places, pooled, untrained
+    )
     verdicts = []
     for place in places(rows):
         run = sources_at(rows, *place)
@@ -138,7 +144,7 @@ class _Study:
     margin: float
     planned: Sequence[Planned]
     below: Collection[tuple[int, int, str]]
-    borrow: bool
+    use_other_places: bool
     pooled: bool
     untrained: Collection[str]
 
@@ -159,18 +165,18 @@ class _Study:
         )
         if self._is_excluded(pair, place):
             return verdict
-        if pair.equivalence and UNTRAINED_NETWORK in sources_at(self.rows, *place):
-            gain = self._difference(Planned(pair.second, UNTRAINED_NETWORK), place)
+        if pair.equivalence and grid.UNTRAINED in sources_at(self.rows, *place):
+            gain = self._difference(Planned(pair.second, grid.UNTRAINED), place)
             verdict = replace(verdict, gain=gain)
         result = self._difference(pair, place)
         if result.own_seed_variance is not None:
             if self.pooled:
                 result = self._difference(pair, place, self._pool(place))
             return replace(verdict, difference=result, outcome=NOT_DECIDED)
-        lent = None if result.seeds_seen else self._seed_variance_elsewhere(pair, place)
-        if lent is not None and self.borrow:
-            result, lent = self._difference(pair, place, lent), None
-        return replace(verdict, difference=result, outcome=NOT_DECIDED, left_out=lent)
+        other = None if result.seeds_seen else self._seed_variance_elsewhere(pair, place)
+        if other is not None and self.use_other_places:
+            result, other = self._difference(pair, place, other), None
+        return replace(verdict, difference=result, outcome=NOT_DECIDED, left_out=other)
 
     def _is_excluded(self, pair: Planned, place: tuple[int, int]) -> bool:
         return any((*place, source) in self.below for source in (pair.first, pair.second))
@@ -263,19 +269,21 @@ def _p_values(verdict: Verdict) -> list[float]:
 def _outcome(verdict: Verdict, tests: Sequence[tuple[float, float]]) -> Verdict:
     if verdict.difference is None:
         return verdict
-    by_difference, equivalence = tests[0], tests[-1]
-    is_close = verdict.margin is not None and equivalence[1] <= statistics.ALPHA
-    if is_close and not verdict.is_sensitive:
-        p_value, p_holm = equivalence
-        return replace(verdict, p_value=p_value, p_holm=p_holm, outcome=NOT_DECIDED)
-    if is_close:
-        p_value, p_holm = equivalence
-        return replace(verdict, p_value=p_value, p_holm=p_holm, outcome=EQUIVALENT)
-    if by_difference[1] <= statistics.ALPHA:
+    is_close = verdict.margin is not None and tests[-1][1] <= statistics.ALPHA
+    if is_close and verdict.is_sensitive:
+        return _with_test(verdict, EQUIVALENCE, tests[-1], EQUIVALENT)
+    if tests[0][1] <= statistics.ALPHA:
         is_higher = verdict.difference.mean > 0
         outcome = BETTER if is_higher == higher_is_better(verdict.metric) else WORSE
-        return replace(verdict, p_value=by_difference[0], p_holm=by_difference[1], outcome=outcome)
-    return replace(verdict, p_value=equivalence[0], p_holm=equivalence[1], outcome=NOT_DECIDED)
+        return _with_test(verdict, DIFFERENCE, tests[0], outcome)
+    # Where equivalence could not be decided at all, its p would only mislead.
+    if verdict.margin is None or not verdict.is_sensitive:
+        return _with_test(verdict, DIFFERENCE, tests[0], NOT_DECIDED)
+    return _with_test(verdict, EQUIVALENCE, tests[-1], NOT_DECIDED)
+
+
+def _with_test(verdict: Verdict, test: str, p: tuple[float, float], outcome: str) -> Verdict:
+    return replace(verdict, test=test, p_value=p[0], p_holm=p[1], outcome=outcome)
 
 
 def higher_is_better(metric: str) -> bool:

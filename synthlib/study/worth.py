@@ -2,8 +2,8 @@
 
 The measured-only curve says which PSNR n real training patients give; synthetic
 scans alone are worth the n at which that curve reaches their PSNR. The interval
-holds every n whose point on the curve cannot be told from the synthetic scans'
-PSNR, by the interval of statistics.crossed over test patients and seeds. In 300
+holds every n whose point on the curve does not differ significantly from the
+synthetic scans' PSNR, by the interval of statistics.crossed over test patients and seeds. In 300
 simulated curves each of 12 patients x 3 seeds, at eight settings, it held the
 truth in 94 to 98 %; percentiles of a two-way bootstrap did so in 72 to 93 %.
 
@@ -16,10 +16,12 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import optimize
 
+from synthlib.recon import grid
 from synthlib.study import statistics
 from synthlib.study.paired import Row, Table, patient_tables
 from synthlib.study.verdicts import higher_is_better
@@ -29,10 +31,10 @@ POINTS_PER_SEGMENT = 32
 
 @dataclass(frozen=True)
 class ExchangeRate:
-    """m synthetic scans are worth n measured patients.
+    """Synthetic scans of some patients are worth n measured patients.
 
     Attributes:
-        n_synthetic: m.
+        n_synthetic, n_archive: synthetic scans, and the patients that they are of.
         worth: n; 0 where it lies below the smallest number measured, infinity beyond the largest.
         low, high: 95 % interval, the same way.
         n_min, n_max: smallest and largest number of the measured-only curve.
@@ -40,6 +42,7 @@ class ExchangeRate:
     """
 
     n_synthetic: int
+    n_archive: int
     worth: float
     low: float
     high: float
@@ -49,16 +52,16 @@ class ExchangeRate:
     n_seeds: int
 
     def sentence(self) -> str:
-        """ "48 synthetic scans are worth 3.4 measured patients (95 % interval 2.1 to ...)"."""
+        """ "Synthetic scans of 6 patients (18 scans) are worth 3.4 measured patients (95 % ..."."""
         if self.n_seeds == 1:
             design = f"{self.n_patients} test patients, one training each: the spread between "
             design += "trainings is left out"
         else:
             design = f"{self.n_patients} test patients x {self.n_seeds} seeds"
         return (
-            f"{self.n_synthetic} synthetic scans are worth {self._number(self.worth)} measured "
-            f"patients (95 % interval {self._number(self.low)} to {self._number(self.high)}; "
-            f"{design})"
+            f"Synthetic scans of {self.n_archive} patients ({self.n_synthetic} scans) are worth "
+            f"{self._number(self.worth)} measured patients (95 % interval "
+            f"{self._number(self.low)} to {self._number(self.high)}; {design})"
         )
 
     def _number(self, n: float) -> str:
@@ -69,8 +72,40 @@ class ExchangeRate:
         return f"{n:.1f}"
 
 
+def archive_patients(cells: Sequence[grid.Cell]) -> int:
+    """Patients whose scans the synthetic ones are of, from the cells that learn from them alone."""
+    return len(
+        {
+            volume.raw.patient_id
+            for cell in cells
+            if cell.training is not None and dict(cell.tags)["n_real"] == 0
+            for data in cell.training.data
+            for volume in data.volumes
+        }
+    )
+
+
+def untrained_rows(rows: Sequence[Row], n_coils: int, acceleration: int) -> list[dict[str, Any]]:
+    """The point of no patient on the measured-only curve: rows of the untrained network there.
+
+    Args:
+        rows: with those of grid.UNTRAINED, the unrolled network before its first
+            step: it is the start of unrolled networks alone.
+    """
+    place = (n_coils, acceleration, grid.UNTRAINED)
+    return [
+        {**row, "n_real": 0, "n_synthetic": 0}
+        for row in rows
+        if (row["n_coils"], row["acceleration"], row["source"]) == place
+    ]
+
+
 def exchange_rate(
-    rows: Sequence[Row], *, n_synthetic: int | None = None, metric: str = "PSNR"
+    rows: Sequence[Row],
+    n_archive: int,
+    *,
+    n_synthetic: int | None = None,
+    metric: str = "PSNR",
 ) -> ExchangeRate:
     """How many measured patients give the PSNR of training on synthetic scans alone.
 
@@ -80,7 +115,9 @@ def exchange_rate(
     Args:
         rows: one per network and test scan at one coil count and R, with n_real,
             n_synthetic, seed, patient and the metric; rows of networks trained
-            on both kinds may be there and are not used.
+            on both kinds may be there and are not used, those of
+            :func:`untrained_rows` are the curve's point at n = 0.
+        n_archive: patients that the synthetic scans are of.
         n_synthetic: which number of synthetic scans; None where there is only one.
 
     Raises:
@@ -102,6 +139,7 @@ def exchange_rate(
     low, high = _interval(np.array(numbers, float), curve, level)
     return ExchangeRate(
         n_synthetic=n_synthetic,
+        n_archive=n_archive,
         worth=_crossing(np.array(numbers, float), means, float(level.mean())),
         low=low,
         high=high,
@@ -166,12 +204,16 @@ def _root(points: Table, left: float, right: float) -> float:
 
 
 def curve_rows(
-    rows: Sequence[Row], *, n_synthetic: int | None = None, metric: str = "PSNR"
+    rows: Sequence[Row],
+    n_archive: int,
+    *,
+    n_synthetic: int | None = None,
+    metric: str = "PSNR",
 ) -> list[dict[str, str]]:
-    """Rows of a table: n real patients, without and with m synthetic scans, and what these add.
+    """Rows of a table: n real patients, without and with synthetic scans, and what these add.
 
     Args:
-        rows: as for :func:`exchange_rate`.
+        rows, n_archive: as for :func:`exchange_rate`.
 
     Raises:
         ValueError: as there.
@@ -195,7 +237,7 @@ def curve_rows(
             {
                 "measured patients": str(n),
                 f"{metric}, measured only": cells["without"],
-                f"with {m} synthetic scans": cells["with"],
+                f"with synthetic scans of {n_archive} patients ({m} scans)": cells["with"],
                 "gain": cells["gain"],
                 "95 % interval": cells["interval"],
             }

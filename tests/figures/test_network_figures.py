@@ -204,6 +204,29 @@ def test_gains_are_drawn_scan_by_scan_with_their_intervals():
     assert [t.get_text() for t in legend.get_texts()] == ["t1", "mprage"]
 
 
+def test_a_scan_whose_first_gain_stands_at_the_edge_is_in_the_legend():
+    lines = [
+        {"source": s, "scan": scan, "mean": mean, "low": mean - 0.5, "high": mean + 0.5}
+        for s, scan, mean in (
+            ("gan", "t1", -9.0), ("gan", "mprage", 1.0), ("zero", "t1", -1.0),
+            ("zero", "mprage", 0.5), ("zero", "flair", -7.0),
+        )
+    ]  # fmt: skip
+    figure = figures.gains(lines, {"gan": "GAN", "zero": "Zero"}, "less l1-wavelet")
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["t1", "mprage", "flair"]
+    assert {t.get_text() for t in figure.axes[0].texts} == {"-9.0 dB", "-7.0 dB"}
+
+
+def test_no_two_of_many_sources_are_drawn_alike():
+    names = {f"source {i}": f"Source {i}" for i in range(14)}
+    made = [{**row, "source": name} for name in names for row in rows() if row["source"] == "gan"]
+    thick = ["source 0", "source 10"]
+    figure = figures.benchmark_curves(made, names, emphasis=thick)
+    lines = [container[0] for container, _, _ in drawn(figure.axes[0]).values()]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(names)
+
+
 def test_differences_have_a_legend_of_all_sources_also_of_those_that_start_at_a_later_r():
     lines = [
         {"n_coils": n, "acceleration": r, "source": s, "mean": mean, "low": mean - 1,

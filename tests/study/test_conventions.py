@@ -154,7 +154,7 @@ def test_volumes_that_cannot_be_judged_are_refused(volume):
         dataclasses.replace(volume, target=dark)
     with pytest.raises(ValueError, match="the head is empty"):
         dataclasses.replace(volume, head=torch.zeros_like(volume.head))
-    with pytest.raises(ValueError, match="no volumes to judge"):
+    with pytest.raises(ValueError, match="no volumes to score"):
         conventions.convention_spread([])
 
 

@@ -67,7 +67,7 @@ def drawn_anew(slices):
 
 def test_measured_against_measured_is_a_guess(slices):
     result = discrimination.auroc_of_same(slices, seed=1, settings=QUICK)
-    assert result.low < 0.5 < result.high and not result.is_told_apart
+    assert result.low < 0.5 < result.high and not result.is_distinguished
     assert 0.1 < result.high - result.low < 0.9
     assert (result.n_patients, result.n_networks) == (8, 2)
 
@@ -201,7 +201,10 @@ def test_sources_are_played_by_name_and_fill_a_table(slices):
     assert results["random"].value > 0.95
     rows = discrimination.discrimination_table(results)
     assert [row["phase"] for row in rows[1:]] == ["Random", "Zero"]
-    assert rows[0]["told from measured"] == "no" and rows[1]["told from measured"] == "yes"
+    assert (
+        rows[0]["distinguished from measured"] == "no"
+        and rows[1]["distinguished from measured"] == "yes"
+    )
     assert "Random" in tables.from_dicts(rows)["md"]
 
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from synthlib import arrays, formats, metrics, pairs, runs, scanner
-from synthlib.formats import prepared_hdf5
 from synthlib.recon import grid, networks
 from synthlib.study import experiments, heads
 
@@ -83,6 +82,56 @@ def test_two_scans_of_one_name_are_refused(tmp_path, write_scan):
         heads.open_scans(str(tmp_path / "scans"), tmp_path / "out")
 
 
+def test_a_scan_of_the_study_or_of_its_patients_is_refused(study):
+    parts = {8: study}
+    heads.require_unseen([], parts)
+    own, other = study["test"][0], study["train"][0]
+    without_test = {8: {"train": study["train"], "gan": study["gan"]}}
+    heads.require_unseen([own], without_test)
+    with pytest.raises(ValueError, match=rf"test scan {own.name}: the same file is in part 'test'"):
+        heads.require_unseen([own], parts)
+    # another file of a patient of the training part
+    named = {**own.raw.attributes, "patient_id": other.raw.patient_id}
+    raw = dataclasses.replace(own.raw, patient_id=other.raw.patient_id, attributes=named)
+    again = dataclasses.replace(own, raw=raw)
+    with pytest.raises(ValueError, match=r"the same patient is in part 'train'.*Take the scan out"):
+        heads.require_unseen([again], without_test)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"patient_id": "unknown"}])
+def test_files_that_name_no_patient_are_compared_by_content(study, attributes):
+    def nameless(scan):
+        raw = dataclasses.replace(scan.raw, patient_id="scan1", attributes=attributes)
+        return dataclasses.replace(scan, raw=raw)
+
+    parts = {8: {"train": [nameless(study["train"][0])]}}
+    heads.require_unseen([nameless(study["test"][0])], parts)
+    with pytest.raises(ValueError, match="the same file is in part 'train'"):
+        heads.require_unseen([nameless(study["train"][0])], parts)
+
+
+def test_a_weight_at_the_end_of_those_tried_is_marked(study, monkeypatch):
+    monkeypatch.setattr(grid, "WEIGHTS", {"m": (2.0, 3.0)})
+    monkeypatch.setattr(grid, "SMALLER_WEIGHTS", {"m": (1.0,)})
+    monkeypatch.setattr(grid, "with_weight", lambda name, weight: weight)
+    test = heads.HeadTest([], 4, 0.04, (1,))
+    for optimum, at_end in ((1.0, True), (2.0, False), (9.0, True)):
+        monkeypatch.setattr(
+            heads.HeadTest, "score", lambda _, w, *__, best=optimum: {"PSNR": -abs(w - best)}
+        )
+        chosen, hindsight = heads._weighted(test, study["test"][0], 1, "m", 2.5)
+        assert chosen["weight"] == 2.5
+        assert hindsight["weight_at_end"] == at_end
+
+
+def test_the_record_of_scans_holds_no_names(study):
+    assert heads.scan_hashes([]) == {}
+    record = heads.scan_hashes(study["test"][:2])
+    assert list(record) == ["2 measured test scans"]
+    assert heads.scan_hashes(study["test"][:2][::-1]) == record
+    assert heads.scan_hashes([study["test"][0], study["train"][0]]) != record
+
+
 # --- further simulated scans ----------------------------------------------------------
 
 
@@ -132,13 +181,15 @@ def test_slices_that_are_looked_at_are_spread_evenly(study, n_slices, expected):
     assert indices == expected
 
 
-def test_the_key_follows_scans_masks_and_r(study):
+def test_the_key_follows_scans_masks_r_and_packages(study, monkeypatch):
     test = heads.HeadTest(study["test"][:2], 4, 0.04, (1, 2))
     same = heads.HeadTest(study["test"][:2][::-1], 4, 0.04, (1, 2))
     assert same.key == test.key
     changes = [{"scans": study["test"][:1]}, {"acceleration": 6}, {"mask_seeds": (1, 3)}]
     keys = {dataclasses.replace(test, **change).key for change in changes}
-    assert len(keys | {test.key}) == 4
+    keys.add(test.key)
+    monkeypatch.setattr(runs, "package_versions", lambda: {"torch": "another"})
+    assert len(keys | {test.key}) == 5
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +216,8 @@ def test_every_method_has_a_row_for_every_mask_and_seed(tried, study):
     expected = [(name, 0, mask) for name in classical for mask in (1, 2)]
     expected += [("zero", seed, mask) for seed in (1, 2) for mask in (1, 2)]
     assert sorted(places) == sorted(expected)
-    assert {row["scan"] for row in rows} == {study["test"][1].name}
+    scan = study["test"][1]
+    assert {(row["scan"], row["patient"]) for row in rows} == {(scan.name, scan.raw.patient_id)}
     for name in classical[:1]:  # another mask is another problem
         assert len({row["PSNR"] for row in rows if row["source"] == name}) == 2
 
@@ -203,6 +255,7 @@ def test_the_weight_in_hindsight_is_at_least_as_good_as_the_chosen_one(tried):
             assert own["weight"] == chosen
             assert best["PSNR"] >= own["PSNR"]
             assert best["weight"] in {*grid.WEIGHTS[name], *grid.SMALLER_WEIGHTS[name], chosen}
+            assert isinstance(best["weight_at_end"], bool)
     bad = by_place[grid.CG_SENSE, 1]["PSNR"]
     assert by_place[grid.CG_SENSE + heads.HINDSIGHT, 1]["PSNR"] > bad + 0.5
 
@@ -217,16 +270,6 @@ def test_weights_that_were_not_chosen_at_this_r_are_told(tried, tmp_path):
     with pytest.raises(ValueError, match="no weights of cg_sense, l1_wavelet at R = 4; expected"):
         heads.all_rows(test, cells, chosen, tmp_path)
     assert heads.chosen_weights(results, 8, 6) == dict.fromkeys(weights, 0.1)
-
-
-def test_the_shown_slice_is_the_middle_one_with_every_methods_image(tried):
-    test, _, _, _, _ = tried
-    (scan,) = test.scans
-    images = heads.example_images(test, scan, {"Zero-filled": grid.zero_filled})
-    assert list(images) == ["Target", "Zero-filled"]
-    magnitude = prepared_hdf5.read(scan.path, "magnitude", 1)
-    torch.testing.assert_close(images["Target"], magnitude, rtol=1e-4, atol=1e-8)
-    assert images["Zero-filled"].shape == magnitude.shape
 
 
 def test_kept_rows_are_those_of_the_code_that_made_them(tried):

@@ -64,7 +64,9 @@ def test_rows_are_those_of_every_scan_under_every_seed(study, tiny):
     scans = [study["test"][0], study["train"][1]]
     assert scans[0].raw.patient_id != scans[1].raw.patient_id
     test = heads.HeadTest(scans, 4, 0.04, (1,))
-    rows = other_scans.rows(tiny, test, [4], [1, 2])
+    rows, results = other_scans.run(tiny, test, [4], [1, 2])
+    assert len(results) == 4  # two folds, two seeds
+    assert all(result["history"] for result in results)
     places = sorted((row["scan"], row["seed"]) for row in rows)
     assert places == sorted((scan.name, seed) for scan in scans for seed in (1, 2))
     names = other_scans.sources(rows, ["zero"])
@@ -72,4 +74,12 @@ def test_rows_are_those_of_every_scan_under_every_seed(study, tiny):
     assert experiments.label(names[0]) == "Other measured scans"
     assert other_scans.sources([], ["zero"]) == ["zero"]
     alone = heads.HeadTest(scans[:1], 4, 0.04, (1,))
-    assert other_scans.rows(tiny, alone, [4], [1]) == []
+    assert other_scans.run(tiny, alone, [4], [1]) == ([], [])
+
+
+def test_it_says_how_much_was_learned_from(study):
+    scans = of_patients(study["test"][0], *"aab")
+    n = scans[0].n_slices
+    counts = f"1 scans ({n} slices), 2 scans ({2 * n} slices)"
+    assert f"2 folds of patients learned from {counts}" in other_scans.learned_sentence(scans)
+    assert other_scans.learned_sentence(scans[:2]) == ""

@@ -152,6 +152,12 @@ def test_levels_are_means_over_patients_and_seeds_of_what_was_run():
     assert report.levels(FLOORS, 8, 8, ["gan"]) == {"GAN (synthetic)": 22.25}
 
 
+def test_networks_of_one_place_and_seed_are_all_counted_and_none_is_said():
+    folds = [result("gan", [20, 24, 25, 25.5]), result("gan", [20, 24, 25, 25.0])]
+    assert report.convergence_sentence(folds).startswith("1 of 2 networks gained more than")
+    assert report.convergence_sentence([CLASSICAL]) == "No network was trained."
+
+
 # --- seeds, worth, differences --------------------------------------------------------
 
 
@@ -179,12 +185,14 @@ def curve(numbers):
 
 
 def test_the_sentence_of_worth_is_that_of_its_curve_and_one_number_is_no_curve():
-    sentence = report.worth_sentence(curve([1, 3]), 5)
-    assert sentence.startswith(worth.exchange_rate(curve([1, 3])).sentence())
+    sentence = report.worth_sentence(curve([1, 3]), 2, 5)
+    assert sentence.startswith(worth.exchange_rate(curve([1, 3]), 2).sentence())
     assert "learned from 5 other measured patients" in sentence
-    assert sentence.startswith("6 synthetic scans are worth 1.0 measured patients")
-    assert "no curve" in report.worth_sentence(curve([3]), 5)
-    assert "worth_numbers" in report.worth_sentence(curve([3]), 5)
+    assert sentence.startswith(
+        "Synthetic scans of 2 patients (6 scans) are worth 1.0 measured patients"
+    )
+    assert "no curve" in report.worth_sentence(curve([3]), 2, 5)
+    assert "worth_numbers" in report.worth_sentence(curve([3]), 2, 5)
 
 
 def test_differences_are_of_one_place_each_and_single_trainings_are_marked():

@@ -103,9 +103,15 @@ def test_counting_every_cell_as_independent_would_not_pass():
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_the_smallest_detectable_difference_is_found_at_the_stated_power(ratio):
     patient, seed, residual = (deviation**2 for deviation in ratio)
-    shift = crossed.smallest_detectable_difference(
-        patient=patient, seed=seed, residual=residual, n_patients=12, n_seeds=3
-    )
+    n_cells = 12 * 3
+    shift = crossed.Shares(
+        patients=(residual + 3 * patient) / n_cells,
+        df_patients=11,
+        seeds=(residual + 12 * seed) / n_cells,
+        df_seeds=2,
+        residual=residual / n_cells,
+        df_residual=22,
+    ).smallest_detectable()
     powered = sum(statistics.crossed(table).p_value < 0.05 for table in tables(ratio, shift))
     low, high = expected_counts(crossed.POWER)
     assert low <= powered <= high
@@ -216,30 +222,30 @@ def test_a_source_without_seeds_is_compared_with_every_seed(simulate):
     assert (untrained.n_seeds, untrained.seeds_seen, untrained.n_patients) == (0, True, 12)
 
 
-def test_one_training_does_not_show_its_spread_but_can_borrow_it(simulate):
+def test_one_training_does_not_show_its_spread_but_can_use_that_of_another_place(simulate):
     draw = np.random.default_rng(9)
     several = statistics.difference(simulate({"a": 30.0, "b": 29.0}, draw), "a", "b", **PLACE)
     rows = simulate({"a": 30.0, "b": 29.0}, draw, n_seeds=1, acceleration=8)
     alone = statistics.difference(rows, "a", "b", n_coils=8, acceleration=8)
     assert (alone.seeds_seen, alone.n_seeds, alone.own_seed_variance) == (False, 1, None)
     assert math.isnan(alone.seed) and math.isnan(alone.residual)
-    lent = several.own_seed_variance
-    assert lent is not None
-    assert lent.df == 2
-    assert lent.variance == pytest.approx(several.seed + several.residual / 12)
-    widened = statistics.difference(rows, "a", "b", n_coils=8, acceleration=8, seed_variance=lent)
+    other = several.own_seed_variance
+    assert other is not None
+    assert other.df == 2
+    assert other.variance == pytest.approx(several.seed + several.residual / 12)
+    widened = statistics.difference(rows, "a", "b", n_coils=8, acceleration=8, seed_variance=other)
     assert widened.seeds_seen
-    assert widened.borrowed == lent
-    assert widened.standard_error**2 == pytest.approx(alone.standard_error**2 + lent.variance)
+    assert widened.given_seed_variance == other
+    assert widened.standard_error**2 == pytest.approx(alone.standard_error**2 + other.variance)
     assert widened.low < alone.low < alone.high < widened.high
     assert 2 <= widened.df <= 13
 
 
-def test_a_borrowed_seed_variance_keeps_five_percent():
+def test_a_given_seed_variance_keeps_five_percent():
     alarms = 0
-    for lender, table in zip(tables((0.2, 0.3, 0.1)), tables((0.3, 0.3, 0.1)), strict=True):
-        lent = statistics.crossed(lender).own_seed_variance
-        alarms += statistics.crossed(table[:, :1], seed_variance=lent).p_value < 0.05
+    for other_table, table in zip(tables((0.2, 0.3, 0.1)), tables((0.3, 0.3, 0.1)), strict=True):
+        other = statistics.crossed(other_table).own_seed_variance
+        alarms += statistics.crossed(table[:, :1], seed_variance=other).p_value < 0.05
     assert alarms <= expected_counts(0.05)[1]
 
 
@@ -260,16 +266,3 @@ def test_seed_variance_pooled_over_two_sources_is_their_own_and_over_more_its_me
     assert mean == pytest.approx(0.1**2 + 0.1**2 / 12, rel=0.15)  # seed + residual / patients
     with pytest.raises(ValueError, match="1 sources with 3 seeds"):
         statistics.pooled_seed_variance(rows, ["a"], **PLACE)
-
-
-def test_bootstrap_moves_with_the_table_and_is_repeatable():
-    table = tables((0.3, 0.1, 0.1))[0]
-    low, high = statistics.bootstrap_interval(table, seed=3)
-    assert low < table.mean() < high
-    moved = statistics.bootstrap_interval(table + 1.5, seed=3)
-    assert moved == pytest.approx((low + 1.5, high + 1.5))
-    assert statistics.bootstrap_interval(table, seed=3) == (low, high)
-    result = statistics.crossed(table)
-    assert 0.4 < (high - low) / (result.high - result.low) < 2.5
-    with pytest.raises(ValueError, match="two patients and two seeds"):
-        statistics.bootstrap_interval(table[:, :1], seed=3)

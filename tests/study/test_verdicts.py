@@ -158,21 +158,21 @@ def two_places(simulate) -> list[dict[str, object]]:
     )
 
 
-def test_where_networks_were_trained_once_the_spread_is_borrowed_or_named(two_places):
-    borrowed = verdicts.planned_comparisons(two_places, LABELS)[6:]
-    left_out = verdicts.planned_comparisons(two_places, LABELS, borrow=False)[6:]
-    for wide, narrow in zip(borrowed, left_out, strict=True):
-        lent = statistics.difference(
+def test_where_networks_were_trained_once_another_place_gives_the_spread_or_it_is_named(two_places):
+    given = verdicts.planned_comparisons(two_places, LABELS)[6:]
+    left_out = verdicts.planned_comparisons(two_places, LABELS, use_other_places=False)[6:]
+    for wide, narrow in zip(given, left_out, strict=True):
+        other = statistics.difference(
             two_places, "gan", wide.planned.second, n_coils=8, acceleration=4
         ).own_seed_variance
-        assert wide.difference.borrowed == lent == narrow.left_out
+        assert wide.difference.given_seed_variance == other == narrow.left_out
         assert wide.difference.high > narrow.difference.high
         assert not narrow.difference.seeds_seen
     text = sentences.summaries(left_out, two_places, LABELS)[0]["what follows"]
     assert "one training each: the interval leaves out the spread between trainings" in text
     spreads = sorted(verdict.left_out.spread for verdict in left_out)
     assert f"which at R = 4, 8 coils was {spreads[0]:.2f} to {spreads[-1]:.2f} dB" in text
-    text = sentences.summaries(borrowed, two_places, LABELS)[0]["what follows"]
+    text = sentences.summaries(given, two_places, LABELS)[0]["what follows"]
     assert f"({spreads[0]:.2f} to {spreads[-1]:.2f} dB) taken from R = 4, 8 coils" in text
     single = [row for row in two_places if row["acceleration"] == 8]
     alone = verdicts.planned_comparisons(single, LABELS)
@@ -182,7 +182,7 @@ def test_where_networks_were_trained_once_the_spread_is_borrowed_or_named(two_pl
 
 def test_a_pooled_spread_says_so(two_places):
     results = verdicts.planned_comparisons(two_places, LABELS, pooled=True)
-    assert {v.difference.borrowed.df for v in results} == {12}  # (7 - 1) x (3 - 1)
+    assert {v.difference.given_seed_variance.df for v in results} == {12}  # (7 - 1) x (3 - 1)
     texts = [s["what follows"] for s in sentences.summaries(results, two_places, LABELS)]
     assert "trainings of all sources taken to spread alike" in texts[0]
     assert "taken from R = 4, 8 coils, 7 sources" in texts[1]
@@ -212,7 +212,7 @@ def test_what_is_not_decided_says_what_could_have_been_seen(rows):
     results = verdicts.planned_comparisons(rows, LABELS)
     (verdict,) = [v for v in results if v.outcome == verdicts.NOT_DECIDED]
     visible = f"{verdict.difference.smallest_detectable:.2f} dB"
-    assert f"the smallest difference that this design sees is {visible}" in sentences.sentence(
+    assert f"the smallest difference that this design detects is {visible}" in sentences.sentence(
         verdict
     )
     before_holm = dataclasses.replace(verdict, p_value=0.02, p_holm=0.08)
@@ -237,7 +237,9 @@ def test_the_table_of_comparisons_has_a_row_for_each(two_places):
     lines = sentences.comparison_rows(results)
     text = tables.from_dicts(lines)["csv"].splitlines()
     assert len(text) == 1 + 12
-    assert text[0].startswith("coils,R,PSNR of,less that of,difference (dB),95 % interval,p (Holm)")
+    assert text[0].startswith(
+        "coils,R,PSNR of,less that of,difference (dB),95 % interval,p (Holm),p is of"
+    )
     first = results[0].difference
     assert lines[0]["s.d. of patients"] == f"{first.patient**0.5:.2f}"
     assert lines[0]["patients x seeds"] == "12 patients x 3 seeds"
@@ -250,7 +252,7 @@ def test_the_table_of_comparisons_has_a_row_for_each(two_places):
 def test_nothing_is_equivalent_where_training_itself_gains_less_than_the_margin():
     """Untrained, measured and GAN lie within 0.1 dB: a TOST alone would call all equivalent."""
     rng = np.random.default_rng(5)
-    levels = {"measured": 30.0, "gan": 29.95, "untrained_network": 29.9}
+    levels = {"measured": 30.0, "gan": 30.0, "untrained_network": 29.9}
 
     def rows_of(levels):
         return [
@@ -266,7 +268,21 @@ def test_nothing_is_equivalent_where_training_itself_gains_less_than_the_margin(
     assert not blind.is_sensitive and blind.outcome == verdicts.NOT_DECIDED
     text = sentences.sentence(blind)
     assert "gains only 0.1" in text and "untrained" in text
+    assert blind.test == verdicts.DIFFERENCE
+    assert blind.p_value == blind.difference.p_value
     (seeing,) = verdicts.planned_comparisons(
         rows_of({**levels, "untrained_network": 28.0}), labels, floor=None
     )
-    assert seeing.outcome == verdicts.EQUIVALENT
+    assert (seeing.outcome, seeing.test) == (verdicts.EQUIVALENT, verdicts.EQUIVALENCE)
+    # nearness says nothing here, but a difference that is clear is still one
+    for level, outcome in ((29.9, verdicts.WORSE), (30.1, verdicts.BETTER)):
+        clear_rows = rows_of({**levels, "gan": level})
+        (clear,) = verdicts.planned_comparisons(clear_rows, labels, floor=None)
+        assert not clear.is_sensitive
+        assert clear.difference.p_equivalent(clear.margin) < 0.01
+        assert (clear.outcome, clear.test) == (outcome, verdicts.DIFFERENCE)
+        assert clear.p_value == clear.difference.p_value
+        assert "of difference after Holm" in sentences.sentence(clear)
+        assert "gains only 0.1" in sentences.sentence(clear)
+        (line,) = sentences.comparison_rows([clear])
+        assert (line["verdict"], line["p is of"]) == (outcome, "difference")

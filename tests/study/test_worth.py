@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from synthlib.recon import grid
 from synthlib.study import worth
 
 NUMBERS = (2, 5, 11)
@@ -40,7 +41,7 @@ def rows(
 
 @pytest.mark.parametrize("n", [2.0, 3.5, 5.0, 9.0])
 def test_a_curve_without_noise_gives_the_number_back(n):
-    rate = worth.exchange_rate(rows(curve(n)))
+    rate = worth.exchange_rate(rows(curve(n)), 20)
     assert rate.worth == pytest.approx(n, abs=1e-6)
     assert (rate.n_synthetic, rate.n_patients, rate.n_seeds) == (60, 12, 3)
     assert (rate.n_min, rate.n_max) == (2, 11)
@@ -50,15 +51,43 @@ def test_a_curve_without_noise_gives_the_number_back(n):
 
 
 def test_beyond_the_curve_it_says_at_least_and_below_it_less():
-    above = worth.exchange_rate(rows(curve(30)))
+    above = worth.exchange_rate(rows(curve(30)), 20)
     assert (above.worth, above.low, above.high) == (math.inf,) * 3
-    assert "60 synthetic scans are worth more than 11 measured patients" in above.sentence()
-    below = worth.exchange_rate(rows(curve(1)))
+    assert (
+        "Synthetic scans of 20 patients (60 scans) are worth more than 11 measured patients"
+        in above.sentence()
+    )
+    below = worth.exchange_rate(rows(curve(1)), 20)
     assert (below.worth, below.low, below.high) == (0, 0, 0)
-    assert "60 synthetic scans are worth less than 2 measured patients" in below.sentence()
-    wide = worth.exchange_rate(rows(curve(10), noise=0.5))
+    assert (
+        "Synthetic scans of 20 patients (60 scans) are worth less than 2 measured patients"
+        in below.sentence()
+    )
+    wide = worth.exchange_rate(rows(curve(10), noise=0.5), 20)
     assert wide.high == math.inf
     assert re_interval(wide).endswith("to more than 11")
+
+
+def test_the_untrained_network_is_the_curves_point_at_no_patient():
+    untrained = [
+        {**row, "source": source, "seed": 0, "n_coils": 8, "acceleration": r, "PSNR": psnr}
+        for row in rows(curve(1))
+        if (row["n_real"], row["n_synthetic"], row["seed"]) == (2, 0, 0)
+        for source, r, psnr in (
+            (grid.UNTRAINED, 4, row["PSNR"] - curve(2) + curve(0)),
+            (grid.UNTRAINED, 8, 0.0),
+            (grid.CG_SENSE, 4, 0.0),
+        )
+    ]
+    zero = worth.untrained_rows(untrained, 8, 4)
+    assert len(zero) == 12
+    here = [{**row, "n_coils": 8, "acceleration": 4} for row in rows(curve(1))]
+    rate = worth.exchange_rate([*here, *zero], 20)
+    assert rate.worth == pytest.approx(1, abs=1e-6)
+    assert (rate.n_min, rate.n_seeds) == (0, 3)
+    line = worth.curve_rows([*here, *zero], 20)[0]
+    assert line["PSNR, measured only"] != "-"
+    assert line["gain"] == f"{curve(1) - curve(0):+.2f}"
 
 
 def re_interval(rate: worth.ExchangeRate) -> str:
@@ -69,7 +98,7 @@ def re_interval(rate: worth.ExchangeRate) -> str:
 def test_the_interval_holds_the_truth_in_95_percent(monkeypatch, n):
     monkeypatch.setattr(worth, "POINTS_PER_SEGMENT", 12)
     draw, n_studies = np.random.default_rng(round(n)), 60
-    rates = [worth.exchange_rate(rows(curve(n), 0.1, draw)) for _ in range(n_studies)]
+    rates = [worth.exchange_rate(rows(curve(n), 0.1, draw), 20) for _ in range(n_studies)]
     held = sum(rate.low <= n <= rate.high for rate in rates)
     assert held >= stats.binom.ppf(0.005, n_studies, 0.95)
     assert sum(rate.low > 2 and rate.high < 11 for rate in rates) > n_studies / 2  # not vacuous
@@ -84,18 +113,18 @@ def test_a_dip_of_the_curve_does_not_matter_once_it_is_monotone():
         row | {"PSNR": row["PSNR"] - (1.0 if (row["n_real"], row["n_synthetic"]) == (5, 0) else 0)}
         for row in rows(curve(9))
     ]
-    assert 5 < worth.exchange_rate(dipped).worth < 11
+    assert 5 < worth.exchange_rate(dipped, 20).worth < 11
 
 
 def test_one_training_is_named_in_the_sentence():
     single = [row for row in rows(curve(4), 0.1) if row["seed"] == 0]
     assert "one training each: the spread between trainings is left out" in (
-        worth.exchange_rate(single).sentence()
+        worth.exchange_rate(single, 20).sentence()
     )
 
 
 def test_the_table_shows_both_curves_and_what_synthetic_scans_add():
-    lines = worth.curve_rows(rows(curve(4)))
+    lines = worth.curve_rows(rows(curve(4)), 20)
     assert [line["measured patients"] for line in lines] == ["0", "2", "5", "11"]
     assert (lines[0]["PSNR, measured only"], lines[0]["gain"]) == ("-", "-")
     for n, line in zip(NUMBERS, lines[1:], strict=True):
@@ -106,10 +135,10 @@ def test_the_table_shows_both_curves_and_what_synthetic_scans_add():
 def test_what_gives_no_curve_is_refused():
     made = rows(curve(4))
     with pytest.raises(ValueError, match="rows of 2 settings"):
-        worth.exchange_rate([made[0] | {"acceleration": 4}, *made[1:]])
+        worth.exchange_rate([made[0] | {"acceleration": 4}, *made[1:]], 20)
     with pytest.raises(ValueError, match=r"trained with \[5\] patients"):
-        worth.exchange_rate([row for row in made if row["n_real"] in (0, 5)])
+        worth.exchange_rate([row for row in made if row["n_real"] in (0, 5)], 20)
     with pytest.raises(ValueError, match=r"numbers of synthetic scans: \[60, 90\]"):
-        worth.exchange_rate([*made, made[-1] | {"n_synthetic": 90}])
+        worth.exchange_rate([*made, made[-1] | {"n_synthetic": 90}], 20)
     with pytest.raises(ValueError, match=r"2 measured \+ 0 synthetic with seed 0 .* patient p0"):
-        worth.exchange_rate(made[1:])
+        worth.exchange_rate(made[1:], 20)
