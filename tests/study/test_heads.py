@@ -7,7 +7,7 @@ import torch
 
 from synthlib import arrays, formats, metrics, pairs, runs, scanner
 from synthlib.recon import grid, networks
-from synthlib.study import experiments, heads
+from synthlib.study import experiments, heads, measured_scans
 
 SETTINGS = networks.NetworkSettings(
     network="unrolled", cascades=1, chans=4, fine_chans=2, steps=2, learning_rate=1e-3,
@@ -36,7 +36,7 @@ def write_scan(odd_scan):
 
 
 def test_no_folder_is_no_scan_and_no_work(tmp_path):
-    assert heads.open_scans("", tmp_path) == []
+    assert measured_scans.open_scans("", tmp_path) == []
     assert list(tmp_path.iterdir()) == []
     test = heads.HeadTest([], 4, 0.04, (1, 2))
     assert heads.all_rows(test, [], {}, tmp_path) == []
@@ -47,7 +47,7 @@ def test_coils_and_matrices_may_be_mixed_and_what_is_no_test_is_passed_over(tmp_
     write_scan(tmp_path / "scans", "a_three", 3, (40, 33))
     write_scan(tmp_path / "scans", "lonely", 1)
     write_scan(tmp_path / "scans", "thinned", 3, thin=2)
-    scans = heads.open_scans(str(tmp_path / "scans"), tmp_path / "out")
+    scans = measured_scans.open_scans(str(tmp_path / "scans"), tmp_path / "out")
     assert [(s.name, s.raw.n_coils, s.raw.image_shape) for s in scans] == [
         ("a_three", 3, (40, 33)), ("b_four", 4, (45, 38)),
     ]  # fmt: skip
@@ -64,7 +64,7 @@ def test_a_folder_of_single_coil_or_thinned_files_is_refused(tmp_path, write_sca
     write_scan(tmp_path / "scans", "thinned", 3, thin=2)
     message = r"holds 2 scans, none of them fully sampled by several coils; expected.*test_data"
     with pytest.raises(ValueError, match=message):
-        heads.open_scans(str(tmp_path / "scans"), tmp_path / "out")
+        measured_scans.open_scans(str(tmp_path / "scans"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -72,30 +72,30 @@ def test_a_folder_that_is_not_there_or_empty_is_told(tmp_path):
     (tmp_path / "empty").mkdir()
     for folder, message in (("empty", "has no .h5 file"), ("none", "is not a folder")):
         with pytest.raises(FileNotFoundError, match=f"{folder} {message}; expected measured"):
-            heads.open_scans(str(tmp_path / folder), tmp_path / "out")
+            measured_scans.open_scans(str(tmp_path / folder), tmp_path / "out")
 
 
 def test_two_scans_of_one_name_are_refused(tmp_path, write_scan):
     for folder in ("t1", "t2"):
         write_scan(tmp_path / "scans" / folder, "head", 3)
     with pytest.raises(ValueError, match="names occur twice, for example head"):
-        heads.open_scans(str(tmp_path / "scans"), tmp_path / "out")
+        measured_scans.open_scans(str(tmp_path / "scans"), tmp_path / "out")
 
 
 def test_a_scan_of_the_study_or_of_its_patients_is_refused(study):
     parts = {8: study}
-    heads.require_unseen([], parts)
+    measured_scans.require_unseen([], parts)
     own, other = study["test"][0], study["train"][0]
     without_test = {8: {"train": study["train"], "gan": study["gan"]}}
-    heads.require_unseen([own], without_test)
+    measured_scans.require_unseen([own], without_test)
     with pytest.raises(ValueError, match=rf"test scan {own.name}: the same file is in part 'test'"):
-        heads.require_unseen([own], parts)
+        measured_scans.require_unseen([own], parts)
     # another file of a patient of the training part
     named = {**own.raw.attributes, "patient_id": other.raw.patient_id}
     raw = dataclasses.replace(own.raw, patient_id=other.raw.patient_id, attributes=named)
     again = dataclasses.replace(own, raw=raw)
     with pytest.raises(ValueError, match=r"the same patient is in part 'train'.*Take the scan out"):
-        heads.require_unseen([again], without_test)
+        measured_scans.require_unseen([again], without_test)
 
 
 @pytest.mark.parametrize("attributes", [{}, {"patient_id": "unknown"}])
@@ -105,9 +105,9 @@ def test_files_that_name_no_patient_are_compared_by_content(study, attributes):
         return dataclasses.replace(scan, raw=raw)
 
     parts = {8: {"train": [nameless(study["train"][0])]}}
-    heads.require_unseen([nameless(study["test"][0])], parts)
+    measured_scans.require_unseen([nameless(study["test"][0])], parts)
     with pytest.raises(ValueError, match="the same file is in part 'train'"):
-        heads.require_unseen([nameless(study["train"][0])], parts)
+        measured_scans.require_unseen([nameless(study["train"][0])], parts)
 
 
 def test_a_weight_at_the_end_of_those_tried_is_marked(study, monkeypatch):
@@ -125,11 +125,11 @@ def test_a_weight_at_the_end_of_those_tried_is_marked(study, monkeypatch):
 
 
 def test_the_record_of_scans_holds_no_names(study):
-    assert heads.scan_hashes([]) == {}
-    record = heads.scan_hashes(study["test"][:2])
+    assert measured_scans.scan_hashes([]) == {}
+    record = measured_scans.scan_hashes(study["test"][:2])
     assert list(record) == ["2 measured test scans"]
-    assert heads.scan_hashes(study["test"][:2][::-1]) == record
-    assert heads.scan_hashes([study["test"][0], study["train"][0]]) != record
+    assert measured_scans.scan_hashes(study["test"][:2][::-1]) == record
+    assert measured_scans.scan_hashes([study["test"][0], study["train"][0]]) != record
 
 
 # --- further simulated scans ----------------------------------------------------------
