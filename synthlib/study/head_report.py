@@ -11,7 +11,7 @@ import numpy as np
 from synthlib import metrics, tables
 from synthlib.recon import grid
 from synthlib.study import report, statistics
-from synthlib.study.experiments import label
+from synthlib.study.experiments import OTHER_SCANS, label
 from synthlib.study.heads import CLASSICAL_ROWS, HINDSIGHT
 
 GAIN_TITLE = "Networks less l1-wavelet of best PSNR in hindsight, measured scans"
@@ -115,7 +115,8 @@ def mean_gain(
     """Mean gain of one source's networks: patients x seeds, or masks x seeds of a single scan.
 
     Masks of a scan are averaged first where there are several patients: scans differ
-    in their masks, and each counts once however many it has.
+    in their masks, and each counts once however many it has. Networks of OTHER_SCANS
+    differ from patient to patient: their seeds are averaged, patients are what is drawn.
     """
     by_patient: dict[str, list[np.ndarray]] = {}
     for scan, patient in {row["scan"]: row["patient"] for row in rows}.items():
@@ -130,10 +131,13 @@ def mean_gain(
             return MeanGain(float(table.mean()), None, f"{reason}: no interval")
         table = gains[0]
         what = f"{len(table)} masks of one scan"
-    result = statistics.crossed(table)
     drawn = f"{what} x {table.shape[1]} seeds"
-    if table.shape[1] == 1:
+    if source == OTHER_SCANS and len(by_patient) > 1:
+        table = table.mean(1, keepdims=True)
+        drawn = f"{what}, tested by networks of their own"
+    elif table.shape[1] == 1:
         drawn = f"{what} alone; one seed: the spread between trainings is left out"
+    result = statistics.crossed(table)
     return MeanGain(result.mean, (result.low, result.high), drawn)
 
 

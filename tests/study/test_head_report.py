@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from synthlib.recon import grid
-from synthlib.study import head_report, heads, statistics
+from synthlib.study import experiments, head_report, heads, statistics
 
 STRONG, CHOSEN = heads.STRONGEST, grid.L1_WAVELET
 GAINS = {"t1": [[0.5, 1.5], [1.0, 3.0]], "mprage": [[-2.0, 0.0], [-1.0, -1.0]]}  # (mask, seed)
@@ -116,3 +116,14 @@ def test_without_rows_it_says_where_to_get_scans():
     assert head_report.summary([], ["zero"]) == head_report.NO_SCANS
     assert "test_data" in head_report.NO_SCANS
     assert "multicoil_val" in head_report.NO_SCANS  # where there are some
+
+
+def test_networks_of_other_scans_are_counted_by_patients_alone():
+    """Every fold has networks of its own: what differs between patients holds their spread, too."""
+    name = experiments.OTHER_SCANS
+    rows = [{**row, "source": name} if row["source"] == "gan" else row for row in by_hand()]
+    gain = head_report.mean_gain(rows, name, STRONG)
+    expected = stats.ttest_1samp([1.5, -1.0], 0).confidence_interval(0.95)
+    assert gain.mean == pytest.approx(0.25)
+    assert gain.interval == pytest.approx((expected.low, expected.high))
+    assert gain.drawn == "2 patients, tested by networks of their own"
