@@ -18,6 +18,7 @@ LINEAR_DB = 0.5  # differences beyond it are drawn on a logarithmic scale
 WORST_GAIN_DB = -3.0  # gains below it are written at the edge instead of stretching the axis
 N_COLOURS = 10  # of matplotlib's cycle; further lines differ in dashes or markers
 MARKERS = "osv"
+SPREAD = 0.24  # of all curves along R, so that intervals do not hide each other
 TITLE_CHARACTERS = 18  # of a line above a small picture
 
 
@@ -101,7 +102,7 @@ def benchmark_curves(
         for panel, metric in zip(panels[band], names, strict=True):
             for number, (source, name) in enumerate(labels.items()):
                 style = styles[source]
-                shift = 0.05 * (number - len(labels) / 2)
+                shift = SPREAD * (number / max(1, len(labels) - 1) - 0.5)
                 _curve(panel, rows, (n_coils, source, metric), accelerations, shift, name, style)
                 for n, acceleration, out in excluded:
                     if (n, out) == (n_coils, source):
