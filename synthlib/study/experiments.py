@@ -49,10 +49,25 @@ def require_possible(
 ) -> None:
     """Raise ValueError for an unknown source or an impossible mask, before hours of work."""
     made_here = (samples.GROUND_TRUTH, *PRODUCTS)
-    plain = [name.removesuffix(GLOBAL_PHASE) for name in names]
-    sources.require_known([name for name in plain if name not in made_here])
+    for name in names:
+        if name.removesuffix(GLOBAL_PHASE) not in (*made_here, *sources.REGISTRY):
+            raise ValueError(
+                f"source {name!r} is unknown; expected one of "
+                f"{', '.join((*made_here, *sources.REGISTRY))}, or one of them with "
+                f"{GLOBAL_PHASE!r} behind it. Correct the name."
+            )
     for acceleration in accelerations:
         masks.require_possible(acceleration, center_fraction)
+
+
+def require_on_grid(acceleration: int, accelerations: Sequence[int], n_coils: int) -> None:
+    """Raise ValueError if further experiments want an R at which nothing classical is run."""
+    if acceleration not in accelerations:
+        raise ValueError(
+            f"worth_acceleration is {acceleration}, the grid of {n_coils} coils has R = "
+            f"{', '.join(map(str, accelerations))}; expected one of these, for the weights of "
+            "classical methods come from there. Change worth_acceleration or accelerations."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from synthlib.recon import grid
 from synthlib.study import report, statistics
 from synthlib.study.experiments import OTHER_SCANS, label
 from synthlib.study.heads import CLASSICAL_ROWS, HINDSIGHT
+from synthlib.study.measured_scans import patient_or_scan
 
 GAIN_TITLE = "Networks less l1-wavelet of best PSNR in hindsight, measured scans"
 NO_SCANS = (
@@ -120,6 +121,7 @@ def mean_gain(
     """
     by_patient: dict[str, list[np.ndarray]] = {}
     for scan, patient in {row["scan"]: row["patient"] for row in rows}.items():
+        patient = patient_or_scan(patient, scan)
         gain = means(rows, scan, source, metric) - means(rows, scan, against, metric)
         by_patient.setdefault(patient, []).append(gain)  # (mask, seed)
     table = np.array([np.mean([g.mean(0) for g in gains], 0) for gains in by_patient.values()])

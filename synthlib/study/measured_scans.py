@@ -91,6 +91,11 @@ def _names_its_patient(scan: pairs.PreparedVolume) -> bool:
     return patient.strip().lower() not in NO_PATIENT
 
 
+def patient_or_scan(patient: str, scan: str) -> str:
+    """Who counts as drawn: the patient, or the scan itself where its file names none."""
+    return scan if patient.strip().lower() in NO_PATIENT else patient
+
+
 def scan_hashes(scans: Sequence[pairs.PreparedVolume]) -> dict[str, str]:
     """One line for a record: how many scans, and the hash over all of theirs; no names."""
     if not scans:

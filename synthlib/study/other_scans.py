@@ -17,19 +17,21 @@ from synthlib import pairs
 from synthlib.recon import grid, samples
 from synthlib.study import heads
 from synthlib.study.experiments import HEADS, OTHER_SCANS, Study, label
+from synthlib.study.measured_scans import patient_or_scan
 
 N_FOLDS = 3  # patients are dealt into so many; each is tested by networks of the others
 
 
 def folds(scans: Sequence[pairs.PreparedVolume]) -> list[list[pairs.PreparedVolume]]:
     """Scans by patient in N_FOLDS parts or as many as there are patients; none of one patient."""
-    patients = list(dict.fromkeys(scan.raw.patient_id for scan in scans))
+    named = [patient_or_scan(scan.raw.patient_id, scan.name) for scan in scans]
+    patients = list(dict.fromkeys(named))
     if len(patients) < 2:
         return []
     n_folds = min(N_FOLDS, len(patients))
     place = {patient: number % n_folds for number, patient in enumerate(patients)}
     return [
-        [scan for scan in scans if place[scan.raw.patient_id] == number]
+        [scan for scan, patient in zip(scans, named, strict=True) if place[patient] == number]
         for number in range(n_folds)
     ]
 

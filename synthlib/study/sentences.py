@@ -12,6 +12,7 @@ from synthlib.study.verdicts import (
     BETTER,
     EQUIVALENT,
     NOT_DECIDED,
+    SENSITIVITY,
     WORSE,
     Verdict,
     higher_is_better,
@@ -223,10 +224,13 @@ def _reservation(verdict: Verdict) -> str:
     """What training itself gains where that is little; what an undecided comparison detects."""
     text = ""
     if not verdict.is_sensitive and verdict.gain is not None:
-        gain = _value(verdict.gain.mean, verdict.metric)
+        gain, sure = (
+            _value(each, verdict.metric) for each in (verdict.gain.mean, verdict.sure_gain)
+        )
+        wanted = _value(SENSITIVITY * (verdict.margin or 0.0), verdict.metric)
         text = (
-            f"; {_lower(verdict.second_label)} itself gains only {gain} over the untrained "
-            "network, so that equivalence would say nothing"
+            f"; {_lower(verdict.second_label)} itself gains {gain} (at least {sure}) over the "
+            f"untrained network, and where it does not gain {wanted} equivalence says nothing"
         )
     if verdict.outcome != NOT_DECIDED or verdict.difference is None:
         return text

@@ -80,8 +80,14 @@ class Verdict:
         """Whether equivalence can mean anything here."""
         if self.gain is None or self.margin is None:
             return True
-        sure = self.gain.low if higher_is_better(self.metric) else -self.gain.high
-        return sure > SENSITIVITY * self.margin
+        return self.sure_gain > SENSITIVITY * self.margin
+
+    @property
+    def sure_gain(self) -> float:
+        """The lower limit of `gain`, as an improvement; nan without it."""
+        if self.gain is None:
+            return float("nan")
+        return self.gain.low if higher_is_better(self.metric) else -self.gain.high
 
 
 def planned_comparisons(
@@ -203,19 +209,20 @@ class _Study:
     def _seed_variance_elsewhere(
         self, pair: Planned, place: tuple[int, int]
     ) -> statistics.SeedVariance | None:
-        """Of the same comparison where it has seeds: same coil count first, then the nearest R."""
-        n_coils, acceleration = place
-        others = sorted(
-            set(places(self.rows)) - {place},
-            key=lambda other: (other[0] != n_coils, abs(other[1] - acceleration), other),
-        )
-        for other in others:
-            run = {pair.first, pair.second} <= sources_at(self.rows, *other)
-            if not run or self._is_excluded(pair, other):
-                continue
-            own = self._difference(pair, other).own_seed_variance
-            if own is not None:
-                return self._pool(other) if self.pooled else own
+        """Of this comparison where it has seeds: the largest, at this coil count if possible."""
+        for same_coils in (True, False):
+            spreads = []
+            for other in places(self.rows):
+                run = {pair.first, pair.second} <= sources_at(self.rows, *other)
+                if other == place or (other[0] == place[0]) != same_coils:
+                    continue
+                if not run or self._is_excluded(pair, other):
+                    continue
+                own = self._difference(pair, other).own_seed_variance
+                if own is not None:
+                    spreads.append(self._pool(other) if self.pooled else own)
+            if spreads:
+                return max(spreads, key=lambda spread: spread.variance)
         return None
 
 

@@ -38,6 +38,8 @@ class ExchangeRate:
         worth: n; 0 where it lies below the smallest number measured, infinity beyond the largest.
         low, high: 95 % interval, the same way.
         n_min, n_max: smallest and largest number of the measured-only curve.
+        n_first: its smallest number above 0: between 0 and it nothing was trained, so that
+            the text gives no number there.
         n_patients, n_seeds: test patients and trainings behind every point.
     """
 
@@ -48,6 +50,7 @@ class ExchangeRate:
     high: float
     n_min: int
     n_max: int
+    n_first: int
     n_patients: int
     n_seeds: int
 
@@ -58,17 +61,19 @@ class ExchangeRate:
             design += "trainings is left out"
         else:
             design = f"{self.n_patients} test patients x {self.n_seeds} seeds"
-        return (
-            f"Synthetic scans of {self.n_archive} patients ({self.n_synthetic} scans) are worth "
-            f"{self._number(self.worth)} measured patients (95 % interval "
-            f"{self._number(self.low)} to {self._number(self.high)}; {design})"
-        )
+        what = f"Synthetic scans of {self.n_archive} patients ({self.n_synthetic} scans)"
+        interval = f"95 % interval {self._number(self.low)} to {self._number(self.high)}; {design}"
+        if self.worth <= 0 == self.n_min:
+            return f"{what} train networks no better than the untrained one ({interval})"
+        return f"{what} are worth {self._number(self.worth)} measured patients ({interval})"
 
     def _number(self, n: float) -> str:
         if math.isinf(n):
             return f"more than {self.n_max}"
-        if n < self.n_min:
-            return f"less than {self.n_min}"
+        if n <= 0 == self.n_min:
+            return "none"
+        if n < self.n_first:
+            return f"fewer than {self.n_first}"
         return f"{n:.1f}"
 
 
@@ -145,6 +150,7 @@ def exchange_rate(
         high=high,
         n_min=numbers[0],
         n_max=numbers[-1],
+        n_first=next(n for n in numbers if n > 0),
         n_patients=curve.shape[1],
         n_seeds=curve.shape[2],
     )

@@ -88,6 +88,18 @@ def test_what_cannot_be_learned_from_is_refused_before_any_work(name):
         experiments.require_possible(["zero", name], [4], 0.04)
 
 
+def test_a_misspelt_suffix_is_refused_with_all_names_that_there_are():
+    with pytest.raises(ValueError, match="'zero_globalphase' is unknown.*ground_truth.*product.*"):
+        experiments.require_possible(["zero_globalphase"], [4], 0.04)
+    experiments.require_possible(["zero_global_phase", "product_global_phase"], [4], 0.04)
+
+
+def test_an_r_that_is_not_on_the_grid_is_refused_for_the_curve():
+    experiments.require_on_grid(4, [4, 8], 8)
+    with pytest.raises(ValueError, match="is 4, the grid of 8 coils has R = 6, 8; expected"):
+        experiments.require_on_grid(4, [6, 8], 8)
+
+
 def test_what_can_be_learned_from_is_possible_and_masks_are_looked_at():
     names = [samples.GROUND_TRUTH, *experiments.PRODUCTS, *sources.REGISTRY]
     experiments.require_possible(names, [4, 6, 8, 10], 0.04)

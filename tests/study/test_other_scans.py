@@ -83,3 +83,11 @@ def test_it_says_how_much_was_learned_from(study):
     counts = f"1 scans ({n} slices), 2 scans ({2 * n} slices)"
     assert f"2 folds of patients learned from {counts}" in other_scans.learned_sentence(scans)
     assert other_scans.learned_sentence(scans[:2]) == ""
+
+
+def test_scans_that_name_no_patient_count_each_for_itself(study):
+    scans = of_patients(study["test"][0], "unknown", "", "b", "b", "Anonymous")
+    folds = other_scans.folds(scans)
+    assert [len(fold) for fold in folds] == [2, 1, 2]
+    (both,) = [fold for fold in folds if any(scan.raw.patient_id == "b" for scan in fold)]
+    assert [scan.raw.patient_id for scan in both] == ["b", "b"]

@@ -267,7 +267,7 @@ def test_nothing_is_equivalent_where_training_itself_gains_less_than_the_margin(
     (blind,) = verdicts.planned_comparisons(rows_of(levels), labels, floor=None)
     assert not blind.is_sensitive and blind.outcome == verdicts.NOT_DECIDED
     text = sentences.sentence(blind)
-    assert "gains only 0.1" in text and "untrained" in text
+    assert "gains 0.1" in text and "does not gain 0.60 dB" in text
     assert blind.test == verdicts.DIFFERENCE
     assert blind.p_value == blind.difference.p_value
     (seeing,) = verdicts.planned_comparisons(
@@ -283,6 +283,22 @@ def test_nothing_is_equivalent_where_training_itself_gains_less_than_the_margin(
         assert (clear.outcome, clear.test) == (outcome, verdicts.DIFFERENCE)
         assert clear.p_value == clear.difference.p_value
         assert "of difference after Holm" in sentences.sentence(clear)
-        assert "gains only 0.1" in sentences.sentence(clear)
+        assert "gains 0.1" in sentences.sentence(clear)
         (line,) = sentences.comparison_rows([clear])
         assert (line["verdict"], line["p is of"]) == (outcome, "difference")
+
+
+def test_the_spread_between_trainings_from_elsewhere_is_the_largest_there_is(simulate):
+    """Of two places with seeds, the nearer one would be the tie-break's choice."""
+    draw = np.random.default_rng(5)
+    rows = simulate(LEVELS, draw, **(SPREADS | {"seed": 0.02}))  # R = 4
+    rows += simulate(LEVELS, draw, **(SPREADS | {"seed": 0.4}), acceleration=8)
+    rows += simulate(LEVELS, draw, **SPREADS, n_seeds=1, acceleration=6)
+    decided = [
+        verdict
+        for verdict in verdicts.planned_comparisons(rows, {}, floor=None)
+        if verdict.acceleration == 6 and verdict.difference is not None
+    ]
+    assert decided
+    for verdict in decided:
+        assert verdict.difference.given_seed_variance.origin.startswith("R = 8")

@@ -60,7 +60,7 @@ def test_beyond_the_curve_it_says_at_least_and_below_it_less():
     below = worth.exchange_rate(rows(curve(1)), 20)
     assert (below.worth, below.low, below.high) == (0, 0, 0)
     assert (
-        "Synthetic scans of 20 patients (60 scans) are worth less than 2 measured patients"
+        "Synthetic scans of 20 patients (60 scans) are worth fewer than 2 measured patients"
         in below.sentence()
     )
     wide = worth.exchange_rate(rows(curve(10), noise=0.5), 20)
@@ -84,7 +84,11 @@ def test_the_untrained_network_is_the_curves_point_at_no_patient():
     here = [{**row, "n_coils": 8, "acceleration": 4} for row in rows(curve(1))]
     rate = worth.exchange_rate([*here, *zero], 20)
     assert rate.worth == pytest.approx(1, abs=1e-6)
-    assert (rate.n_min, rate.n_seeds) == (0, 3)
+    assert (rate.n_min, rate.n_first, rate.n_seeds) == (0, 2, 3)
+    assert "are worth fewer than 2 measured patients (" in rate.sentence()  # none between 0 and 2
+    harmful = [{**row, "n_coils": 8, "acceleration": 4} for row in rows(curve(-0.5))]
+    text = worth.exchange_rate([*harmful, *zero], 20).sentence()
+    assert "train networks no better than the untrained one (95 % interval none to none" in text
     line = worth.curve_rows([*here, *zero], 20)[0]
     assert line["PSNR, measured only"] != "-"
     assert line["gain"] == f"{curve(1) - curve(0):+.2f}"
