@@ -89,7 +89,7 @@ def test_what_cannot_be_learned_from_is_refused_before_any_work(name):
 
 
 def test_a_misspelt_suffix_is_refused_with_all_names_that_there_are():
-    with pytest.raises(ValueError, match="'zero_globalphase' is unknown.*ground_truth.*product.*"):
+    with pytest.raises(ValueError, match=r"'zero_globalphase' is unknown.*product"):
         experiments.require_possible(["zero_globalphase"], [4], 0.04)
     experiments.require_possible(["zero_global_phase", "product_global_phase"], [4], 0.04)
 
