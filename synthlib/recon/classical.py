@@ -265,6 +265,8 @@ def _beyond(means: Mapping[float, float]) -> float | None:
     if len(tried) < 2 or best not in (tried[0], tried[-1]):
         return None
     neighbour = tried[1] if best == tried[0] else tried[-2]
+    if best == 0 or neighbour == 0:  # no ratio
+        return None
     return best**2 / neighbour
 
 

@@ -271,6 +271,10 @@ def test_a_best_weight_that_is_still_at_the_end_is_flagged(scanned, weights, wei
     best = classical.best_weight(with_error, [scanned], weights)
     assert best.weight == pytest.approx(weight)
     assert best.at_end
+    with_zero = classical.best_weight(
+        lambda sample, w: with_error(sample, max(w, 1e-9)), [scanned], [0, 1e-3]
+    )
+    assert (with_zero.weight, with_zero.at_end) == (1e-3, True)
     alone = classical.best_weight(with_error, [scanned], weights[:1])
     assert (alone.weight, alone.at_end) == (weights[0], True)
 
