@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import safetensors.torch
 import torch
 from IPython.display import Image, Markdown
 
@@ -142,6 +143,24 @@ def write_json(path: str | Path, value: object) -> None:
 
 def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_weights(
+    path: str | Path, weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write tensors as safetensors: the same tensors and metadata are the same bytes.
+
+    The package writes the entries of its metadata in another order in every process,
+    so that the hash of a file with two of them is not that of its content.
+    """
+    plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    data = safetensors.torch.save(plain, dict(metadata))
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors start at a multiple of 8 bytes
+    write_bytes(path, len(text).to_bytes(8, "little") + text + data[end:])
 
 
 def write_checkpoint(path: str | Path, state: Mapping[str, object]) -> None:

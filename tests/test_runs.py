@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 
 from synthlib import runs, tables
 
@@ -337,3 +338,30 @@ def test_a_page_is_kept_as_it_is_and_the_notebook_shows_where(tmp_path):
     assert (tmp_path / "out/pages/page_99.html").read_text(encoding="utf-8") == page
     assert "`pages/page_99.html` (1.5 MB)" in shown.data
     assert str(tmp_path) not in shown.data
+
+
+# --- weights -------------------------------------------------------------------------
+
+
+def test_the_same_weights_and_metadata_are_the_same_bytes_and_come_back(tmp_path):
+    """The package alone writes the order of its metadata anew at every call."""
+    draw = torch.Generator().manual_seed(3)
+    weights = {
+        "b.weight": torch.randn(3, 5, 2, generator=draw).permute(2, 0, 1),
+        "a": torch.arange(7),
+        "half": torch.ones(3, dtype=torch.bfloat16),
+    }
+    metadata = {"record": json.dumps({"ü": 1}), "architecture": "{}", "other": 'a "quoted" text'}
+    contents = set()
+    for number in range(24):
+        path = tmp_path / f"{number}.safetensors"
+        order = sorted(metadata, key=lambda name, n=number: runs.seed_for(n, name))
+        runs.write_weights(path, weights, {name: metadata[name] for name in order})
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == metadata
+        assert set(file.keys()) == set(weights)
+        for name, value in weights.items():
+            assert torch.equal(file.get_tensor(name), value)
+            assert file.get_tensor(name).dtype == value.dtype

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -131,8 +130,7 @@ def save(
         "architecture": json.dumps(dataclasses.asdict(architecture)),
         "record": json.dumps(record, sort_keys=True, default=str),
     }
-    weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    runs.write_bytes(path, safetensors.torch.save(weights, metadata))
+    runs.write_weights(path, network.state_dict(), metadata)
 
 
 def load(path: str | Path, device: str = "cpu") -> PhaseGenerator:

@@ -166,7 +166,6 @@ class TrainingSamples(Dataset):
         )
         if self.global_phases:
             kspace = kspace * _random_turn(runs.rng(self.seed, "global phase", *name))
-        noise *= float(sense.mean_power(coils.combine(arrays.ifft2c(kspace), maps)))
         if self.shading:
             bright = random_shading(kspace.shape[-2:], runs.rng(self.seed, "shading", *name))
             kspace = arrays.fft2c(arrays.ifft2c(kspace) * bright)
@@ -180,11 +179,14 @@ class TrainingSamples(Dataset):
         return dataclasses.replace(sample, level=level)
 
     def _full(self, item: int) -> tuple[Tensor, Tensor, float]:
+        """K-space, maps and the noise power of a sample of this k-space."""
         if item in self._cache:
             return self._cache[item]
         data, volume, index = self.slices[item]
         kspace, maps = full_kspace(data, volume, index), volume.maps(index)
-        full = kspace, maps, relative_noise(*self._measured[item])
+        image = coils.combine(arrays.ifft2c(kspace), maps)
+        noise = relative_noise(*self._measured[item]) * float(sense.mean_power(image))
+        full = kspace, maps, noise
         size = sum(array.numel() * array.element_size() for array in (kspace, maps))
         if self._cached_bytes + size <= CACHE_BYTES:
             self._cache[item] = full

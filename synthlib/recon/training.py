@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from fastmri.losses import SSIMLoss
 from lightning_fabric import Fabric
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
 from synthlib import arrays, pairs, runs, tasks
@@ -100,8 +100,7 @@ def train(training: Training, folder: Path, *, show_progress: bool = False) -> T
         pairs.input_hashes([v for part in training.data for v in part.volumes]),
     )
     metadata = {"record": json.dumps(record, sort_keys=True, default=str)}
-    weights = {name: value.contiguous().cpu() for name, value in plain.state_dict().items()}
-    runs.write_bytes(folder / "network.safetensors", save(weights, metadata))
+    runs.write_weights(folder / "network.safetensors", plain.state_dict(), metadata)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return Trained(network, fabric.device, history)
 

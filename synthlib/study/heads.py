@@ -86,7 +86,7 @@ class HeadTest:
             sorted((scan.name, scan.fingerprint) for scan in self.scans),
             (self.acceleration, self.center_fraction, self.mask_seeds),
             runs.code_fingerprint(*ROOMS),
-            [runs.package_versions().get(name) for name in grid.PACKAGES],
+            runs.package_versions(grid.PACKAGES),
         )
 
     def samples(self, scan: pairs.PreparedVolume, mask_seed: int) -> list[samples.Sample]:

@@ -9,6 +9,7 @@ learned from differs together with where it came from.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,7 @@ def tests_and_cells(
             )
             for seed in seeds
         ]  # fmt: skip
-        pairs_of.append((heads.HeadTest(
-            held_back, test.acceleration, test.center_fraction, test.mask_seeds
-        ), cells))  # fmt: skip
+        pairs_of.append((dataclasses.replace(test, scans=held_back), cells))
     return pairs_of
 
 
