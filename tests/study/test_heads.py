@@ -188,7 +188,7 @@ def test_the_key_follows_scans_masks_r_and_packages(study, monkeypatch):
     changes = [{"scans": study["test"][:1]}, {"acceleration": 6}, {"mask_seeds": (1, 3)}]
     keys = {dataclasses.replace(test, **change).key for change in changes}
     keys.add(test.key)
-    monkeypatch.setattr(runs, "package_versions", lambda: {"torch": "another"})
+    monkeypatch.setattr(runs, "package_versions", lambda *_: {"torch": "another"})
     assert len(keys | {test.key}) == 5
 
 
