@@ -60,6 +60,20 @@ def require_possible(
         masks.require_possible(acceleration, center_fraction)
 
 
+def require_seeds(**seeds_of: Sequence[int]) -> None:
+    """Raise ValueError for a list of seeds that is empty or names one twice.
+
+    Args:
+        seeds_of: name of a parameter to its seeds.
+    """
+    for name, seeds in seeds_of.items():
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise ValueError(
+                f"{name} is {list(seeds)}; expected one or more seeds, all different, such as "
+                f"[1, 2, 3]: one drawn twice would count twice. Correct {name}."
+            )
+
+
 def require_on_grid(acceleration: int, accelerations: Sequence[int], n_coils: int) -> None:
     """Raise ValueError if further experiments want an R at which nothing classical is run."""
     if acceleration not in accelerations:

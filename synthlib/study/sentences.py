@@ -151,7 +151,7 @@ def _caveats(marks: Sequence[Mark], labels: Mapping[str, str]) -> list[str]:
     if below:
         floor = next(mark.floor_mean for mark in marks if mark.excluded)
         clauses.append(
-            f"not trained enough and not compared (below the floor of {floor:.2f} dB): "
+            f"not trained enough and not compared (below the floor's PSNR of {floor:.2f} dB): "
             + ", ".join(below)
         )
     improving = [
@@ -229,8 +229,9 @@ def _reservation(verdict: Verdict) -> str:
         )
         wanted = _value(SENSITIVITY * (verdict.margin or 0.0), verdict.metric)
         text = (
-            f"; {_lower(verdict.second_label)} itself gains {gain} (at least {sure}) over the "
-            f"untrained network, and where it does not gain {wanted} equivalence says nothing"
+            f"; {_lower(verdict.second_label)} itself gains {gain} (at least {sure}) over "
+            f"{_lower(verdict.gain_over)}, and where it does not gain {wanted} equivalence says "
+            "nothing"
         )
     if verdict.outcome != NOT_DECIDED or verdict.difference is None:
         return text

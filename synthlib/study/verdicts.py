@@ -55,9 +55,10 @@ class Verdict:
         p_holm: the same after Holm's correction over the family of this place.
         outcome: BETTER, WORSE, EQUIVALENT, NOT_DECIDED, or NOT_TRAINED_ENOUGH.
         left_out: spread between trainings seen elsewhere, where the interval lacks it.
-        gain: of the second source over the untrained network, for equivalence: where
+        gain: of the second source over what was not trained, for equivalence: where
             training itself gains no more than SENSITIVITY margins, nearness says
             nothing, and only a difference can be decided.
+        gain_over: what that is: the untrained network where it was run, else the floor.
     """
 
     planned: Planned
@@ -73,6 +74,7 @@ class Verdict:
     outcome: str
     left_out: statistics.SeedVariance | None = None
     gain: statistics.Difference | None = None
+    gain_over: str = ""
     test: str = NO_TEST
 
     @property
@@ -130,7 +132,7 @@ def planned_comparisons(
         margin = MARGINS_DB[metric]
     below = excluded(rows, floor, untrained=untrained) if floor else set()
     study = _Study(
-        rows, labels, metric, margin, planned, below, use_other_places, pooled, untrained
+        rows, labels, metric, margin, planned, below, floor, use_other_places, pooled, untrained
     )
     verdicts = []
     for place in places(rows):
@@ -150,6 +152,7 @@ class _Study:
     margin: float
     planned: Sequence[Planned]
     below: Collection[tuple[int, int, str]]
+    floor: str | None
     use_other_places: bool
     pooled: bool
     untrained: Collection[str]
@@ -171,9 +174,11 @@ class _Study:
         )
         if self._is_excluded(pair, place):
             return verdict
-        if pair.equivalence and grid.UNTRAINED in sources_at(self.rows, *place):
-            gain = self._difference(Planned(pair.second, grid.UNTRAINED), place)
-            verdict = replace(verdict, gain=gain)
+        not_trained = self._not_trained(place)
+        if pair.equivalence and not_trained is not None:
+            gain = self._difference(Planned(pair.second, not_trained), place)
+            gain_over = self.labels.get(not_trained, not_trained)
+            verdict = replace(verdict, gain=gain, gain_over=gain_over)
         result = self._difference(pair, place)
         if result.own_seed_variance is not None:
             if self.pooled:
@@ -183,6 +188,11 @@ class _Study:
         if other is not None and self.use_other_places:
             result, other = self._difference(pair, place, other), None
         return replace(verdict, difference=result, outcome=NOT_DECIDED, left_out=other)
+
+    def _not_trained(self, place: tuple[int, int]) -> str | None:
+        """What a gain of training counts from; an end-to-end network has no start of use."""
+        run = sources_at(self.rows, *place)
+        return next((name for name in (grid.UNTRAINED, self.floor) if name in run), None)
 
     def _is_excluded(self, pair: Planned, place: tuple[int, int]) -> bool:
         return any((*place, source) in self.below for source in (pair.first, pair.second))

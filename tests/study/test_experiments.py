@@ -100,6 +100,13 @@ def test_an_r_that_is_not_on_the_grid_is_refused_for_the_curve():
         experiments.require_on_grid(4, [6, 8], 8)
 
 
+@pytest.mark.parametrize("seeds", [[], [1, 2, 1]])
+def test_seeds_that_are_missing_or_would_count_twice_are_refused(seeds):
+    with pytest.raises(ValueError, match=r"head_seeds is .*expected one or more seeds, all diff"):
+        experiments.require_seeds(network_seeds=[1], head_seeds=seeds)
+    experiments.require_seeds(network_seeds=[1], head_seeds=(2, 1))
+
+
 def test_what_can_be_learned_from_is_possible_and_masks_are_looked_at():
     names = [samples.GROUND_TRUTH, *experiments.PRODUCTS, *sources.REGISTRY]
     experiments.require_possible(names, [4, 6, 8, 10], 0.04)

@@ -1,5 +1,7 @@
 """What notebook 05 says of its results, against rows and histories made by hand."""
 
+import re
+
 import pytest
 
 from synthlib import metrics
@@ -73,6 +75,14 @@ def test_tables_hold_their_own_metric_and_coil_count_and_what_is_measured_is_nev
     assert "| zero | **38.00** |" in made["tab_S2_PSNR_8coil"]
     assert "| gan | 39.00 † |" in made["tab_S2_PSNR_8coil"]
     assert "| gan | **35.00** |" in made["tab_S1_PSNR_4coil"]
+
+
+def test_classical_methods_that_were_not_run_have_no_row_but_sources_show_a_dash():
+    rows = [row("gan", 31.0, n_coils=8), row(grid.CG_SENSE, 30.0, n_coils=8)]
+    names = {grid.UNTRAINED: "Untrained", grid.CG_SENSE: "CG-SENSE", "gan": "GAN", "zero": "Zero"}
+    text = report.paper_tables(rows, names, [8])[0].text["md"]
+    assert "Untrained" not in text
+    assert re.search(r"\| CG-SENSE +\| +30", text) and re.search(r"\| Zero +\| +- \|", text)
 
 
 # --- convergence ----------------------------------------------------------------------

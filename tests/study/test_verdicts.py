@@ -225,7 +225,7 @@ def test_a_generator_below_the_floor_decides_nothing(simulate):
     assert set(outcomes(results).values()) == {verdicts.NOT_TRAINED_ENOUGH}
     (line,) = sentences.summaries(results, rows, LABELS, marks=marks.training_marks(rows))
     assert (
-        "nothing follows; not trained enough and not compared (below the floor of "
+        "nothing follows; not trained enough and not compared (below the floor's PSNR of "
         in (line["what follows"])
     )
     assert not re.search("better|worse|equivalent", line["what follows"])
@@ -286,6 +286,19 @@ def test_nothing_is_equivalent_where_training_itself_gains_less_than_the_margin(
         assert "gains 0.1" in sentences.sentence(clear)
         (line,) = sentences.comparison_rows([clear])
         assert (line["verdict"], line["p is of"]) == (outcome, "difference")
+
+
+def test_without_an_untrained_network_the_floor_shows_what_training_gains(simulate):
+    """End-to-end networks have no start of any use: CG-SENSE, 4 dB or less than 0.6 dB below."""
+    for floor, outcome in ((26.0, verdicts.EQUIVALENT), (29.4, verdicts.NOT_DECIDED)):
+        levels = {"measured": 30.0, "gan": 30.0, "cg_sense": floor}
+        rows = simulate(levels, np.random.default_rng(3), patient=0.02, seed=0.0, residual=0.01)
+        (verdict,) = verdicts.planned_comparisons(rows, LABELS)
+        assert (verdict.outcome, verdict.gain_over) == (outcome, "CG-SENSE")
+        # trainings differ by 0.5 dB
+        assert verdict.gain.mean == pytest.approx(30.0 - floor, abs=1.0)
+        said = "over CG-SENSE, and where it does not gain 0.60 dB" in sentences.sentence(verdict)
+        assert said == (outcome == verdicts.NOT_DECIDED)
 
 
 def test_the_spread_between_trainings_from_elsewhere_is_the_largest_there_is(simulate):
