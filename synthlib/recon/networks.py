@@ -52,7 +52,6 @@ class NetworkSettings:
             all; the mask thins kx, so that rows do not depend on each other.
         global_phases: every training sample is turned by a phase of its own, for the
             reference of a receiver's phase is arbitrary; the paper does not say.
-        shading: every training sample gets a smooth random brightness of its own.
         checkpointing: "end_to_end" computes its cascades once more on the way back
             instead of keeping them: less memory, more time, the same gradients.
         accelerator, precision: as Lightning Fabric takes them.
@@ -76,7 +75,6 @@ class NetworkSettings:
     loss: str = "ssim"
     rows: int = 0
     global_phases: bool = False
-    shading: bool = False
     checkpointing: bool = False
     accelerator: str = "auto"
     precision: str = "32-true"

@@ -17,7 +17,6 @@ from synthlib.formats import prepared_hdf5
 from synthlib.recon import masks, sense
 
 GROUND_TRUTH = "ground_truth"  # the k-space of the files as it is, no synthesis
-SHADING_SLOPE_SD, SHADING_RIM_MAX = 0.5, 1.5  # of the logarithm: each term, and the bowl
 CACHE_BYTES = 2**28  # of full slices that a training keeps in memory
 
 
@@ -114,7 +113,6 @@ class TrainingSamples(Dataset):
         *,
         rows: int = 0,
         global_phases: bool = False,
-        shading: bool = False,
     ) -> None:
         """
         Args:
@@ -127,8 +125,6 @@ class TrainingSamples(Dataset):
             global_phases: turn every sample by a phase of its own, uniform on the circle.
                 A receiver's reference is arbitrary, and networks that see it at one value
                 alone fail at others. Otherwise phases stay as measured or written.
-            shading: multiply every sample by a smooth random brightness of its own, as
-                arrays close to the head have it.
         """
         self.slices = [
             (part, volume, index)
@@ -140,7 +136,7 @@ class TrainingSamples(Dataset):
         ]
         self.accelerations, self.center_fraction = tuple(accelerations), center_fraction
         self.seed, self.rows = seed, rows
-        self.global_phases, self.shading = global_phases, shading
+        self.global_phases = global_phases
         self.epoch = 0
         self._ranges: dict[str, float] = {}
         self._cache: dict[int, tuple[Tensor, Tensor, float]] = {}
@@ -166,16 +162,10 @@ class TrainingSamples(Dataset):
         )
         if self.global_phases:
             kspace = kspace * _random_turn(runs.rng(self.seed, "global phase", *name))
-        if self.shading:
-            bright = random_shading(kspace.shape[-2:], runs.rng(self.seed, "shading", *name))
-            kspace = arrays.fft2c(arrays.ifft2c(kspace) * bright)
-            noise *= float(bright.square().mean())  # it is in the images, too
         level = _level(kspace, maps, mask, noise)
         if 0 < self.rows < kspace.shape[-2]:
             kspace, maps = self._some_rows(kspace, maps, name)
         sample = undersample(kspace, maps, volume, mask, self._data_range(volume))
-        if self.shading:
-            sample = dataclasses.replace(sample, data_range=float(sample.target.max()))
         return dataclasses.replace(sample, level=level)
 
     def _full(self, item: int) -> tuple[Tensor, Tensor, float]:
@@ -215,17 +205,6 @@ def _random_turn(rng: torch.Generator) -> Tensor:
     """exp(i a), a uniform on the circle."""
     angle = 2 * math.pi * torch.rand((), generator=rng)
     return torch.polar(torch.ones(()), angle)
-
-
-def random_shading(shape: Sequence[int], rng: torch.Generator) -> Tensor:
-    """A smooth positive brightness (y, x): exp of a random quadratic, often a bowl."""
-    y, x = (torch.linspace(-1, 1, n) for n in shape)
-    y = y[:, None]
-    slopes = SHADING_SLOPE_SD * torch.randn(5, generator=rng)
-    rim = SHADING_RIM_MAX * torch.rand((), generator=rng)
-    terms = (y, x, x * y, x * x, y * y)
-    quadratic = sum(slope * term for slope, term in zip(slopes, terms, strict=True))
-    return (quadratic + rim * (x * x + y * y)).exp()
 
 
 def _level(kspace: Tensor, maps: Tensor, mask: masks.Mask, noise: float) -> Tensor:

@@ -122,7 +122,6 @@ def _steps(
         training.seed,
         rows=settings.rows,
         global_phases=settings.global_phases,
-        shading=settings.shading,
     )
     n_steps = settings.n_steps(len(slices))
     watched = {round(share * n_steps): share for share in WATCHED}

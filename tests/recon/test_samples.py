@@ -11,7 +11,7 @@ from fastmri.data import SliceDataset
 from fastmri.data.subsample import create_mask_for_mask_type
 from fastmri.data.transforms import VarNetDataTransform
 
-from synthlib import arrays, coils, formats, pairs, runs
+from synthlib import arrays, formats, pairs
 from synthlib.phase import sources
 from synthlib.recon import masks, phases, samples
 
@@ -449,58 +449,15 @@ def test_global_phases_are_uniform_on_the_circle_and_differ_by_slice_epoch_and_s
     assert torch.equal(again, turned(data, 3, 4)[2].kspace)
 
 
-# --- shading -------------------------------------------------------------------------
-
-
-def test_shading_brightens_the_images_smoothly_and_leaves_their_phase(written):
-    data, logarithms = written["ground_truth"], []
-    for epoch in range(10):
-        plain = slices(data, epoch=epoch)
-        shaded = samples.TrainingSamples([data], (4,), 0.04, 5, shading=True)
-        shaded.epoch = epoch
-        for item, (volume, index) in enumerate(pairs.slices_of(data.volumes)):
-            first, second = plain[item], shaded[item]
-            bright = second.target / first.target
-            assert (bright > 0).all()
-            assert torch.equal(first.mask.columns, second.mask.columns)
-            expected = arrays.fft2c(volume.raw.coil_images(index) * bright) * first.mask.columns
-            close(second.kspace, expected, rtol=1e-4)
-            assert second.data_range == pytest.approx(float(second.target.max()))
-            third = torch.diff(bright.log().double(), n=3, dim=-1)  # of a quadratic: zero
-            assert third.abs().max() < 1e-4
-            logarithms.append(bright.log())
-    spread = torch.stack(logarithms).std(0)
-    assert 0.2 < spread[0].mean() < 3  # at the edge; the centre is where it stays
-    assert spread[24, 20] < 0.1
-
-
-def test_the_noise_of_a_shaded_sample_is_that_of_its_images(study, tmp_path):
-    """White noise alone, shaded: its power is known, and so is what shading makes of it."""
-    volume = study["train"][0]
-    data = samples.TrainingData(samples.GROUND_TRUTH, [volume], tmp_path)
-    for epoch in range(5):
-        plain, shaded = (
-            samples.TrainingSamples([data], (4,), 0.04, 5, shading=each) for each in (False, True)
-        )
-        plain.epoch = shaded.epoch = epoch
-        first, second = plain[0], shaded[0]
-        bright = second.target / first.target
-        noise = torch.randn(8, 48, 40, dtype=torch.complex64, generator=runs.rng(epoch))
-        power = arrays.fft2c(noise * bright).abs().square().mean()
-        assert second.level[0] / first.level[0] == pytest.approx(float(power), rel=0.05)
-        combined = coils.combine(arrays.ifft2c(second.kspace), second.maps)
-        close(second.level[1], combined.abs().square().mean(), rtol=1e-4)
-
-
 def test_draws_are_those_of_the_measured_scan_whatever_was_made_of_it(written, study):
-    """Scans of another name, made of the same ones, get the same masks, phases and shading."""
+    """Scans of another name, made of the same ones, get the same masks and phases."""
     data = written["ground_truth"]
     renamed = [
         dataclasses.replace(v, raw=dataclasses.replace(v.raw, name=f"{v.raw.name}_product"))
         for v in data.volumes
     ]
     made = dataclasses.replace(data, volumes=renamed, measured=data.volumes)
-    how = {"rows": 31, "global_phases": True, "shading": True}
+    how = {"rows": 31, "global_phases": True}
     first = samples.TrainingSamples([data], (4, 6), 0.04, 5, **how)
     second = samples.TrainingSamples([made], (4, 6), 0.04, 5, **how)
     for item in range(len(first)):
