@@ -158,7 +158,7 @@ def zero_filled(sample: samples.Sample) -> torch.Tensor:
 
 def sparse_start(sample: samples.Sample) -> torch.Tensor:
     """Sparse SENSE with a threshold that follows the noise of the data."""
-    return unrolled.start_of(sample.kspace, sample.mask.columns, sample.maps).abs()
+    return unrolled.start_of(sample.kspace, sample.mask.columns, sample.maps)[0].abs()
 
 
 def _combined(sample: samples.Sample) -> torch.Tensor:

@@ -194,7 +194,7 @@ def _start(sample: Sample) -> Tensor:
     """Of a test slice, which many networks are tested on: computed once in a process."""
     if sample.name not in _STARTS:
         kept = sum(start.numel() for start in _STARTS.values())
-        while _STARTS and kept + sample.target.numel() > MAX_START_PIXELS:
+        while _STARTS and kept + 2 * sample.target.numel() > MAX_START_PIXELS:
             kept -= next(iter(_STARTS.values())).numel()
             _STARTS.pop(next(iter(_STARTS)))
         _STARTS[sample.name] = start_of(sample.kspace, sample.mask.columns, sample.maps)

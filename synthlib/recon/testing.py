@@ -35,12 +35,21 @@ def targets_of(slices: Sequence[samples.Sample]) -> Tensor:
 
 
 def score(
-    method: Method, volume: pairs.PreparedVolume, slices: Sequence[samples.Sample]
+    method: Method,
+    volume: pairs.PreparedVolume,
+    slices: Sequence[samples.Sample],
+    indices: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """One row of results: the volume, its patient, and the metrics of metrics.ALL_NAMES."""
-    head = metrics.volume_head(
-        [volume.pair(index) for index in range(volume.n_slices)], slices[0].crop
-    )
+    """One row of results: the volume, its patient, and the metrics of metrics.ALL_NAMES.
+
+    Args:
+        method: what reconstructs.
+        volume: the scan.
+        slices: undersampled ones of it.
+        indices: their numbers in the volume; None: they are all that it has.
+    """
+    indices = range(volume.n_slices) if indices is None else indices
+    head = metrics.volume_head([volume.pair(index) for index in indices], slices[0].crop)
     quality = metrics.image_quality(targets_of(slices), images_of(method, slices), head)
     return {"volume": volume.name, "patient": volume.raw.patient_id, **quality}
 
@@ -50,9 +59,20 @@ def score_all(
     volumes: Sequence[pairs.PreparedVolume],
     acceleration: int,
     center_fraction: float,
+    *,
+    middle_slices: bool = False,
 ) -> list[dict[str, Any]]:
-    """Rows of :func:`score`, every volume under the mask that follows from its name."""
-    return [
-        score(method, volume, samples.measured_volume(volume, acceleration, center_fraction))
-        for volume in volumes
-    ]
+    """Rows of :func:`score`, every volume under the mask that follows from its name.
+
+    Args:
+        method: what reconstructs.
+        volumes: scans.
+        acceleration, center_fraction: of the masks.
+        middle_slices: look at the middle slice of each volume alone.
+    """
+    rows = []
+    for volume in volumes:
+        indices = [volume.n_slices // 2] if middle_slices else None
+        slices = samples.measured_volume(volume, acceleration, center_fraction, indices=indices)
+        rows.append(score(method, volume, slices, indices))
+    return rows

@@ -115,15 +115,18 @@ class UnrolledSense(nn.Module):
             columns: bool (b, kx).
             maps: complex (b, coil, y, x), unit root sum of squares.
             n_center: not needed here; networks that estimate maps need it.
-            start: complex (b, y, x), what :func:`start_of` gives; None: it is computed.
+            start: complex (b, 2, y, x), what :func:`start_of` gives; None: it is computed.
             level: float (b, 2), as SenseRows takes it.
 
         Returns:
             float (b, y, x), magnitude.
         """
         rows = SenseRows(kspace, columns, maps, level)
-        linear = linear_sense(rows)
-        image = sparse_sense(rows, first=linear) if start is None else rows.roll(start)
+        if start is None:
+            linear = linear_sense(rows)
+            image = sparse_sense(rows, first=linear)
+        else:
+            image, linear = rows.roll(start).unbind(-3)
         weight = WEIGHT_OF_NOISE * rows.noise()  # the more noise, the less the data are trusted
         for denoise in self.denoisers:
             shown = rows.unroll(torch.stack((image, linear - image), -3))  # (b, 2, y, x)
@@ -135,6 +138,10 @@ class UnrolledSense(nn.Module):
 
 
 def start_of(kspace: Tensor, columns: Tensor, maps: Tensor) -> Tensor:
-    """What the network starts from, complex (..., y, x): no training changes it."""
+    """The sparse and the linear image that the network starts from: complex (..., 2, y, x).
+
+    No training changes them.
+    """
     rows = SenseRows(kspace, columns, maps)
-    return rows.unroll(sparse_sense(rows))
+    linear = linear_sense(rows)
+    return rows.unroll(torch.stack((sparse_sense(rows, first=linear), linear), -3))

@@ -116,8 +116,20 @@ def test_the_history_tells_four_shares_of_the_training(whole):
 def test_the_last_share_is_what_the_network_scores_on_the_watched_scans(whole, ready, folder):
     trained, _ = whole
     method = testing.learned(trained.network, trained.device)
-    (row,) = testing.score_all(method, ready[1:], 4, TINY.center_fraction)
+    (row,) = testing.score_all(method, ready[1:], 4, TINY.center_fraction, middle_slices=True)
     assert trained.history[-1]["PSNR"] == pytest.approx(row["PSNR"], abs=1e-4)
+
+
+def test_middle_slices_are_scored_under_the_mask_of_their_volume(whole, ready):
+    method = testing.learned(whole[0].network, whole[0].device)
+    middle = [samples.measured_volume(ready[1], 4, 0.1)[ready[1].n_slices // 2]]
+    image, target = testing.images_of(method, middle), testing.targets_of(middle)
+    error = float((image - target).double().square().mean())
+    (row,) = testing.score_all(method, ready[1:], 4, 0.1, middle_slices=True)
+    expected = 10 * math.log10(float(target.max()) ** 2 / error)
+    assert row["PSNR"] == pytest.approx(expected, abs=1e-3)
+    (all_slices,) = testing.score_all(method, ready[1:], 4, 0.1)
+    assert abs(all_slices["PSNR"] - row["PSNR"]) > 1e-3
 
 
 def test_weights_are_safetensors_with_their_record(whole, ready):

@@ -72,7 +72,7 @@ def test_the_u_net_sees_the_same_wherever_the_head_lies():
 def test_before_training_it_is_the_sparse_start_and_data_consistency(scanned):
     network = SMALL.build()
     rows = SenseRows(*scanned)
-    expected = rows.roll(unrolled.start_of(*scanned))
+    expected = rows.roll(unrolled.start_of(*scanned)[0])
     for _ in range(2):
         weight = 16 * float(rows.noise())
         expected = rows.solve(expected, weight, network.n_iterations)
@@ -100,10 +100,11 @@ def test_the_u_net_sees_the_image_and_what_cg_sense_has_beyond_it(scanned):
     seen = []
     network.denoisers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0]))
     image_of(network, scanned)
-    start = unrolled.start_of(*scanned)
+    start, also_linear = unrolled.start_of(*scanned)
     linear = sense.cg_sense(*scanned, 0.01, n_iterations=6)
     expected = torch.stack([start.real, start.imag, *torch.view_as_real(linear - start).unbind(-1)])
     torch.testing.assert_close(seen[0], expected, rtol=0, atol=1e-5 * float(start.abs().max()))
+    torch.testing.assert_close(also_linear, linear, rtol=0, atol=1e-5 * float(start.abs().max()))
 
 
 def test_a_start_that_is_given_is_the_one_it_would_compute(scanned):
