@@ -15,7 +15,8 @@ from synthlib.records import ImageVolume
 def examine(volume: ImageVolume) -> Audit:
     """Ask every question of CHECKS; nothing is changed, nothing is refused.
 
-    At most 12 slices are looked at, evenly spread. A volume that says nothing
+    The header alone never makes the true matrix smaller: k-space of the images must end
+    there, too. At most 12 slices are looked at, evenly spread. A volume that says nothing
     (one small slice, all air masked) gets findings whose measure is nan.
 
     Args:
@@ -28,12 +29,21 @@ def examine(volume: ImageVolume) -> Audit:
     findings = tuple(
         _judge(check, readings[name], said.get(name, "")) for name, check in CHECKS.items()
     )
-    encoded = headers.encoded(volume.facts, grid)
-    true_matrix = tuple(
-        told if told < n else max(1, round(share * n))
-        for told, n, share in zip(encoded, grid, shares, strict=True)
+    rows, columns = (
+        encoded if encoded < n and _ends_at(view, axis, encoded / n) else max(1, round(share * n))
+        for axis, (encoded, n, share) in enumerate(
+            zip(headers.encoded(volume.facts, grid), grid, shares, strict=True)
+        )
     )
-    return Audit(findings, grid, (true_matrix[0], true_matrix[1]), view.index)
+    return Audit(findings, grid, (rows, columns), view.index)
+
+
+def _ends_at(view: View, axis: int, share: float) -> bool:
+    """Whether the images' own k-space ends where the header says: nothing else may be cropped."""
+    if min(view.shape) < witnesses.LEAST_MATRIX or not bool(view.window.any()):
+        return False
+    profile = witnesses.profile_db(view.spectrum, axis)
+    return witnesses.find_edge(profile, near=share).drop_db > spectra.STEP_WITH_HEADER_DB
 
 
 def readings_of(view: View) -> tuple[dict[str, list[Reading]], tuple[float, float]]:

@@ -11,6 +11,7 @@ from synthlib.audit.witnesses import Spectra
 
 AXES = ("ky", "kx")
 STEP_DB, STEP_WITH_AIR_DB = 9.0, 4.0  # thresholds of the drop, alone and when air agrees
+STEP_WITH_HEADER_DB = 5.0  # where the header tells an edge; measured heads without one have up to 4
 FAR, FAR_STEP_DB = 0.8, 7.0  # beyond, partial Fourier makes no steps
 FLAT = 0.45  # share of the whole fall from an edge to the end that is the edge's, when it is sharp
 MISSING = 0.18  # of the finest noise, in the head

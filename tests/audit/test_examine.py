@@ -105,6 +105,23 @@ def test_the_true_matrix_is_the_headers_where_it_tells_one(scan):
     assert report.true_matrix == (160, 132)
 
 
+@pytest.mark.parametrize("matrix", [(64, 132), (161, 80), (110, 100)])
+def test_what_kspace_holds_is_not_cropped_whatever_the_header_says(scan, matrix):
+    """Headers are wrong, or read wrongly: a scan that nobody interpolated stays as it is."""
+    report = audit.examine(volume(scan.magnitude, facts={"acquisition_matrix": matrix}))
+    assert report["zero_filled"].evidence == "header"
+    assert report.true_matrix == (161, 132) and not report.repairable
+
+
+@pytest.mark.parametrize("factors", [(1.5, 1.0), (1.0, 1.4)])
+def test_an_axis_that_was_interpolated_is_cropped_alone(scan, factors):
+    filled = trials.magnitude_of(defects.zero_fill(scan.kspace, factors))
+    swapped = tuple(round(n / by) for n, by in zip(filled.shape[-2:], factors[::-1], strict=True))
+    report = audit.examine(volume(filled, facts={"acquisition_matrix": swapped}))
+    for axis in (0, 1):  # the header names the other axis: the images alone decide
+        assert report.true_matrix[axis] == pytest.approx((161, 132)[axis], rel=0.04)
+
+
 # --- physics that the measures rest on -----------------------------------------------
 
 

@@ -24,6 +24,7 @@ from pydicom.uid import (
 from synthlib.formats import dicom
 from synthlib.formats.dicom import facts, pixels
 from synthlib.formats.refusals import Refusal
+from synthlib.records import ImageVolume
 
 IDENTITY = "Erika^Musterfrau"
 TEXT = ("PN", "LO", "SH", "LT", "ST", "UT")
@@ -325,6 +326,56 @@ def test_enhanced_images_fall_apart_into_their_echoes(tmp_path, packed):
         assert volume.facts["acquisition_matrix"] == (6, 4)
         assert volume.facts["partial_fourier"] is True
         assert volume.facts["interpolated"] is True  # 7 x 5 pixels were made of 6 x 4
+
+
+# vendor, AcquisitionMatrix, phase encoding, (rows, columns) encoded: as real files have it
+LAYOUTS = [
+    ("Siemens", [0, 64, 42, 0], "ROW", (64, 42)),
+    ("Siemens", [0, 256, 230, 0], "ROW", (256, 230)),
+    ("Siemens", [256, 0, 0, 208], "COL", (208, 256)),
+    ("Philips", [80, 0, 0, 80], "COL", (80, 80)),
+    ("UIH", [0, 256, 0, 230], "ROW", (256, 230)),
+    ("UIH", [64, 0, 0, 48], "COL", (48, 64)),
+    ("no direction, but square", [0, 128, 128, 0], None, (128, 128)),
+    ("no direction", [0, 256, 230, 0], None, None),
+    ("not told", [0, 0, 0, 0], "ROW", None),
+    ("one number", [0, 256, 0, 0], "ROW", None),
+    ("three numbers", [256, 256, 230, 0], "ROW", None),
+]
+
+
+@pytest.mark.parametrize(("vendor", "matrix", "direction", "expected"), LAYOUTS)
+def test_the_encoded_matrix_follows_the_direction_of_phase(
+    tmp_path, vendor, matrix, direction, expected
+):
+    image = series()[0]
+    image.Manufacturer, image.AcquisitionMatrix = vendor, matrix
+    if direction:
+        image.InPlanePhaseEncodingDirection = direction
+    elif "InPlanePhaseEncodingDirection" in image:
+        del image.InPlanePhaseEncodingDirection
+    facts = read_one(saved(tmp_path / "a", image)).facts
+    assert facts.get("acquisition_matrix") == expected
+    rows, columns = expected or (image.Rows, image.Columns)
+    assert facts.get("interpolated", False) == (rows < image.Rows or columns < image.Columns)
+
+
+@pytest.mark.parametrize("encoded", [(6, 4), (5, 5)])
+def test_the_encoded_matrix_is_written_as_it_is_read(tmp_path, encoded):
+    magnitude = torch.rand(2, 7, 5, generator=torch.Generator().manual_seed(1)) * 1000
+    volume = ImageVolume(
+        "a", "p", "AXT1", magnitude, spacing_mm=(1.0, 1.0), step_mm=3.0, orientation="axial",
+        facts={"acquisition_matrix": encoded},
+    )  # fmt: skip
+    dicom.write_series(tmp_path / "s", volume, {"PatientID": "x"})
+    paths = sorted(map(str, (tmp_path / "s").iterdir()))
+    facts = dicom.read_series(paths).facts
+    assert (facts["acquisition_matrix"], facts["phase_encoding"]) == (encoded, "row")
+
+
+def test_an_image_that_its_vendor_calls_interpolated_is(tmp_path):
+    image = series(ImageType=["ORIGINAL", "PRIMARY", "M", "UCA", "IF"])[0]
+    assert read_one(saved(tmp_path / "a", image)).facts["interpolated"] is True
 
 
 def test_facts_are_those_of_the_header(tmp_path):

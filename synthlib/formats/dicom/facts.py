@@ -144,7 +144,7 @@ def facts(frame: Header) -> dict[str, object]:
     if matrix:
         told["acquisition_matrix"] = matrix
         told["interpolated"] = matrix[0] < rows or matrix[1] < columns
-    if options & {"ZIP", "ZIP2", "ZIP4", "ZIP512", "ZIP1024"}:
+    if options & {"ZIP", "ZIP2", "ZIP4", "ZIP512", "ZIP1024"} or "IF" in codes:
         told["interpolated"] = True
     if options & {"PFP", "PFF"} or frame.text("PartialFourier") == "YES":
         told["partial_fourier"] = True
@@ -162,14 +162,23 @@ def facts(frame: Header) -> dict[str, object]:
 
 
 def _acquired(frame: Header, phase: str) -> tuple[int, int] | None:
-    """(rows, columns) that were encoded."""
+    """(rows, columns) that were encoded; None where the header does not tell which is which.
+
+    AcquisitionMatrix has a slot for rows and for columns of frequency, then of phase.
+    Vendors agree on the order, frequency first, and on nothing else: of 256 x 230
+    steps with phase along the rows Siemens makes 0, 256, 230, 0 and United Imaging
+    0, 256, 0, 230. Which axis is phase's is told by InPlanePhaseEncodingDirection alone.
+    """
     matrix = frame.numbers("AcquisitionMatrix", 4)
     if matrix:
-        rows, columns = int(matrix[0] or matrix[2]), int(matrix[1] or matrix[3])
-    else:
-        along = frame.whole("MRAcquisitionFrequencyEncodingSteps")
-        across = frame.whole("MRAcquisitionPhaseEncodingStepsInPlane")
-        rows, columns = (along, across) if phase == "ROW" else (across, along)
-        if not phase:
+        steps = [int(n) for n in matrix if n > 0]
+        if len(steps) != 2:
             return None
+        frequency, across = steps
+    else:
+        frequency = frame.whole("MRAcquisitionFrequencyEncodingSteps")
+        across = frame.whole("MRAcquisitionPhaseEncodingStepsInPlane")
+    if phase not in ("ROW", "COL", "COLUMN") and frequency != across:
+        return None
+    rows, columns = (frequency, across) if phase == "ROW" else (across, frequency)
     return (rows, columns) if 0 < rows < 2**15 and 0 < columns < 2**15 else None

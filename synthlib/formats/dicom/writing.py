@@ -84,7 +84,7 @@ def _describe(image: pydicom.Dataset, volume: ImageVolume) -> None:
     encoded = facts.get("acquisition_matrix")
     if isinstance(encoded, tuple):
         image.InPlanePhaseEncodingDirection = "ROW"
-        image.AcquisitionMatrix = [encoded[0], 0, 0, encoded[1]]  # frequency along the columns
+        image.AcquisitionMatrix = [0, *encoded, 0]  # frequency, then phase, as vendors have it
 
 
 def _set_pixels(image: pydicom.Dataset, stored: np.ndarray) -> None:
