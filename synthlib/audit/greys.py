@@ -10,7 +10,7 @@ from scipy import fft, ndimage
 from torch import Tensor
 
 from synthlib.audit.findings import Reading
-from synthlib.audit.view import View
+from synthlib.audit.view import LIT, View, outline
 
 BLOCK = 8
 COSINES = torch.from_numpy(fft.dct(np.eye(BLOCK), norm="ortho", axis=0)).float()
@@ -18,9 +18,9 @@ FINE = (torch.arange(BLOCK)[:, None] + torch.arange(BLOCK)) >= 4  # coefficients
 JPEG_SLICES = 2  # are enough: one history holds for a volume
 JPEG_DB = 2.5
 OFF_GRID = ((4, 4), (2, 6), (6, 2))  # shifts of blocks to compare with
-MOST_VALUES = 2**18  # pixels that are looked at
 BINS = 4096  # of grey values up to bright tissue
 STEP_PERCENT, CLIPPED_PERCENT = 0.3, 0.1
+LEAST_HEAD = 500  # pixels of a slice's head, to tell that it was clipped
 STROKE_PIXELS = 20.0
 CORE = 8  # coarse pixels, radius of an opening that leaves no text at the head
 
@@ -72,15 +72,25 @@ def _coefficients(images: Tensor, dy: int, dx: int) -> float | None:
 
 
 def quantised(view: View) -> list[Reading]:
-    """How coarse are the grey values, and how many pixels share the highest?"""
+    """How coarse are the grey values, and how many pixels share the highest?
+
+    Both are facts of the whole file: all its pixels are counted.
+    """
     if view.bright == 0:
         return [Reading(float("nan"), STEP_PERCENT, "% of bright tissue", "")]
-    some = view.magnitude.flatten()[:: 1 + view.magnitude.numel() // MOST_VALUES]
-    lit = some[(some > 0) & (some < 1)]
-    values = torch.bincount((lit * BINS).int(), minlength=BINS)
+    values, n_lit = torch.zeros(BINS, dtype=torch.long), 0
+    clipped: dict[int, float] = {}
+    largest = 0
+    for at, one in enumerate(view.stack):
+        scaled = (one.flatten().float() / view.bright).nan_to_num(0.0, 0.0, 0.0)
+        lit = scaled[(scaled > 0) & (scaled < 1)]
+        values += torch.bincount((lit * BINS).int(), minlength=BINS)
+        n_lit += len(lit)
+        clipped[at], n_head = _share_at_top(scaled.view(one.shape))
+        largest = max(largest, n_head)
     n_values = int((values > 0).sum())
     step = 100 / max(n_values, 1)
-    if len(lit) < 10 * n_values:  # too few pixels to have met all values
+    if n_lit < 10 * n_values:  # too few pixels to have met all values
         step = 0.0 if n_values > 100 / STEP_PERCENT else float("nan")
     readings = [
         Reading(
@@ -90,12 +100,8 @@ def quantised(view: View) -> list[Reading]:
             f"only {n_values} grey values lie between zero and bright tissue",
         )
     ]
-    tops = view.magnitude.amax((1, 2), keepdim=True)
-    at_top = ((view.magnitude >= tops * (1 - 1e-6)) & view.head).sum((1, 2)) - 1  # one is natural
-    n_head = view.head.sum((1, 2))
-    share = 100 * at_top.clamp(min=0) / n_head.clamp(min=1)
-    where = tuple(view.index[at] for at in torch.nonzero(share > CLIPPED_PERCENT).flatten())
-    value = float(share.max()) if int(n_head.max()) > 500 else float("nan")
+    where = tuple(at for at, share in clipped.items() if share > CLIPPED_PERCENT)
+    value = max(clipped.values()) if largest > LEAST_HEAD else float("nan")
     readings.append(
         Reading(
             value,
@@ -106,6 +112,20 @@ def quantised(view: View) -> list[Reading]:
         )
     )
     return readings
+
+
+def _share_at_top(image: Tensor) -> tuple[float, int]:
+    """Percent of a slice's head that shares its highest value, and the number of lit pixels.
+
+    The head is outlined only where enough pixels of the whole slice share it: text does, too.
+    """
+    at_top = image >= float(image.max()) * (1 - 1e-6)
+    n_lit, n_top = int((image > LIT).sum()), int(at_top.sum()) - 1  # one is natural
+    if n_lit <= LEAST_HEAD or 100 * n_top <= CLIPPED_PERCENT * n_lit:
+        return 0.0, n_lit
+    head = outline(image[None])[0]
+    n_top = max(int((at_top & head).sum()) - 1, 0)
+    return 100 * n_top / max(int(head.sum()), 1), n_lit
 
 
 def burned_in(view: View) -> Reading:

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from synthlib.records import ImageVolume
 
-MOST_SLICES = 12  # are looked at, in pairs of neighbours evenly spread
+MOST_SLICES = 12  # are looked at, in pairs of neighbours spread through the middle
 MOST_PIXELS = 2**18  # are looked at, if four slices or more have no more than that
+LIT = 0.25  # of bright tissue: head, not air
+MIDDLE = 0.7  # of the largest area of all slices: vertex and chin have less
 COARSE = 64  # pixels along the shorter axis where the head is outlined
 CLOSE = 2  # coarse pixels: gaps of the outline that are closed
 OPEN = 3  # coarse pixels: what is thinner is no head (text, wraps)
@@ -161,14 +163,36 @@ class View:
         return float(values.median()) / AIR_SD if len(values) >= 4 else float("nan")
 
 
-def look(volume: ImageVolume) -> View:
-    """Choose at most 12 slices, pairs of neighbours evenly spread, and scale bright tissue to 1."""
-    n, ny, nx = volume.magnitude.shape
+def slices_to_look_at(magnitude: Tensor) -> tuple[int, ...]:
+    """At most 12 slices of a stack (slice, y, x), pairs of neighbours spread through its middle.
+
+    The middle is where heads are wide: vertex and chin hold little but air, ears and
+    skull. Of large slices there are four, of smaller ones up to twelve.
+    """
+    n, ny, nx = magnitude.shape
     most = max(4, min(MOST_SLICES, MOST_PIXELS // (ny * nx) // 2 * 2))
-    index = list(range(n))
-    if n > most:
-        starts = [round(float(at)) for at in torch.linspace(0, n - 2, most // 2)]
-        index = sorted({at for start in starts for at in (start, start + 1)})
+    if n <= most:
+        return tuple(range(n))
+    step = 1 + min(ny, nx) // COARSE
+    some = magnitude[:, ::step, ::step].float().nan_to_num(0.0, 0.0, 0.0)
+    lit = some[some > 0]
+    if not len(lit):
+        return tuple(range(most))
+    bright = float(lit[:: 1 + len(lit) // 2**15].quantile(0.95))
+    areas = (some > LIT * bright).float().mean((1, 2))
+    wide = (areas >= MIDDLE * areas.max()).nonzero().flatten()
+    first, last = int(wide[0]), int(wide[-1])
+    missing = max(0, most - (last + 1 - first))  # a few wide slices alone: their neighbours, too
+    first = max(0, min(first - missing // 2, n - most))
+    last = max(last, min(n, first + most) - 1)
+    parts = most // 2
+    starts = [first + round((at + 0.5) * (last + 1 - first) / parts - 1) for at in range(parts)]
+    return tuple(at for start in starts for at in (start, start + 1))
+
+
+def look(volume: ImageVolume) -> View:
+    """The slices to look at, bright tissue scaled to 1."""
+    index = list(slices_to_look_at(volume.magnitude))
     chosen = volume.magnitude[index].float().nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
     few = chosen.flatten()[:: 1 + chosen.numel() // 2**15]
     bright = float(few[few > 0].quantile(0.95)) if bool((few > 0).any()) else 0.0
