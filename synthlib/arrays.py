@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -29,11 +31,11 @@ def ifft2c(kspace: Tensor) -> Tensor:
 
 
 def crop_or_pad(array: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Centre the last two axes on a grid of another size, zeros outside.
+    """Centre k-space, or anything else around index n // 2, on another grid, zeros outside.
 
-    Index n // 2 of the old grid lands on index n' // 2 of the new one, so that
-    the centre of k-space (and of the image) stays the centre at odd and even
-    sizes alike.
+    Index n // 2 of the old grid lands on index n' // 2 of the new one, so that the
+    centre of k-space stays the centre at odd and even sizes alike. For images see
+    :func:`crop_or_pad_image`.
 
     Args:
         array: any dtype, (..., y, x).
@@ -42,12 +44,46 @@ def crop_or_pad(array: Tensor, shape: tuple[int, int]) -> Tensor:
     Returns:
         (..., ny, nx), a new tensor.
     """
+    return _placed(array, shape, [new // 2 - old // 2 for old, new in _sizes(array, shape)])
+
+
+def crop_or_pad_image(image: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Centre images on a grid of another size as fastMRI and ISMRMRD crop them, zeros outside.
+
+    The smaller grid starts at (larger - smaller) // 2 of the larger one. Between an even
+    grid and a smaller odd one that is a pixel before the place that :func:`crop_or_pad`
+    takes, which keeps the centre of k-space: images of the scanner's field of view
+    must be cut where stock readers cut them. Padding is undone by cropping.
+
+    Args:
+        image: any dtype, (..., y, x).
+        shape: (ny, nx) wanted, each >= 1.
+
+    Returns:
+        (..., ny, nx), a new tensor.
+
+    Source: fastmri.data.transforms.center_crop; the readout's crop of ISMRMRD's tools.
+    """
+    return _placed(image, shape, [image_shift(old, new) for old, new in _sizes(image, shape)])
+
+
+def image_shift(old: int, new: int) -> int:
+    """Where pixel 0 of an image of `old` pixels lies on a grid of `new` around it; < 0: cut off."""
+    return (new - old) // 2 if new >= old else -((old - new) // 2)
+
+
+def _sizes(array: Tensor, shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """(old, new) of both axes."""
     if min(shape) < 1:
         raise ValueError(f"a grid of {shape[0]}x{shape[1]} was asked for; both must be >= 1")
+    return list(zip(array.shape[-2:], shape, strict=True))
+
+
+def _placed(array: Tensor, shape: tuple[int, int], shifts: Sequence[int]) -> Tensor:
+    """Old index 0 at `shifts` of the new grid, along both axes."""
     result = array.new_zeros((*array.shape[:-2], *shape))
     source, target = [], []
-    for old, new in zip(array.shape[-2:], shape, strict=True):
-        shift = new // 2 - old // 2  # where old index 0 lands
+    for (old, new), shift in zip(_sizes(array, shape), shifts, strict=True):
         source.append(slice(max(0, -shift), min(old, new - shift)))
         target.append(slice(max(0, shift), min(new, old + shift)))
     result[..., target[0], target[1]] = array[..., source[0], source[1]]
@@ -112,7 +148,7 @@ def require_same_grid(**named: Tensor) -> None:
         found = ", ".join(f"{name} {y}x{x}" for name, (y, x) in grids.items())
         raise ValueError(
             f"grids differ (y x x): {found}. Bring them to one grid first: "
-            "arrays.crop_or_pad for the field of view, arrays.resample for the pixel size."
+            "arrays.crop_or_pad_image for the field of view, arrays.resample for the pixel size."
         )
 
 

@@ -81,7 +81,7 @@ def volume_head(slices: Sequence[PhasePair], shape: tuple[int, int]) -> Tensor:
         slices: of one volume, in order.
         shape: (ny, nx) that the metrics are taken over.
     """
-    return torch.stack([arrays.crop_or_pad(pair.head, shape) for pair in slices])
+    return torch.stack([arrays.crop_or_pad_image(pair.head, shape) for pair in slices])
 
 
 def phase_error(phase: Tensor, reference: Tensor) -> Tensor:

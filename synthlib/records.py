@@ -134,7 +134,7 @@ class RawVolume:
 
     def images_of(self, kspace: Tensor) -> Tensor:
         """K-space (..., coil, ky, kx) to complex (..., coil, y, x) on :attr:`image_shape`."""
-        return arrays.crop_or_pad(arrays.ifft2c(kspace), self.image_shape)
+        return arrays.crop_or_pad_image(arrays.ifft2c(kspace), self.image_shape)
 
     def coil_images(self, index: int) -> Tensor:
         """Complex (coil, y, x) images of one slice on :attr:`image_shape`.

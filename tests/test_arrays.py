@@ -1,9 +1,12 @@
 """Grids and transforms against fastMRI, sums written out, and closed forms."""
 
+import itertools
+
 import fastmri
 import numpy as np
 import pytest
 import torch
+from fastmri.data import transforms as fastmri_transforms
 
 from synthlib import arrays
 
@@ -63,6 +66,29 @@ def test_cropping_undoes_padding(small, large, draw):
     image = draw_complex((2, *small), draw)
     back = arrays.crop_or_pad(arrays.crop_or_pad(image, large), small)
     torch.testing.assert_close(back, image, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("large", [12, 13])
+@pytest.mark.parametrize("small", [6, 7])
+def test_images_are_cropped_as_fastmri_and_ismrmrd_crop_them(large, small):
+    image = torch.arange(large * (large + 3)).reshape(large, large + 3)
+    expected = fastmri_transforms.center_crop(image, (small, small))
+    assert torch.equal(arrays.crop_or_pad_image(image, (small, small)), expected)
+    first = (large - small) // 2  # ismrmrd-python-tools: (encoded - recon) // 2 of the readout
+    assert torch.equal(expected[:, 0], image[first : first + small, (large + 3 - small) // 2])
+    back = arrays.crop_or_pad_image(arrays.crop_or_pad_image(expected, image.shape), (small, small))
+    assert torch.equal(back, expected)
+    assert int(arrays.crop_or_pad_image(expected, image.shape)[first].max()) == expected[0].max()
+
+
+@pytest.mark.parametrize(("old", "new"), [((9, 12), (4, 15)), ((8, 5), (11, 5)), ((7, 7), (6, 8))])
+def test_an_image_is_placed_where_its_shift_says(old, new):
+    image = 1 + torch.arange(old[0] * old[1]).reshape(old)
+    placed = arrays.crop_or_pad_image(image, new)
+    dy, dx = (arrays.image_shift(a, b) for a, b in zip(old, new, strict=True))
+    for y, x in itertools.product(range(new[0]), range(new[1])):
+        inside = 0 <= y - dy < old[0] and 0 <= x - dx < old[1]
+        assert placed[y, x] == (image[y - dy, x - dx] if inside else 0)
 
 
 def test_crop_or_pad_returns_a_new_tensor(draw):

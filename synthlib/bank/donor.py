@@ -243,7 +243,7 @@ def _head_coordinates(
 ) -> np.ndarray:
     """(n,) of the pixels along an axis; the grid's edge for those beyond it."""
     n, inner = shape[axis], outline.mask.shape[1 + axis]
-    pixels = np.arange(n) - (n // 2 - inner // 2)  # in the outline's own pixels
+    pixels = np.arange(n) - arrays.image_shift(inner, n)  # in the outline's own pixels
     at = (pixels - float(outline.centre[index, axis])) / float(outline.half[index, axis])
     return np.clip(at, -REACH, REACH)
 

@@ -127,12 +127,12 @@ def _require_signal(centre: Tensor) -> None:
 
 
 def _shorten(kspace: Tensor, axis: int, kept: int) -> Tensor:
-    """Samples of a smaller field of view along one axis, its middle."""
+    """Samples of a smaller field of view along one axis, its middle as images are cropped."""
     n = kspace.shape[axis]
     image = torch.fft.fftshift(
         torch.fft.ifft(torch.fft.ifftshift(kspace, dim=axis), dim=axis, norm="ortho"), dim=axis
     )
-    image = image.narrow(axis % kspace.ndim, n // 2 - kept // 2, kept)
+    image = image.narrow(axis % kspace.ndim, -arrays.image_shift(n, kept), kept)
     return torch.fft.fftshift(
         torch.fft.fft(torch.fft.ifftshift(image, dim=axis), dim=axis, norm="ortho"), dim=axis
     )

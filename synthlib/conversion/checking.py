@@ -83,7 +83,7 @@ def _reviewed(job: one.Job, volume: ImageVolume, pixels: str) -> Reviewed:
     kspace = formats.read_raw(job.target).kspace
     shape = (volume.magnitude.shape[-2], volume.magnitude.shape[-1])
     images = [arrays.rss(arrays.ifft2c(kspace[index])) for index in range(volume.n_slices)]
-    out = torch.stack([arrays.crop_or_pad(image, shape) for image in images])
+    out = torch.stack([arrays.crop_or_pad_image(image, shape) for image in images])
     before = synthesis.estimate_noise(volume.magnitude, head.mask)
     after = synthesis.estimate_noise(out, head.mask)
     return Reviewed(

@@ -263,7 +263,7 @@ def _write(
             donor_slice=match.slices[index],
             seed=runs.seed_for(settings.seed, "noise", pixels, index),
         )
-        rss = arrays.crop_or_pad(rss, shape)
+        rss = arrays.crop_or_pad_image(rss, shape)
         with writing:
             writer.put(index, kspace, rss)
         return thumbnails.thumbnail(magnitude, phase, rss) if index == middle else b""

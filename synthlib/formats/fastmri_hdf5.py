@@ -170,7 +170,7 @@ def write_raw(
     arrays.require_finite("k-space to write", kspace)
     # slice by slice: the images of a whole volume would need several times its memory
     rss = torch.stack(
-        [arrays.rss(arrays.crop_or_pad(arrays.ifft2c(k), recon_shape)) for k in kspace]
+        [arrays.rss(arrays.crop_or_pad_image(arrays.ifft2c(k), recon_shape)) for k in kspace]
     )
     if not bool(rss.max() > 0):
         raise ValueError("k-space to write is all zero; expected signal")

@@ -130,7 +130,9 @@ def _volume(file: h5py.File, size: int) -> tuple[ImageVolume, dict[str, object]]
         if found.dataset == "kspace":
             kspace = torch.from_numpy(one.astype(np.complex64)).reshape(-1, *one.shape[-2:])
             arrays.require_finite("k-space", kspace)
-            values[at] = arrays.rss(arrays.crop_or_pad(arrays.ifft2c(kspace), (rows, columns)))
+            values[at] = arrays.rss(
+                arrays.crop_or_pad_image(arrays.ifft2c(kspace), (rows, columns))
+            )
         else:
             with np.errstate(all="ignore"):
                 values[at] = torch.from_numpy(one.astype(np.float32))

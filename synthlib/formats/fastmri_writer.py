@@ -66,7 +66,7 @@ class FastmriWriter(RawWriter):
         """Write one slice; see :class:`RawWriter`. A known `rss` saves an inverse FFT."""
         super().put(index, kspace)
         if rss is None:
-            images = arrays.crop_or_pad(arrays.ifft2c(kspace), self.header.recon_shape)
+            images = arrays.crop_or_pad_image(arrays.ifft2c(kspace), self.header.recon_shape)
             rss = arrays.rss(images)
         self._rss[index] = rss.to(torch.float32).numpy(force=True)
 

@@ -284,7 +284,8 @@ def _mean_psnr(
 
 def _psnr(sample: SliceWithTarget, image: Tensor) -> float:
     target, magnitude = (
-        arrays.crop_or_pad(each, sample.crop).double() for each in (sample.target, image.abs())
+        arrays.crop_or_pad_image(each, sample.crop).double()
+        for each in (sample.target, image.abs())
     )
     error = (target - magnitude.to(target.device)).square().mean()
     return float(10 * torch.log10(sample.data_range**2 / error))

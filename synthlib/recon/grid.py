@@ -229,7 +229,10 @@ def _keep_example(cell: Cell, method: testing.Method) -> None:
     shown = {"target": slices[middle].target, "image": method(slices[middle])}
     prepared_hdf5.write(
         cell.path / "example.h5",
-        {name: arrays.crop_or_pad(image, slices[middle].crop) for name, image in shown.items()},
+        {
+            name: arrays.crop_or_pad_image(image, slices[middle].crop)
+            for name, image in shown.items()
+        },
         {"volume": volume.name, "slice": middle},
     )
 

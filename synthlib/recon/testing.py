@@ -26,12 +26,12 @@ def learned(network: Any, device: torch.device) -> Method:
 
 def images_of(method: Method, slices: Sequence[samples.Sample]) -> Tensor:
     """Float (slice, y, x), cropped to what metrics look at."""
-    return torch.stack([arrays.crop_or_pad(method(sample), sample.crop) for sample in slices])
+    return torch.stack([arrays.crop_or_pad_image(method(sample), sample.crop) for sample in slices])
 
 
 def targets_of(slices: Sequence[samples.Sample]) -> Tensor:
     """Float (slice, y, x), cropped to what metrics look at."""
-    return torch.stack([arrays.crop_or_pad(sample.target, sample.crop) for sample in slices])
+    return torch.stack([arrays.crop_or_pad_image(sample.target, sample.crop) for sample in slices])
 
 
 def score(

@@ -145,9 +145,9 @@ def _steps(
 
 
 def _loss(network: Any, sample: samples.Sample, loss_of: Any, device: torch.device) -> Tensor:
-    target = arrays.crop_or_pad(sample.target, sample.crop).to(device)
+    target = arrays.crop_or_pad_image(sample.target, sample.crop).to(device)
     image = networks.reconstruct(network, sample, device).float()
-    image = arrays.crop_or_pad(image, sample.crop)
+    image = arrays.crop_or_pad_image(image, sample.crop)
     data_range = torch.tensor([sample.data_range], device=device)
     return loss_of(image[None, None], target[None, None], data_range)
 

@@ -66,7 +66,7 @@ class RootSumOfSquares:
         return (len(self.kspace), *self.matrix)
 
     def __getitem__(self, index: int) -> Tensor:
-        coil_images = arrays.crop_or_pad(arrays.ifft2c(self.kspace[index]), self.matrix)
+        coil_images = arrays.crop_or_pad_image(arrays.ifft2c(self.kspace[index]), self.matrix)
         return arrays.rss(coil_images)
 
 
@@ -392,7 +392,7 @@ def acquire(
     whole = bool(measured.all())
     kspace = torch.empty((n_slices, n_coils, *shape), dtype=torch.complex64, device=device)
     for index in range(n_slices):  # one at a time: large matrices stay small in memory
-        kspace[index] = arrays.fft2c(arrays.crop_or_pad(coil_images[index], shape))
+        kspace[index] = arrays.fft2c(arrays.crop_or_pad_image(coil_images[index], shape))
         if noise_sd > 0:
             white = torch.randn((n_coils, *shape, 2), generator=rng)
             noise = torch.view_as_complex(white).to(device).flatten(1)

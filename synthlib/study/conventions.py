@@ -87,17 +87,17 @@ def reconstructed(
     acquired = int(raw.kspace.shape[-2]), int(raw.kspace.shape[-1])
     view = raw.image_shape if mask is None else acquired
     targets, combined, images = [], [], []
-    covered = arrays.crop_or_pad(torch.ones(raw.image_shape, dtype=torch.bool), view)
+    covered = arrays.crop_or_pad_image(torch.ones(raw.image_shape, dtype=torch.bool), view)
     for index, own in enumerate(image.detach().cpu()):
         kspace = raw.signal(index)
-        coil_images = arrays.crop_or_pad(arrays.ifft2c(kspace), view)
+        coil_images = arrays.crop_or_pad_image(arrays.ifft2c(kspace), view)
         together = coils.combine(raw.images_of(kspace), volume.maps(index)).abs()
         targets.append(arrays.rss(coil_images))
-        combined.append(arrays.crop_or_pad(together, view))
+        combined.append(arrays.crop_or_pad_image(together, view))
         beyond = torch.zeros(view)
         if mask is not None:
             beyond = arrays.rss(arrays.ifft2c(kspace * mask.columns))
-        images.append(torch.where(covered, arrays.crop_or_pad(own, view), beyond))
+        images.append(torch.where(covered, arrays.crop_or_pad_image(own, view), beyond))
     slices = [volume.pair(index) for index in range(volume.n_slices)]
     return Reconstructed(
         patient_id=raw.patient_id,
@@ -216,7 +216,7 @@ def _seen(part: Tensor, volume: Reconstructed, view: str) -> Tensor:
     if view == "full":
         return part
     if view == "crop":
-        return arrays.crop_or_pad(part, volume.crop)
+        return arrays.crop_or_pad_image(part, volume.crop)
     in_head = volume.head.any(0)
     rows, columns = (in_head.any(axis).nonzero().flatten() for axis in (1, 0))
     return part[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -250,7 +250,9 @@ def _on_one_grid(examples: Sequence[Example]) -> list[Example]:
                 reach[axis] = max(reach[axis], int((which - centre).abs().max()) + 1)
     grid = (2 * reach[0], 2 * reach[1])
     return [
-        Example(example.patient_id, example.is_measured, arrays.crop_or_pad(example.image, grid))
+        Example(
+            example.patient_id, example.is_measured, arrays.crop_or_pad_image(example.image, grid)
+        )
         for example in examples
     ]
 

@@ -83,7 +83,7 @@ class Receiver:
             share = (1 - self.remaining) * share
         seen = kernel.Object(
             *(
-                arrays.crop_or_pad(one, self.shape).contiguous().numpy(force=True)
+                arrays.crop_or_pad_image(one, self.shape).contiguous().numpy(force=True)
                 for one in (magnitude, share, phase.cos(), phase.sin())
             )
         )

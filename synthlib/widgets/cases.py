@@ -108,7 +108,7 @@ def load(name: str, case: Case, text: str = "") -> Loaded:
         found = ", ".join(f"{label} {ny}x{nx}" for label, (ny, nx) in grids.items())
         raise ValueError(
             f"grids differ (y x x): {found}. Bring the complex images to one grid first: "
-            "arrays.crop_or_pad for the field of view, arrays.resample for the pixel size."
+            "arrays.crop_or_pad_image for the field of view, arrays.resample for the pixel size."
         )
     for axis, what in ((0, "slices"), (1, "coils")):
         counts = {label: one.shape[axis] for label, one in stacks.items()}

@@ -71,7 +71,7 @@ def test_fewer_lines_than_asked_for_still_give_maps_and_say_so(kspace):
 def test_the_middle_of_the_field_of_view_is_calibrated_without_a_full_transform(kspace, shape):
     settings = EspiritSettings(calib_width=18)
     found = calibration.calibrate(kspace[None], shape, settings)[0]
-    cropped = arrays.fft2c(arrays.crop_or_pad(arrays.ifft2c(kspace), shape))
+    cropped = arrays.fft2c(arrays.crop_or_pad_image(arrays.ifft2c(kspace), shape))
     torch.testing.assert_close(found, arrays.crop_or_pad(cropped, (18, 18)), rtol=0, atol=1e-5)
 
 
@@ -184,7 +184,7 @@ def test_a_shortened_field_of_view_is_exact_where_outer_samples_are_missing(kspa
     found = calibration.calibrate(short[None], (30, 38), settings)[0]
     rows = calibration.find_region(short, (45, 38))[0]
     whole = arrays.crop_or_pad(arrays.crop_or_pad(short, (rows, 38)), (45, 38))
-    cropped = arrays.fft2c(arrays.crop_or_pad(arrays.ifft2c(whole), (30, 38)))
+    cropped = arrays.fft2c(arrays.crop_or_pad_image(arrays.ifft2c(whole), (30, 38)))
     torch.testing.assert_close(found, arrays.crop_or_pad(cropped, (16, 16)), rtol=0, atol=1e-5)
 
 

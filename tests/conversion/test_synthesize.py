@@ -106,6 +106,13 @@ def test_oversampling_adds_rows_and_the_image_stays(make, head):
     image = arrays.rss(volume.coil_images(1))
     expected = archive.read(result.jobs[0].series).magnitude[1]
     torch.testing.assert_close(image, expected, rtol=1e-3, atol=1e-2)
+    # stock fastMRI's fully sampled reconstruction, cropped as it crops, is its target
+    dataset = fastmri.data.SliceDataset(raw(result)[0].parent, challenge="multicoil")
+    kspace, _, target, attributes, *_ = dataset[1]
+    images = fastmri.complex_abs(fastmri.ifft2c(fastmri.data.transforms.to_tensor(kspace)))
+    whole = fastmri.rss(images)
+    theirs = fastmri.data.transforms.center_crop(whole, attributes["recon_size"][:2])
+    torch.testing.assert_close(theirs, torch.from_numpy(target), rtol=1e-3, atol=1e-2)
 
 
 def test_mrd_is_opened_by_the_ismrmrd_package(make):
