@@ -9,6 +9,7 @@ Source: Zbontar et al., arXiv:1811.08839.
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from synthlib import arrays, tasks
 from synthlib.formats import hdf5
+from synthlib.formats.raw_header import PROTON_HZ_PER_T
 from synthlib.records import UNKNOWN_MM, RawVolume, Slices
 
 MAGNITUDES = ("reconstruction_rss", "reconstruction_esc")  # multi-coil, single-coil
@@ -137,7 +139,7 @@ def write_raw(
     patient_id: str,
     recon_shape: tuple[int, int],
     spacing_mm: tuple[float, float] = UNKNOWN_MM,
-    field_t: float = 3.0,
+    field_t: float = math.nan,
     thickness_mm: float = 5.0,
     acquired: tuple[int, int] | None = None,
     record: Mapping[str, object] | None = None,
@@ -153,7 +155,8 @@ def write_raw(
         patient_id: pseudonym of who was scanned; splits go by it.
         recon_shape: (ny, nx) of reconstruction_rss; ky beyond it is readout oversampling.
         spacing_mm: (y, x) pixel size of the reconstruction.
-        field_t, thickness_mm: for the header.
+        field_t: of the magnet; nan: unknown, and left out of the header.
+        thickness_mm: for the header.
         acquired: first and one-past-last measured column of kx, for the header; None: all.
         record: what the file was made from, kept as attribute "record" (JSON).
         attributes: further file attributes.
@@ -275,6 +278,10 @@ def header_xml(
     """The ISMRMRD header of one volume; see :func:`write_raw`."""
     _, n_coils, rows, columns = shape
     first, end = acquired or (0, columns)
+    strength, frequency = "", 0  # unknown (nan): the element is left out; the frequency is a must
+    if field_t == field_t:
+        strength = f"<systemFieldStrength_T>{field_t:g}</systemFieldStrength_T>"
+        frequency = round(PROTON_HZ_PER_T * field_t)
     spacing = [mm if mm == mm else 1.0 for mm in spacing_mm]  # unknown (nan): 1 mm
     oversampled = rows / recon_shape[0]
     recon_fov = [n * mm for n, mm in zip(recon_shape, spacing, strict=True)]
@@ -289,10 +296,9 @@ def header_xml(
 
     return (
         f'<?xml version="1.0" encoding="utf-8"?>\n<ismrmrdHeader xmlns="{XML["h"]}">'
-        f"<acquisitionSystemInformation><systemFieldStrength_T>{field_t:g}"
-        f"</systemFieldStrength_T><receiverChannels>{n_coils}</receiverChannels>"
+        f"<acquisitionSystemInformation>{strength}<receiverChannels>{n_coils}</receiverChannels>"
         "</acquisitionSystemInformation><experimentalConditions><H1resonanceFrequency_Hz>"
-        f"{round(42.577478518e6 * field_t)}</H1resonanceFrequency_Hz></experimentalConditions>"
+        f"{frequency}</H1resonanceFrequency_Hz></experimentalConditions>"
         f"<encoding>{space('encodedSpace', (rows, columns), encoded_fov)}"
         f"{space('reconSpace', recon_shape, recon_fov)}"
         "<encodingLimits><kspace_encoding_step_1><minimum>0</minimum>"

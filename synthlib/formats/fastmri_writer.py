@@ -17,7 +17,6 @@ from synthlib.formats.fastmri_hdf5 import header_xml
 from synthlib.formats.raw_writer import RawWriter
 
 THICKNESS_MM = 5.0  # for the header's field of view, where it is unknown
-FIELD_T = 3.0
 
 
 class FastmriWriter(RawWriter):
@@ -42,7 +41,7 @@ class FastmriWriter(RawWriter):
                 header.recon_shape,
                 header.spacing_mm,
                 known.get("thickness_mm", THICKNESS_MM),
-                known.get("field_t", FIELD_T),
+                header.field_t,
                 header.columns(columns),
             ).encode()
             for name, labels in header.labels.items():

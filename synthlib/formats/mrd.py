@@ -3,7 +3,8 @@
 One acquisition is one line of the readout: column kx of one slice, all coils.
 The first axis of an MRD matrix, x, is the readout, here ky, the rows of the
 image; y is phase encoding, here kx. What a scanner would have written and
-MRD has no place for lies in the group "synthlib".
+MRD has no place for lies in "dataset/synthlib_header": clients take the only group of a file,
+or its last.
 Source: Inati et al., MRM 77:411 (2017); https://ismrmrd.readthedocs.io.
 """
 
@@ -25,7 +26,8 @@ from synthlib.formats.raw_header import RawHeader
 from synthlib.formats.raw_writer import RawWriter
 
 GROUP = "dataset"
-OWN = "synthlib"
+OWN = f"{GROUP}/synthlib_header"
+OWN_BEFORE = "synthlib/header"  # in files of the first versions
 LABELS = "labels_"
 MOST_CHANNELS = 1024  # bits of channel_mask
 MOST = 2**16 - 1  # samples, lines and slices are counted in 16 bits
@@ -59,8 +61,8 @@ class MrdWriter(RawWriter):
         heads = mrd_heads.acquisition_heads(self.shape, self.header)
         with hdf5_stream.atomic_stream(self.path) as stream:
             file = stream.file
-            file[f"{OWN}/header"] = self.header.to_json().encode()
-            group = file.create_group(GROUP)
+            file[OWN] = self.header.to_json().encode()
+            group = file[GROUP]
             text = group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))
             text[0] = mrd_heads.xml_header(self.shape, self.header).encode()
             for name, labels in self.header.labels.items():
@@ -137,14 +139,15 @@ def read_header(path: str | Path) -> RawHeader:
     """
     path = Path(path)
     with _opened(path) as file:
-        if f"{OWN}/header" not in file:
+        place = next((name for name in (OWN, OWN_BEFORE) if name in file), None)
+        if place is None:
             raise _broken(path.name, "it was not written by synthlib")
 
         def labels(name: str) -> Tensor:
             values = file[GROUP][LABELS + name]["data"][:, 0, 0].transpose(0, 2, 1)
             return torch.from_numpy(values.astype(np.int64))
 
-        return raw_header.from_json(file[f"{OWN}/header"][()], labels)
+        return raw_header.from_json(file[place][()], labels)
 
 
 def _write_labels(group: h5py.Group, name: str, labels: Tensor, header: RawHeader) -> None:

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 
 from synthlib.formats import raw_header
-from synthlib.formats.raw_header import RawHeader
+from synthlib.formats.raw_header import PROTON_HZ_PER_T, RawHeader
 
 with warnings.catch_warnings():  # the package changes the filters when it is imported
     import ismrmrd
     from ismrmrd import hdf5 as layout
     from ismrmrd import xsd
 
-PROTON_HZ_PER_T = 42.577478518e6
 # In DICOM's axes (to the left, to the back, to the head): where ky, kx and the slices run to.
 DIRECTIONS = {
     "axial": ((0, 1, 0), (1, 0, 0), (0, 0, 1)),

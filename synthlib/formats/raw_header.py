@@ -16,6 +16,7 @@ from torch import Tensor
 from synthlib.records import UNKNOWN_MM
 
 UNKNOWN = float("nan")
+PROTON_HZ_PER_T = 42.577478518e6
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # safe as part of a file's or a group's name
 NUMBERS = ("thickness_mm", "step_mm", "field_t", "te_ms", "tr_ms", "ti_ms", "flip_deg")
 

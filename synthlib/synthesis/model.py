@@ -96,6 +96,7 @@ def write_volume(
         patient_id=volume.raw.patient_id,
         recon_shape=recon,
         spacing_mm=volume.raw.spacing_mm,
+        field_t=float(str(volume.raw.attributes.get("field_t", "nan"))),
         record=record,
         attributes={"SYNTHETIC": True, "upside_down": volume.raw.upside_down},
     )

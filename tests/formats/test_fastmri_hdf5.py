@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import ismrmrd
 import numpy as np
 import pytest
 import torch
@@ -120,6 +121,16 @@ def test_the_stock_loader_opens_a_written_file(tmp_path):
     assert attributes["recon_size"] == (45, 38, 1)
     assert (attributes["padding_left"], attributes["padding_right"]) == volume.acquired
     assert attributes["acquisition"] == "AXT2"
+
+
+def test_a_field_strength_that_nobody_knows_is_not_invented(tmp_path):
+    for field_t, told in ((float("nan"), None), (1.5, 1.5)):
+        path = write(tmp_path / "scan.h5", field_t=field_t)
+        header = ismrmrd.xsd.CreateFromDocument(formats.read_raw(path).header)
+        assert header.acquisitionSystemInformation.systemFieldStrength_T == told
+        frequency = header.experimentalConditions.H1resonanceFrequency_Hz
+        assert frequency == pytest.approx(42.577e6 * (told or 0), rel=1e-4)
+        assert SliceDataset(tmp_path, challenge="multicoil")[0][3]["recon_size"] == (45, 38, 1)
 
 
 def test_header_of_a_written_file_tells_its_geometry(tmp_path):

@@ -303,7 +303,7 @@ def test_the_record_is_json_that_any_reader_takes(written):
         raise AssertionError(f"{constant} is not JSON")
 
     with h5py.File(written) as file:
-        told = json.loads(file["synthlib/header"][()], parse_constant=refuse)
+        told = json.loads(file["dataset/synthlib_header"][()], parse_constant=refuse)
     assert told["record"] == {"SYNTHETIC": True, "snr": None, "seed": 7}
     assert told["annotations"] == [{"label": "lesion", "slice": 1, "box": [3, 4, 5, 6]}]
 
@@ -478,6 +478,18 @@ def test_a_file_that_is_no_plain_scan_is_refused(tmp_path, kind):
         mrd.read_kspace(damaged(tmp_path / "scan.h5", edit))
 
 
+def test_dataset_is_the_only_group_and_older_files_are_still_read(tmp_path):
+    path = write(tmp_path / "scan.h5")
+    with h5py.File(path) as file:  # clients take the first, the last or the only one
+        assert list(file) == ["dataset"]
+    stock = ismrmrd.Dataset(str(path), list(h5py.File(path))[-1], create_if_needed=False)
+    assert stock.number_of_acquisitions() > 0
+    stock.close()
+    expected = mrd.read_header(path)
+    older = damaged(tmp_path / "older.h5", lambda file: file.move(mrd.OWN, "synthlib/header"))
+    assert mrd.read_header(older).to_json() == expected.to_json()
+
+
 def test_a_truncated_and_a_foreign_and_a_missing_file_are_told_apart(tmp_path):
     path = write(tmp_path / "scan.h5")
     path.write_bytes(path.read_bytes()[:20_000])
@@ -485,7 +497,7 @@ def test_a_truncated_and_a_foreign_and_a_missing_file_are_told_apart(tmp_path):
         with pytest.raises(ValueError, match=r"scan\.h5: it is truncated"):
             read(path)
     with pytest.raises(ValueError, match="it was not written by synthlib"):
-        mrd.read_header(damaged(tmp_path / "a.h5", lambda file: file.pop("synthlib")))
+        mrd.read_header(damaged(tmp_path / "a.h5", lambda file: file.pop(mrd.OWN)))
     with pytest.raises(FileNotFoundError, match="expected an MRD file"):
         mrd.read_kspace(tmp_path / "none.h5")
 
