@@ -43,6 +43,8 @@ class Slices(Protocol):
 
 
 # fastMRI's brains and knees, as New York University names them.
+SYNTHETIC = "SYNTHETIC"  # attribute of every raw data file that was made of magnitude images
+MADE_BY_US = "SYNTHETIC, made by synthlib of magnitude images"  # for messages
 UPSIDE_DOWN = re.compile(r"file(_brain_[A-Z0-9]+_\d+_\d+|\d{7})")
 
 
@@ -110,6 +112,11 @@ class RawVolume:
         return stored_upside_down(self.name, self.attributes)
 
     @property
+    def synthetic(self) -> bool:
+        """Whether its k-space was made of magnitude images: no phase or coils to learn from."""
+        return is_synthetic(self.attributes)
+
+    @property
     def image_shape(self) -> tuple[int, int]:
         """(ny, nx) of :meth:`coil_images`: readout oversampling removed, all columns kept.
 
@@ -143,6 +150,11 @@ class RawVolume:
             ValueError: as :meth:`signal` says.
         """
         return self.images_of(self.signal(index))
+
+
+def is_synthetic(attributes: Mapping[str, object]) -> bool:
+    """Whether a raw data file carries the mark that all of our outputs carry."""
+    return bool(attributes.get(SYNTHETIC, False))
 
 
 @dataclass(frozen=True)

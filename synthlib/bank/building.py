@@ -18,7 +18,7 @@ from synthlib import arrays, coils, formats, runs, scanner, tasks
 from synthlib.bank.donor import POINTS, Donor, to_head
 from synthlib.bank.outline import Outline, outline
 from synthlib.formats import prepared_hdf5
-from synthlib.records import RawVolume
+from synthlib.records import MADE_BY_US, RawVolume
 
 SIMULATED = "simulated"  # the name of the embedded bank
 BLOCK = 4  # slices estimated at once
@@ -354,6 +354,8 @@ def _build_one(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # zero-padded columns matter to masks, not to maps
             volume = formats.read_raw(path)
+        if volume.synthetic:
+            return f"{path.name}: {MADE_BY_US}; its coils are a bank's already. Leave it out."
         name = f"donor-{runs.sha256(path)[:8]}"
         make(out / f"{name}.h5", volume, settings=settings, place=place, name=name, key=key)
     except Exception as error:  # damaged HDF5 raises many kinds, and none may stop the others

@@ -16,7 +16,13 @@ import torch
 from synthlib import arrays
 from synthlib.formats import quiet, words
 from synthlib.formats.refusals import Refusal, by, require_magnitude, require_voxels
-from synthlib.records import UNKNOWN_MM, ImageVolume, stored_upside_down
+from synthlib.records import (
+    MADE_BY_US,
+    UNKNOWN_MM,
+    ImageVolume,
+    is_synthetic,
+    stored_upside_down,
+)
 
 quiet.teach((), ("h5py",))
 
@@ -79,6 +85,8 @@ def _guarded(path: str | Path, work: Any) -> Any:
 
 
 def _summary(file: h5py.File, size: int) -> Summary:
+    if is_synthetic(file.attrs):
+        raise Refusal(f"{MADE_BY_US}; keep the folder of results out of the inputs")
     name, shape = _dataset(file, size)
     contrast = _text(file.attrs.get("acquisition", ""))
     return Summary(

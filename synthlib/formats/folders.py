@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from synthlib.formats.fastmri_hdf5 import read_raw
-from synthlib.records import RawVolume
+from synthlib.records import MADE_BY_US, RawVolume
 
 
 def raw_files(folder: str | Path) -> list[Path]:
@@ -50,9 +50,14 @@ def find_raw(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                volumes.append(read_raw(path))
+                volume = read_raw(path)
             except ValueError as error:
                 broken.append(str(error))
+            else:
+                if volume.synthetic:
+                    broken.append(f"{path.name}: {MADE_BY_US}; expected measured k-space")
+                else:
+                    volumes.append(volume)
         padded += [str(warning.message) for warning in caught]
     if broken:
         text = f"{len(broken)} of {len(paths)} files cannot be used:\n  " + "\n  ".join(broken)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from synthlib import formats, pairs, runs
+from synthlib.records import MADE_BY_US
 
 MIN_COILS = 2
 NO_PATIENT = ("", "unknown", "none", "anonymous")  # what files say that name no patient
@@ -36,6 +37,13 @@ def open_scans(
             'test_data, or leave it empty ("") to do without measured scans.'
         )
     raw = [formats.read_raw(path, undersampled=True) for path in paths]
+    ours = [volume.name for volume in raw if volume.synthetic]
+    if ours:
+        raise ValueError(
+            f"{test_data} holds {len(ours)} files that are {MADE_BY_US}, for example {ours[0]}; "
+            "expected measured scans alone, for a test on our own phase and coils tests nothing. "
+            "Move them away."
+        )
     usable = [volume for volume in raw if volume.n_coils >= MIN_COILS and not volume.undersampled]
     if not usable:
         raise ValueError(
