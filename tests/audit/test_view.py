@@ -85,3 +85,18 @@ def test_text_alone_does_not_count_as_clipped():
     stack = head_stack(20, 128, 128)
     with_text = defects.burn_text(stack)
     assert not audit.examine(volume(with_text))["quantised"].found
+
+
+@pytest.mark.parametrize("air_sd", [0.5, 0.7, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("masked", [False, True])
+def test_whole_numbers_of_quiet_air_are_not_a_mask(air_sd, masked):
+    """Noise of a grey value or two is often alike by chance; a mask always is."""
+    sharp = head_stack(8, 160, 130, noise=0.0) * 300
+    draw = torch.Generator().manual_seed(5)
+    parts = air_sd / 0.655 * torch.randn(2, *sharp.shape, generator=draw)  # Rayleigh's s.d.
+    noisy = torch.hypot(sharp + parts[0], parts[1])
+    stored = (noisy * (sharp > 0) if masked else noisy).round()
+    report = audit.examine(volume(stored))["masked"]
+    assert report.found == masked
+    if masked:
+        assert report.measure > 95
