@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gdcm
 import numpy as np
 import pydicom
 import pytest
@@ -234,11 +235,43 @@ def test_a_deflated_file_is_read(tmp_path):
     np.testing.assert_array_equal(volume.magnitude[0], expected.astype(np.float32))
 
 
+def test_lossless_jpeg_ls_is_the_plain_file():
+    packed, plain = (
+        read_one(Path(get_testdata_file(name)))
+        for name in ("MR_small_jpeg_ls_lossless.dcm", "MR_small.dcm")
+    )
+    assert torch.equal(packed.magnitude, plain.magnitude)
+
+
+@pytest.mark.parametrize("syntax", ["JPEGLosslessProcess14_1", "JPEGLosslessProcess14"])
+def test_lossless_jpeg_is_the_plain_file(tmp_path, syntax):
+    """As most archives of hospitals keep it; encoded here by GDCM."""
+    image = series()[1]
+    plain, packed = saved(tmp_path / "plain", image), tmp_path / "packed"
+    reader, change, writer = (
+        gdcm.ImageReader(),
+        gdcm.ImageChangeTransferSyntax(),
+        gdcm.ImageWriter(),
+    )
+    reader.SetFileName(str(plain))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFileName(str(packed))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    assert pydicom.dcmread(packed).file_meta.TransferSyntaxUID.is_compressed
+    assert torch.equal(read_one(packed).magnitude, read_one(plain).magnitude)
+    assert read_one(packed).facts["lossy"] is False
+
+
 def test_a_missing_decoder_is_named(monkeypatch):
     path = Path(str(get_testdata_file("MR_small_jpeg_ls_lossless.dcm")))
     decoder = pydicom.pixels.get_decoder("1.2.840.10008.1.2.4.80")
     monkeypatch.setattr(type(decoder), "is_available", property(lambda self: False))
-    with pytest.raises(Refusal, match=r"JPEG-LS.*no decoder is installed; install pyjpegls"):
+    with pytest.raises(Refusal, match=r"JPEG-LS.*no decoder is installed; install python-gdcm"):
         read_one(path)
 
 

@@ -18,11 +18,11 @@ MAX_RLE = 2**24  # bytes of a frame: what a damaged one can swell to is 64 times
 JPEG = "1.2.840.10008.1.2.4."
 DECODERS = {  # name and the packages that pydicom can use
     f"{JPEG}50": ("JPEG baseline", "pillow"),
-    f"{JPEG}51": ("JPEG of 12 bits", "pylibjpeg and pylibjpeg-libjpeg"),
-    f"{JPEG}57": ("lossless JPEG", "pylibjpeg and pylibjpeg-libjpeg"),
-    f"{JPEG}70": ("lossless JPEG", "pylibjpeg and pylibjpeg-libjpeg"),
-    f"{JPEG}80": ("JPEG-LS", "pyjpegls"),
-    f"{JPEG}81": ("JPEG-LS", "pyjpegls"),
+    f"{JPEG}51": ("JPEG of 12 bits", "python-gdcm"),
+    f"{JPEG}57": ("lossless JPEG", "python-gdcm"),
+    f"{JPEG}70": ("lossless JPEG", "python-gdcm"),
+    f"{JPEG}80": ("JPEG-LS", "python-gdcm"),
+    f"{JPEG}81": ("JPEG-LS", "python-gdcm"),
     f"{JPEG}90": ("JPEG 2000", "pillow"),
     f"{JPEG}91": ("JPEG 2000", "pillow"),
     f"{JPEG}201": ("high-throughput JPEG 2000", "pylibjpeg and pylibjpeg-openjpeg"),
