@@ -28,6 +28,20 @@ POST = re.compile(
 )
 WITHOUT = re.compile(r"\b(pre|without|ohne|nativ|native|non)\b")
 SCOUT = re.compile(r"\b(localizer|localiser|loc|scout|survey|smartbrain|plane loc|lokalizer)\b")
+# What is no magnitude of a slice though its codes do not say so: the first that fits is told.
+_NOT_MAGNITUDES = (
+    ("a difference of images", r"\b(subtract(ion|ed)?|subtr)\b|\bsub\b(?! ?(?!t[12]\b)[a-z]*\d)"),
+    ("a g-factor map", r"\bg ?factors?\b"),
+    ("a map of diffusion (ADC)", r"\be?adc\b|\bapparent diffusion\b"),
+    ("a map of diffusion", r"\b(tensor|tracew|colfa|fa (map|image)s?|fractional anisotropy)\b"),
+    ("a ratio of images (MP2RAGE UNI)", r"\buni (images?|den)\b|\bunit1\b|\bmp2rage.*\buni\b"),
+    ("a map of the field", r"\b(b0|b1|field) ?maps?\b|\bflip ?angle ?maps?\b"),
+    ("a map of relaxation", r"\b(t1|t2|t2 ?star|t2\*|r1|r2|r2 ?star|r2\*) ?maps?\b"),
+    ("a map of perfusion", r"\b(rel)?(cbf|cbv|mtt|ttp)\b"),
+    ("a map of susceptibility (QSM)", r"\bqsm\b"),
+    ("a phase image", r"\bpha\b|\bphase (images?|maps?|part)\b|\b(relative|unwrapped) phase\b"),
+)
+NOT_MAGNITUDES = tuple((what, re.compile(pattern)) for what, pattern in _NOT_MAGNITUDES)
 WEIGHTS = (*dict.fromkeys(weight for weight, _ in KEYWORDS), "T1POST", "T1PRE")
 CONTRASTS = frozenset(
     [
@@ -71,8 +85,7 @@ def plain(*texts: str) -> str:
 
 def weight(*texts: str) -> str:
     """The weighting that a description names, one of WEIGHTS; "" where it names none."""
-    text = plain(*texts)
-    return next((label for label, pattern in KEYWORDS if pattern.search(text)), "")
+    return _first(KEYWORDS, plain(*texts))
 
 
 def is_post(*texts: str) -> bool:
@@ -83,6 +96,16 @@ def is_post(*texts: str) -> bool:
 
 def is_scout(*texts: str) -> bool:
     return bool(SCOUT.search(plain(*texts)))
+
+
+def not_magnitude(*texts: str) -> str:
+    """What a description or comment calls an image that is no magnitude; "" where it does not."""
+    found = (_first(NOT_MAGNITUDES, plain(text)) for text in texts)
+    return next((what for what in found if what), "")
+
+
+def _first(patterns: Sequence[tuple[str, re.Pattern[str]]], text: str) -> str:
+    return next((what for what, pattern in patterns if pattern.search(text)), "")
 
 
 def anatomy(*texts: str) -> str:

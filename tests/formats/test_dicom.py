@@ -449,3 +449,47 @@ def test_a_place_is_measured_along_the_normal():
     place = facts.Place((0.0, 1, 0, 0, 0, -1), (3.0, 40, -7))
     assert place.normal == (-1, 0, 0)
     assert place.along == -3
+
+
+# --- not magnitudes, and frames that are slices --------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("element", "value", "reason"),
+    [
+        ("SeriesDescription", "ADC (10^-6 mm2/s)", "a map of diffusion (ADC) by its description"),
+        ("SeriesDescription", "T1 SUB post-pre", "a difference of images by its description"),
+        ("ImageComments", "flip angle map", "a map of the field by its description"),
+        ("ImageComments", "relative phase map", "a phase image by its description"),
+        ("ImageType", ["DERIVED", "PRIMARY", "M", "UNI", "ND"], "a ratio of images (MP2RAGE UNI)"),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "M", "SWI"], "magnitude times a mask of phase"),
+    ],
+)
+def test_images_that_only_words_tell_from_magnitudes_are_set_aside(
+    tmp_path, element, value, reason
+):
+    image = series()[0]
+    image.SeriesDescription = image.ProtocolName = image.ImageComments = "t1 se"
+    sorter = dicom.Sorter(lambda identity: "p")
+    sorter.add(0, dicom.read_header(saved(tmp_path / "plain", image), pixels=False)[0])
+    setattr(image, element, value)
+    header = dicom.read_header(saved(tmp_path / "a", image), pixels=False)[0]
+    with pytest.raises(Refusal) as caught:
+        sorter.add(1, header)
+    assert reason in str(caught.value)
+    assert len(list(sorter.bundles())) == 1
+
+
+def test_frames_of_one_slice_each_are_no_mosaic_whatever_the_image_type_says(real):
+    path = real / "cases" / "single_slices_called_mosaic" / "00.dcm"
+    sorter = dicom.Sorter(lambda identity: "p")
+    sorter.add(0, dicom.read_header(path, pixels=False)[0])
+    (bundle,) = sorter.bundles()
+    volume = dicom.read_series([str(path)], bundle.images)
+    assert tuple(volume.magnitude.shape) == (6, 64, 64)
+
+
+def test_lossless_jpeg_of_an_archive_is_read(real):
+    volume = read_one(real / "cases" / "jpeg_lossless" / "00.dcm")
+    assert tuple(volume.magnitude.shape) == (1, 128, 128)
+    assert volume.facts["acquisition_matrix"] == (128, 128)

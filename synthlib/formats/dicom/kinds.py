@@ -55,6 +55,8 @@ COMPUTED = {
     "B0_MAP": "a map of the field", "FIELD_MAP": "a map of the field",
     "B1 MAP": "a map of the field", "T_TEST": "a statistical map", "ZSCORE": "a statistical map",
     "STATISTICS": "a statistical map",
+    "UNI": "a ratio of images (MP2RAGE UNI)", "SWI": "magnitude times a mask of phase (SWI)",
+    "QSM": "a map of susceptibility (QSM)",
 }  # fmt: skip
 # Codes that may be repeated to the outside.
 CODES = frozenset(
@@ -98,12 +100,16 @@ def refuse_frame(frame: Header) -> None:
         raise Refusal("a phase image; expected a magnitude")
     if parts & COMPLEX_PARTS or _ge_part(frame) in (2, 3):
         raise Refusal("a real or imaginary part; expected a magnitude")
-    if later & MOSAIC:
+    # Frames have places of their own: the code is left over from how the scanner once kept them.
+    if later & MOSAIC and frame.whole("NumberOfFrames", 1) <= 1:
         raise Refusal("a mosaic (many slices in one picture); export it as single slices")
     for code in codes:
         if code in COMPUTED:
             raise Refusal(f"{COMPUTED[code]}, computed from other images")
     descriptions = [frame.text(word) for word in ("SeriesDescription", "ProtocolName")]
+    what = words.not_magnitude(*descriptions[:1], frame.text("ImageComments"))
+    if what:
+        raise Refusal(f"{what} by its description; expected a magnitude")
     if later & SCOUTS or words.is_scout(*descriptions):
         raise Refusal("a localizer")
 
