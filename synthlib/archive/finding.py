@@ -98,7 +98,9 @@ class _Search:
                 if found == "dicom":
                     self.dicoms.append(place)
                     header, _ = dicom.read_header(place.path, pixels=False)
-                    self.sorter.add(len(self.dicoms) - 1, header)
+                    left_out = self.sorter.add(len(self.dicoms) - 1, header)
+                    if left_out:
+                        self.set_aside(place, left_out)
                 elif found == "nifti":
                     niftis.append(place)
                 elif found == "fastmri":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -75,25 +76,29 @@ class Sorter:
         self._planes: dict[bytes, set[str]] = {}  # that the images of one series UID lie in
 
     @quiet.hush()
-    def add(self, file: int, header: Header) -> None:
-        """Take in the images of a file.
+    def add(self, file: int, header: Header) -> str:
+        """Take in the images of a file; how many of its frames were left out and why, or "".
 
         Raises:
             Refusal: none of them is a magnitude of a slice.
         """
         kinds.refuse_file(header)
-        refusal: Refusal | None = None
+        refused: Counter[str] = Counter()
         images = []
         for number, frame in enumerate(frames(header)):
             try:
                 kinds.refuse_frame(frame)
                 images.append(self._image(file, number, frame))
             except Refusal as error:
-                refusal = error
-        if refusal is not None and not images:
-            raise refusal
+                refused[str(error)] += 1
+        if refused and not images:
+            raise Refusal(next(reversed(refused)))
         for image in images:  # not before all are known: a damaged file leaves no trace
             self._take(image)
+        n_frames = len(images) + refused.total()
+        return "; ".join(
+            f"{n} of {n_frames} frames left out: {reason}" for reason, n in refused.items()
+        )
 
     def bundles(self) -> Iterator[Bundle]:
         """The series, each image in one of them or left out with a note."""
