@@ -230,7 +230,7 @@ def _reservation(verdict: Verdict) -> str:
         wanted = _value(SENSITIVITY * (verdict.margin or 0.0), verdict.metric)
         text = (
             f"; {_lower(verdict.second_label)} itself gains {gain} (at least {sure}) over "
-            f"{_lower(verdict.gain_over)}, and where it does not gain {wanted} equivalence says "
+            f"{verdict.gain_over}, and where it does not gain {wanted} equivalence says "
             "nothing"
         )
     if verdict.outcome != NOT_DECIDED or verdict.difference is None:

@@ -177,8 +177,9 @@ class _Study:
         not_trained = self._not_trained(place)
         if pair.equivalence and not_trained is not None:
             gain = self._difference(Planned(pair.second, not_trained), place)
-            gain_over = self.labels.get(not_trained, not_trained)
-            verdict = replace(verdict, gain=gain, gain_over=gain_over)
+            name = self.labels.get(not_trained, not_trained)
+            over = "the untrained network" if not_trained == grid.UNTRAINED else name
+            verdict = replace(verdict, gain=gain, gain_over=over)
         result = self._difference(pair, place)
         if result.own_seed_variance is not None:
             if self.pooled:

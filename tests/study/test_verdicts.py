@@ -268,6 +268,7 @@ def test_nothing_is_equivalent_where_training_itself_gains_less_than_the_margin(
     assert not blind.is_sensitive and blind.outcome == verdicts.NOT_DECIDED
     text = sentences.sentence(blind)
     assert "gains 0.1" in text and "does not gain 0.60 dB" in text
+    assert "over the untrained network, and" in text
     assert blind.test == verdicts.DIFFERENCE
     assert blind.p_value == blind.difference.p_value
     (seeing,) = verdicts.planned_comparisons(
