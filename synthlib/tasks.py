@@ -20,6 +20,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 EVERY_S = 1.0  # between two lines
+LINE_EVERY_S = 30.0  # between lines where stderr is no terminal
 MAX_THREADS = 8  # of spread: each has a piece of work in memory
 PROGRESS_FILE = "SYNTHLIB_PROGRESS"  # environment: a file that holds the latest line of progress
 
@@ -27,9 +28,9 @@ PROGRESS_FILE = "SYNTHLIB_PROGRESS"  # environment: a file that holds the latest
 class Progress:
     """One line that says how far a long piece of work is and how long it will still take.
 
-    In a notebook the line is replaced in place; in a terminal it goes to
-    stderr; where the environment names a SYNTHLIB_PROGRESS file, there too, so
-    that a headless run can show it.
+    In a notebook the line is replaced in place, in a terminal, too; elsewhere (a log, a
+    batch system) stderr gets a new one every LINE_EVERY_S. Where the environment names
+    a SYNTHLIB_PROGRESS file, it goes there, too, so that a headless run can show it.
     """
 
     def __init__(self, label: str, total: int, done: int = 0, *, leave: bool = True) -> None:
@@ -39,6 +40,7 @@ class Progress:
         self._begin = time.monotonic()
         self._first = done  # what an earlier run had finished says nothing about speed
         self._shown = 0.0
+        self._printed = self._begin  # lines of a log: short work prints none
         self._handle = _notebook_display()
         if self._handle is None and total > done:
             self._show(self.text(0.0))  # the first piece may take minutes
@@ -70,6 +72,15 @@ class Progress:
             print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
             if self.done >= self.total:
                 print(file=sys.stderr)
+        elif PROGRESS_FILE not in os.environ:
+            self._log(line)
+
+    def _log(self, line: str) -> None:
+        now = time.monotonic()
+        has_lines = self._printed > self._begin
+        if now - self._printed >= LINE_EVERY_S or (has_lines and self.done >= self.total):
+            self._printed = now
+            print(line, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -131,3 +131,23 @@ def test_progress_goes_to_the_file_that_the_environment_names(tmp_path, monkeypa
 )
 def test_durations_read_well(seconds, text):
     assert tasks.duration(seconds) == text
+
+
+def test_a_log_gets_a_line_every_half_minute_and_short_work_none(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.delenv(tasks.PROGRESS_FILE, raising=False)
+    monkeypatch.setattr(tasks.time, "monotonic", lambda: now[0])
+    progress = tasks.Progress("scans", 10)
+    for _ in range(10):
+        now[0] += 10.0
+        progress.step()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "scans 3/10, 1 min 10 s left", "scans 6/10, 40 s left", "scans 9/10, 10 s left",
+        "scans 10/10, took 1 min 40 s",
+    ]  # fmt: skip
+    short = tasks.Progress("scans", 4)
+    for _ in range(4):
+        now[0] += 5.0
+        short.step()
+    assert capsys.readouterr().err == ""
