@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from synthlib.phase import generator, pix2pix, sources
 # Small arrays: two threads wait for each other most of the time. And the last bits of sums depend
 # on the number of threads.
 torch.set_num_threads(1)
+# A shell's background jobs ignore Ctrl-C, and so would what the tests start: a handler is not
+# inherited, the default is.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
