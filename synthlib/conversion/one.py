@@ -28,7 +28,7 @@ from synthlib.formats.mrd import MrdWriter
 from synthlib.formats.raw_header import RawHeader
 from synthlib.formats.raw_writer import RawWriter
 from synthlib.phase import generator, sources
-from synthlib.records import ImageVolume, PhasePair
+from synthlib.records import SYNTHETIC, ImageVolume, PhasePair
 
 WRITERS: dict[str, type[RawWriter]] = {
     "fastmri": FastmriWriter,
@@ -370,7 +370,7 @@ def _header(
     settings, report, level = job.settings, prepared.report, prepared.level
     assert report is not None and level is not None
     record: dict[str, Any] = runs.make_record({"synthesize": settings.record()})
-    record["SYNTHETIC"] = "phase, coils and noise were written by synthlib; not measured"
+    record[SYNTHETIC] = "phase, coils and noise were written by synthlib; not measured"
     record["inputs"] = {"pixels_sha256": prepared.pixels}
     record["audit"] = report.to_dict()
     record["notes"] = list(notes)
@@ -402,7 +402,7 @@ def _header(
         ti_ms=_number(volume, "ti_ms"),
         flip_deg=_number(volume, "flip_deg"),
         record=record,
-        attributes={"SYNTHETIC": True, "key": job.key, "upside_down": volume.upside_down},
+        attributes={SYNTHETIC: True, "key": job.key, "upside_down": volume.upside_down},
         labels={name: label.long() for name, label in volume.labels.items()},
         annotations=prepared.annotations,
     )

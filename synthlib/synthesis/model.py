@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays, coils, formats, pairs
+from synthlib.records import SYNTHETIC
 
 
 def multicoil_kspace(magnitude: Tensor, phase: Tensor, maps: Tensor) -> Tensor:
@@ -98,5 +99,5 @@ def write_volume(
         spacing_mm=volume.raw.spacing_mm,
         field_t=float(str(volume.raw.attributes.get("field_t", "nan"))),
         record=record,
-        attributes={"SYNTHETIC": True, "upside_down": volume.raw.upside_down},
+        attributes={SYNTHETIC: True, "upside_down": volume.raw.upside_down},
     )
