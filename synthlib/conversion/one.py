@@ -164,7 +164,9 @@ def _look(job: Job, outcome: Outcome) -> Prepared:
     annotations, pixels = job.annotations, pixels_hash(volume)
     if job.upright and volume.upside_down:
         annotations = _turned(annotations, volume.magnitude.shape[1])
+    ky, kx = (true / n for true, n in zip(report.true_matrix, report.grid, strict=True))
     if settings.repair:
+        ky = kx = 1.0
         before = volume.magnitude.shape
         volume = audit.repair(volume, report)
         annotations = _rescaled(annotations, before, volume.magnitude.shape)
@@ -174,7 +176,7 @@ def _look(job: Job, outcome: Outcome) -> Prepared:
         volume=volume,
         report=report,
         head=head,
-        level=synthesis.estimate_noise(volume.magnitude, head.mask),
+        level=synthesis.estimate_noise(volume.magnitude, head.mask, (ky, kx)),
         pixels=pixels,
         annotations=annotations,
     )
@@ -232,6 +234,7 @@ def _make(job: Job, prepared: Prepared, n_threads: int, stop: threading.Event) -
             "SNR in": _digits(mean / level.std if level.std else level.snr),
             "SNR out": _digits(mean / std if std else level.snr),
             "noise from": level.source,
+            "noise known to": f"{100 * level.error:.0f} %",
         },
     )
 

@@ -1,11 +1,7 @@
 """Magnitude, phase and coil maps to the k-space that a coil array would record, with its noise."""
 
-from synthlib.synthesis.coil_noise import (
-    NoiseLevel,
-    estimate_noise,
-    kept_signal,
-    require_reachable,
-)
+from synthlib.core.noise_level import NoiseLevel, estimate_noise
+from synthlib.synthesis.coil_noise import kept_signal, require_reachable
 from synthlib.synthesis.model import add_noise, multicoil_kspace, write_volume
 from synthlib.synthesis.receive import Receiver
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from synthlib import arrays, bank, runs, scanner, synthesis
+from synthlib import arrays, bank, runs, synthesis
 from synthlib.synthesis import kernel
 
 SHAPE = (90, 77)
@@ -28,58 +28,6 @@ def image(std, channels, signal=1.0, n_slices=3, seed=5):
     noise = std * torch.randn(2 * channels, n_slices, *SHAPE, generator=rng)
     noise[0] += truth
     return noise.square().sum(0).sqrt(), truth
-
-
-@pytest.mark.parametrize("channels", [1, 4, 16])
-@pytest.mark.parametrize("std", [0.01, 0.04])
-def test_noise_and_channels_of_a_flat_head_are_found_in_air(std, channels):
-    magnitude, _ = image(std, channels)
-    found = synthesis.estimate_noise(magnitude, head_mask(3))
-    assert found.source == "air"
-    assert found.std == pytest.approx(std, rel=0.06)
-    assert found.air_power == pytest.approx(2 * channels * std**2, rel=0.25)
-    assert found.snr == pytest.approx(1 / std, rel=0.1)
-
-
-@pytest.mark.parametrize("std", [0.01, 0.04])
-def test_noise_of_a_masked_image_is_found_in_the_head(std):
-    magnitude, _ = image(std, 1)
-    found = synthesis.estimate_noise(magnitude * head_mask(3), head_mask(3))
-    assert found.source == "head" and found.air_power == 0
-    assert found.std == pytest.approx(std, rel=0.05)
-
-
-def test_denoised_air_does_not_tell_the_noise():
-    magnitude, _ = image(0.03, 1)
-    quiet = torch.where(head_mask(3), magnitude, 0.05 * magnitude)
-    found = synthesis.estimate_noise(quiet, head_mask(3))
-    assert found.source == "head" and found.std == pytest.approx(0.03, rel=0.05)
-
-
-@pytest.mark.parametrize(
-    ("snr", "matrix"), [(12.0, (154, 132)), (40.0, (154, 132)), (100.0, (96, 80))]
-)
-@pytest.mark.parametrize("contrast", ["AXT1", "AXT2"])
-def test_noise_of_a_simulated_scan_is_that_along_its_signal(snr, matrix, contrast):
-    """Also where pixels are large and noise is low: differences in the head are structure then."""
-    settings = scanner.ScanSettings(
-        n_subjects=1, coil_counts=(8,), contrasts=(contrast,), matrix=matrix, snr=snr
-    )
-    scan = scanner.scan_subject(settings, scanner.subjects(settings)[0])[0]
-    magnitude = torch.stack([arrays.rss(scan.volume.coil_images(i)) for i in range(3)])
-    head = bank.outline(magnitude).mask
-    maps = scan.truth["maps"]
-    clean = arrays.rss(scan.truth["magnitude"][:, None] * maps)
-    bright = head & (clean > 0.3 * clean[head].mean())
-    true = float((magnitude - clean)[bright].std())
-    found = synthesis.estimate_noise(magnitude, head)
-    assert found.source == "air"
-    assert found.std == pytest.approx(true, rel=0.15)
-
-
-def test_an_image_without_noise_has_none():
-    found = synthesis.estimate_noise(head_mask(2).float(), head_mask(2))
-    assert found.std == 0 and math.isinf(found.snr)
 
 
 def donor_coils(n_coils=5):
@@ -155,7 +103,7 @@ def received(magnitude, level, std, *, n=1, seed=0, coils=None, shape=SHAPE):
 
 
 def level_of(std, channels=1.0):
-    return synthesis.NoiseLevel(std, channels, "air", 1 / std)
+    return synthesis.NoiseLevel(std, channels, "air", 1 / std, air_std=std)
 
 
 def test_the_result_has_the_snr_of_the_image():
