@@ -25,6 +25,8 @@ FACTS = {
     "normalised": "true if the header tells an intensity correction",
     "distortion_corrected": "true if the header tells a resampling against distortion",
     "interpolated": "true if the header tells that the matrix was interpolated",
+    "filtered": "true if the header tells a filter of k-space, false if it denies one",
+    "averages": "how often every line of k-space was measured",
     "burned_in": "true if the header says that text is in the pixels",
     "te_ms": "echo time",
     "tr_ms": "repetition time",

@@ -81,7 +81,7 @@ def _kspace_cases() -> Iterator[Case]:
     for factor in (1.1, 1.25, 1.5, 2.0):
         zeros = _kspace(partial(d.zero_fill, factors=(factor, factor)))
         yield Case("zero_filled", "both axes", f"x {factor:g}", zeros)
-    for factor in (1.15, 1.333):
+    for factor in (1.15, 1.333, 1.524):
         zeros = _kspace(partial(d.zero_fill, factors=(1.0, factor)))
         yield Case("zero_filled", "one axis", f"x {factor:g}", zeros)
     yield Case("corner_filter", "elliptical", "", _kspace(d.elliptical))

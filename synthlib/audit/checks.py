@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from synthlib.audit.findings import Check
+from synthlib.audit.findings import TOO_GOOD, Check
 
 _ALL = (
     Check(
@@ -16,6 +16,7 @@ _ALL = (
         limits="Below 10 % of interpolation, or where phase is rough (gradient echoes at long TE) "
         "and air was masked, the edge drowns.",
         repairable=True,
+        grade=TOO_GOOD,
     ),
     Check(
         name="corner_filter",
@@ -26,6 +27,7 @@ _ALL = (
         "along both axes",
         advice="Prefer images without a filter; high frequencies and noise of these are damped.",
         limits="Fine anatomy of high SNR on a coarse grid hides the noise that tells it.",
+        grade=TOO_GOOD,
     ),
     Check(
         name="partial_fourier",
@@ -45,6 +47,7 @@ _ALL = (
         measure="how much smaller 8 x 8 cosine coefficients are on the blocks' grid than off it",
         advice="Ask for the uncompressed images; blocks and missing coefficients are learned, too.",
         limits="JPEG 2000 and qualities above 95 leave no blocks; their header may tell.",
+        grade=TOO_GOOD,
     ),
     Check(
         name="quantised",
@@ -83,7 +86,7 @@ _ALL = (
         advice="Prefer images without the correction: their noise is uneven, and sensitivities "
         "would be applied to a magnitude that is already even.",
         limits="Noise that parallel imaging makes uneven looks the same, and anatomy hides it: "
-        "below a factor of 3 it is missed mostly; trust the header.",
+        "a factor of 3 is missed mostly; trust the header.",
     ),
     Check(
         name="resampled",
@@ -94,6 +97,7 @@ _ALL = (
         advice="Use the images as the scanner stored them, before registration or correction.",
         limits="Shifts without a change of scale, and warps that differ from place to place, "
         "leave no peak; the header may tell a distortion correction.",
+        grade=TOO_GOOD,
     ),
     Check(
         name="slices_interpolated",
@@ -104,6 +108,7 @@ _ALL = (
         advice="Take the original slices: neighbours here are not measured independently, so "
         "split by patient and do not count them twice.",
         limits="Needs two neighbouring slices.",
+        grade=TOO_GOOD,
     ),
     Check(
         name="burned_in",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from synthlib.audit import greys, grids, headers, heads, spectra, witnesses
 from synthlib.audit.checks import CHECKS
-from synthlib.audit.findings import Audit, Check, Finding, Reading
+from synthlib.audit.findings import NOTE, Audit, Check, Finding, Reading
 from synthlib.audit.view import View, look
 from synthlib.records import ImageVolume
 
@@ -25,9 +25,9 @@ def examine(volume: ImageVolume) -> Audit:
     view = look(volume)
     readings, shares = readings_of(view)
     grid = view.shape
-    said = headers.evidence(volume.facts, grid)
+    said = headers.statements(volume.facts, grid)
     findings = tuple(
-        _judge(check, readings[name], said.get(name, "")) for name, check in CHECKS.items()
+        _finding(check, readings[name], said.get(name)) for name, check in CHECKS.items()
     )
     rows, columns = (
         encoded if encoded < n and _ends_at(view, axis, encoded / n) else max(1, round(share * n))
@@ -35,7 +35,8 @@ def examine(volume: ImageVolume) -> Audit:
             zip(headers.encoded(volume.facts, grid), grid, shares, strict=True)
         )
     )
-    return Audit(findings, grid, (rows, columns), view.index)
+    remarks = headers.remarks(volume.facts)
+    return Audit(findings, grid, (rows, columns), view.index, remarks)
 
 
 def _ends_at(view: View, axis: int, share: float) -> bool:
@@ -77,29 +78,26 @@ def readings_of(view: View) -> tuple[dict[str, list[Reading]], tuple[float, floa
     return readings, both
 
 
-def _judge(check: Check, readings: Sequence[Reading], header: str) -> Finding:
-    """The answer from the image's readings and from what the header says."""
-    known = [reading for reading in readings if not math.isnan(reading.value)]
-    said = [reading for reading in known if reading.found]
-    if known:
-        main = max(known, key=lambda reading: reading.value / reading.threshold)
-    else:
-        main = Reading(float("nan"), check.threshold, check.unit, "")
-    parts = [reading.said for reading in said] + ([header] if header else [])
-    evidence = " and ".join(
-        name for name, there in (("image", bool(said)), ("header", bool(header))) if there
+def _finding(
+    check: Check, readings: Sequence[Reading], header: headers.Statement | None
+) -> Finding:
+    """The answer from the image's readings, and beside it what the header says."""
+    judged = [reading for reading in readings if not math.isnan(reading.value)]
+    seen = [reading for reading in judged if reading.found]
+    main = max(
+        judged,
+        key=lambda reading: reading.value / reading.threshold,
+        default=Reading(float("nan"), check.threshold, check.unit, ""),
     )
-    if header and not said:
-        parts.append("the images themselves do not show it" if known else "the images cannot tell")
-    elif not known:
-        parts.append("the images do not allow this to be judged")
-    elif not said:
-        parts.append(
-            f"nothing found: {main.value:.3g} {main.unit}, counted from {main.threshold:.3g} on"
-        )
-    detail = "; ".join(parts)
-    found = bool(evidence)
-    slices = sorted({at for reading in said for at in reading.slices})
+    affirmed = header is not None and header.affirms
+    found = bool(seen) or affirmed
+    evidence = " and ".join(
+        name for name, there in (("image", bool(seen)), ("header", affirmed)) if there
+    )
+    grade = check.grade if found else ""
+    if affirmed and judged and not seen:
+        grade = NOTE
+    detail = _detail(main, seen, bool(judged), header)
     return Finding(
         check=check.name,
         found=found,
@@ -108,6 +106,28 @@ def _judge(check: Check, readings: Sequence[Reading], header: str) -> Finding:
         evidence=evidence,
         detail=detail[:1].upper() + detail[1:] + ".",
         advice=check.advice if found else "",
-        slices=tuple(slices),
+        slices=tuple(sorted({at for reading in seen for at in reading.slices})),
         unit=main.unit,
+        grade=grade,
+        header=header.text if header else "",
     )
+
+
+def _detail(
+    main: Reading, seen: Sequence[Reading], judged: bool, header: headers.Statement | None
+) -> str:
+    """One sentence: what the images show, what the header says, and whether they agree."""
+    says = f"the header says {header.text}" if header else ""
+    if seen:
+        image = "; ".join(reading.said for reading in seen)
+        if not header:
+            return image
+        return f"{image}; {says if header.affirms else f'yet {says}'}"
+    numbers = f"{main.value:.3g} {main.unit}".strip()
+    if header and header.affirms:
+        shown = f"the images do not show it ({numbers}, counted from {main.threshold:.3g} on)"
+        return f"{says}; {shown if judged else 'the images cannot tell'}"
+    image = f"nothing found: {numbers}, counted from {main.threshold:.3g} on"
+    if not judged:
+        image = "the images do not allow this to be judged"
+    return f"{image}; {says}" if header else image

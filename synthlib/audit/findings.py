@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 EVIDENCE = ("image", "header", "image and header", "")
+# How a finding matters, worst first.
+TOO_GOOD = "too good"  # scores of reconstructions come out better than a scanner allows
+RISK = "risk"  # it may mislead training or testing, or name a person
+NOTE = "note"  # told by the header alone, against what the images show
+GRADES = (TOO_GOOD, RISK, NOTE)
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Check:
         measure: what is measured, in one sentence.
         advice: what to do when it is found.
         limits: what this check cannot see, in one sentence.
+        grade: of GRADES, how it matters when it is found.
         repairable: repair() can do something about it.
     """
 
@@ -32,6 +38,7 @@ class Check:
     measure: str
     advice: str
     limits: str
+    grade: str = RISK
     repairable: bool = False
 
 
@@ -73,6 +80,8 @@ class Finding:
         advice: what to do, "" when nothing was found.
         slices: those in which it was seen, () when all are alike or nothing was found.
         unit: of measure and threshold, "" for a ratio.
+        grade: of GRADES, "" when nothing was found.
+        header: what the header says of it, for or against; "" if it is silent.
     """
 
     check: str
@@ -84,6 +93,13 @@ class Finding:
     advice: str = ""
     slices: tuple[int, ...] = ()
     unit: str = ""
+    grade: str = ""
+    header: str = ""
+
+    @property
+    def line(self) -> str:
+        """One line for people: the check, how it matters, what was seen."""
+        return f"{self.check} ({self.grade or 'nothing found'}): {self.detail}"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: nan becomes None, tuples become lists."""
@@ -102,17 +118,27 @@ class Audit:
         grid: (ny, nx) of the images.
         true_matrix: (ny, nx) believed to be really encoded; the grid if nothing was found.
         slices: those that were looked at.
+        remarks: what the header says beside the checks, averages for example.
     """
 
     findings: tuple[Finding, ...]
     grid: tuple[int, int]
     true_matrix: tuple[int, int]
     slices: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def found(self) -> list[Finding]:
-        """The findings that say yes."""
-        return [finding for finding in self.findings if finding.found]
+        """The findings that say yes, worst first."""
+        return sorted(
+            (finding for finding in self.findings if finding.found),
+            key=lambda finding: GRADES.index(finding.grade),
+        )
+
+    @property
+    def serious(self) -> list[Finding]:
+        """Those that are more than a note: what --strict refuses."""
+        return [finding for finding in self.found if finding.grade != NOTE]
 
     @property
     def repairable(self) -> bool:
@@ -137,6 +163,7 @@ class Audit:
             "grid": list(self.grid),
             "true_matrix": list(self.true_matrix),
             "slices": list(self.slices),
+            "header": list(self.remarks),
             "found": [finding.check for finding in self.found],
             "findings": [finding.to_dict() for finding in self.findings],
         }

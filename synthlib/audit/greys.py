@@ -22,6 +22,10 @@ BINS = 4096  # of grey values up to bright tissue
 STEP_PERCENT, CLIPPED_PERCENT = 0.3, 0.1
 LEAST_HEAD = 500  # pixels of a slice's head, to tell that it was clipped
 STROKE_PIXELS = 20.0
+LETTERS = 3  # of alike height beside each other make a word
+LETTER_PIXELS = 5  # of strokes, at least
+ALIKE_HEIGHT, ALIKE_ROW = 1.6, 0.7  # times; share of the height by which their rows may differ
+APART = 4.0  # heights from one letter to the next
 CORE = 8  # coarse pixels, radius of an opening that leaves no text at the head
 
 
@@ -157,7 +161,30 @@ def strokes(view: View) -> Tensor:
             values = image[mark]
             if len(values):
                 mark &= (image - values.median()).abs() < 0.03 * values.median()
+            mark &= _words(mark)
     return marks
+
+
+def _words(mark: Tensor) -> Tensor:
+    """What of a mask (y, x) stands in rows of letters: a rim of skin or fat does not."""
+    pieces, _ = ndimage.label(mark.numpy(), np.ones((3, 3)))
+    counts = np.bincount(pieces.ravel())
+    boxes = [
+        (number, rows.start, rows.stop, columns.start, columns.stop)
+        for number, (rows, columns) in enumerate(ndimage.find_objects(pieces), start=1)
+        if counts[number] >= LETTER_PIXELS
+    ]
+    letters = np.array(boxes, float).reshape(-1, 5)
+    height, middle = letters[:, 2] - letters[:, 1], letters[:, 1:3].mean(1)
+    centre = letters[:, 3:5].mean(1)
+    kept = []
+    for at, number in enumerate(letters[:, 0].astype(int)):
+        alike = (height < ALIKE_HEIGHT * height[at]) & (height > height[at] / ALIKE_HEIGHT)
+        in_row = abs(middle - middle[at]) < ALIKE_ROW * height[at]
+        near = np.sort(abs(centre - centre[at])[alike & in_row])  # 0 is the letter itself
+        if len(near) >= LETTERS and near[LETTERS - 1] < (LETTERS - 1) * APART * height[at]:
+            kept.append(number)
+    return torch.from_numpy(np.isin(pieces, kept))
 
 
 def _core(view: View) -> Tensor:

@@ -13,6 +13,7 @@ from synthlib.audit.view import View, mean_box
 PEAK_DB = 18.0
 PEAK_DAMPED_DB = 24.0  # where other processing left little noise between the peaks
 SLOWEST = 0.06  # cycles/pixel: below, anatomy makes peaks
+SLOW, SLOW_DB = 0.12, 4.0  # cycles/pixel: below, gyri do, up to 22 dB, and more is asked for
 SMALLEST = 32  # pixels
 CORRELATED = 0.1
 LEAST_AIR = 400
@@ -59,8 +60,10 @@ def resampled(view: View, blocks: bool, filled: bool) -> Reading:
     level = values.median()
     if not level > 0:
         return Reading(float("nan"), PEAK_DB, "dB", "")
-    value = 10 * math.log10(float(values.max() / level))
-    at = int(torch.where(fast, power, 0).argmax())
+    slow = torch.hypot(waves[0][:, None], waves[1]) < SLOW
+    peaks = torch.where(fast, torch.where(slow, power / 10 ** (SLOW_DB / 10), power), 0)
+    value = 10 * math.log10(float(peaks.max() / level))
+    at = int(peaks.argmax())
     fy, fx = (
         float(waves[axis][at // power.shape[1] if axis == 0 else at % power.shape[1]])
         for axis in (0, 1)

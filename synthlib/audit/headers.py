@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 CORRECTED = {"NORM", "NORMALIZED", "PRESCAN_NORM", "FILTERED_NORM"}
 DISTORTION = {"DIS2D", "DIS3D"}
@@ -28,31 +29,65 @@ def encoded(facts: Mapping[str, object], grid: tuple[int, int]) -> tuple[int, in
     return found[0], found[1]
 
 
-def evidence(facts: Mapping[str, object], grid: tuple[int, int]) -> dict[str, str]:
-    """Check to one sentence about what the header says; only checks that it speaks of."""
-    said: dict[str, str] = {}
+@dataclass(frozen=True)
+class Statement:
+    """What the header says of one check.
+
+    Attributes:
+        affirms: it says that the images were processed so; False: that they were not.
+        text: for people, to stand after "the header says".
+    """
+
+    affirms: bool
+    text: str
+
+
+def statements(facts: Mapping[str, object], grid: tuple[int, int]) -> dict[str, Statement]:
+    """Check to what the header says about it, for or against; only checks that it speaks of."""
+    said: dict[str, Statement] = {}
     kinds = facts.get("image_type") or ()
     codes = {str(one).upper() for one in (kinds if isinstance(kinds, list | tuple) else (kinds,))}
-    rows, columns = encoded(facts, grid)
-    if (rows, columns) != grid:
-        said["zero_filled"] = (
-            f"the header tells that {rows} x {columns} were encoded of {grid[0]} x {grid[1]}"
-        )
-    elif facts.get("interpolated") is True or codes & INTERPOLATED:
-        said["zero_filled"] = "the header tells that the matrix was interpolated"
-    if facts.get("partial_fourier") is True:
-        said["partial_fourier"] = "the header tells partial Fourier"
-    if facts.get("lossy") is True:
-        said["lossy"] = "the header tells lossy compression"
+    matrix = _matrix(facts, grid, codes)
+    if matrix:
+        said["zero_filled"] = matrix
+    for check, fact, yes, no in (
+        ("partial_fourier", "partial_fourier", "partial Fourier", "no partial Fourier"),
+        ("corner_filter", "filtered", "a filter of k-space", "no filter of k-space"),
+        ("lossy", "lossy", "lossy compression", "no lossy compression"),
+        ("burned_in", "burned_in", "text in the pixels", "no text in the pixels"),
+    ):
+        if isinstance(facts.get(fact), bool):
+            there = bool(facts[fact])
+            said[check] = Statement(there, yes if there else no)
     bits = facts.get("bits_stored")
     if isinstance(bits, int | float) and not isinstance(bits, bool) and 0 < bits <= 8:
-        said["quantised"] = f"the header tells {int(bits)} bits a pixel"
+        said["quantised"] = Statement(True, f"{int(bits)} bits a pixel")
     if facts.get("normalised") is True or codes & CORRECTED:
-        said["intensity_corrected"] = "the header tells an intensity correction"
+        said["intensity_corrected"] = Statement(True, "an intensity correction")
     if facts.get("distortion_corrected") is True or codes & DISTORTION:
-        said["resampled"] = "the header tells a correction of distortion"
+        said["resampled"] = Statement(True, "a correction of distortion")
     elif codes & REFORMATTED:
-        said["resampled"] = "the header tells that the slices were reformatted"
-    if facts.get("burned_in") is True:
-        said["burned_in"] = "the header tells text in the pixels"
+        said["resampled"] = Statement(True, "reformatted slices")
     return said
+
+
+def _matrix(
+    facts: Mapping[str, object], grid: tuple[int, int], codes: set[str]
+) -> Statement | None:
+    """What the header says of interpolation in the plane."""
+    rows, columns = encoded(facts, grid)
+    if (rows, columns) != grid:
+        return Statement(True, f"{rows} x {columns} encoded of {grid[0]} x {grid[1]}")
+    if facts.get("interpolated") is True or codes & INTERPOLATED:
+        return Statement(True, "an interpolated matrix")
+    if "acquisition_matrix" in facts:
+        return Statement(False, f"all of {grid[0]} x {grid[1]} encoded")
+    return None
+
+
+def remarks(facts: Mapping[str, object]) -> tuple[str, ...]:
+    """What the header says that no check asks, but that shapes noise: one phrase each."""
+    averages = facts.get("averages")
+    if isinstance(averages, int | float) and not isinstance(averages, bool) and averages > 0:
+        return (f"{averages:g} average{'' if averages == 1 else 's'}",)
+    return ()

@@ -19,7 +19,7 @@ RAYS, DEPTHS = 72, 48
 SKULL_PERCENT = 85.0  # of the darker side of the dip: less is a skull
 SKULL_DEPTH, SCALP_DEPTH = 0.75, 0.88  # of the outline, where they begin at the earliest
 UNEVEN = 1.35
-UNEVEN_AIR = 1.8  # ghosts make 1.3 to 1.9 in single measured slices; the chance of few is added
+UNEVEN_AIR = 2.3  # ghosts and ringing make 1.3 to 2.1 in measured slices; that of few is added
 
 
 def constant_air(view: View) -> Tensor:

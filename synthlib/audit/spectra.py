@@ -10,12 +10,16 @@ from synthlib.audit.findings import Reading
 from synthlib.audit.witnesses import Spectra
 
 AXES = ("ky", "kx")
-STEP_DB, STEP_WITH_AIR_DB = 9.0, 4.0  # thresholds of the drop, alone and when air agrees
+STEP_DB, STEP_WITH_AIR_DB = 9.0, 6.0  # thresholds of the drop, alone and when air agrees
 STEP_WITH_HEADER_DB = 5.0  # where the header tells an edge; measured heads without one have up to 4
-FAR, FAR_STEP_DB = 0.8, 7.0  # beyond, partial Fourier makes no steps
+FAR, FAR_STEP_DB, FAR_STEP_WITH_AIR_DB = 0.8, 7.0, 5.0  # beyond, partial Fourier makes no steps
+ONE_SIDE_DB = 7.0  # of a drop; half of k-space beyond it leaves 3 to 6 dB
+LEAST_ERRORS = 2.5  # standard errors of a correlation of noise in air that agrees with an edge
 FLAT = 0.45  # share of the whole fall from an edge to the end that is the edge's, when it is sharp
 MISSING = 0.18  # of the finest noise, in the head
-NOT_MISSING = 0.10  # as measured images without a filter have it at most: contradicts air
+NOT_MISSING = 0.15  # measured images without a filter have up to 0.13: contradicts air
+STRONG = 0.10  # correlation of noise in air that nothing contradicts
+FILLED = 0.08  # added to thresholds of noise in air where an axis is zero-filled: ghosts, ringing
 UNEVEN_PERCENT = 4.0  # of noise along both axes; 1.4 to 3.3 in measured whole k-space
 AGREES_PERCENT = 1.5  # the same, beside air that tells it, too
 AGREES = 0.06  # share of an axis by which head and air may differ
@@ -25,7 +29,9 @@ def zero_filled(found: Spectra, axis: int) -> Reading:
     """Does k-space end before the grid does, along one axis?
 
     A drop that air contradicts (its noise is whiter than such a k-space allows)
-    does not count; one that it confirms counts from 4 dB on.
+    does not count; one that it confirms counts from 6 dB on. A k-space of which a side
+    is missing drops, too, at the mirror image of where it begins, and leaves as much
+    noise as one that fills the measured share: between the two, air decides.
     """
     edge, air = found.edges[axis], found.air
     percent = f"{100 * edge.at:.0f} % of {AXES[axis]}"
@@ -35,13 +41,20 @@ def zero_filled(found: Spectra, axis: int) -> Reading:
     threshold, value = FAR_STEP_DB if edge.at > FAR else STEP_DB, edge.drop_db
     if air.known:
         correlation = air.along[axis][0]
-        low, high = (float(np.sinc(min(edge.at + by, 1.0)) ** 2) for by in (AGREES, -AGREES))
-        if correlation < low - 3 * air.error:
+        low = float(np.sinc(min(edge.at + AGREES, 1.0)) ** 2)
+        one_side = _one_side_missing(correlation, edge.at) and value < ONE_SIDE_DB
+        if one_side or correlation < low - 3 * air.error:
             value = min(value, 0.0)
-        elif 0.03 < correlation < high + 3 * air.error and edge.flat > FLAT:
-            threshold = STEP_WITH_AIR_DB
+        elif correlation > LEAST_ERRORS * air.error and edge.flat > FLAT:
+            threshold = FAR_STEP_WITH_AIR_DB if edge.at > FAR else STEP_WITH_AIR_DB
             said += ", and noise in air agrees"
     return Reading(value, threshold, "dB", said)
+
+
+def _one_side_missing(correlation: float, at: float) -> bool:
+    """Whether noise in air fits a k-space that lacks one side beyond `at` better than both."""
+    both, one = (float(np.sinc(share) ** 2) for share in (at, (1 + at) / 2))
+    return correlation < (both + one) / 2
 
 
 def _excess(found: Spectra, axis: int, share: float, both_lags: bool = False) -> float:
@@ -66,10 +79,11 @@ def corner_filter(found: Spectra, shares: tuple[float, float]) -> list[Reading]:
         one, other = (_excess(found, axis, share) for axis, share in enumerate(shares))
         white = found.texture.missing < NOT_MISSING  # nan is not: ghosts in air are correlated, too
         value = (one + other) / 2 if min(one, other) > 0.3 * max(one, other) else min(one, other)
+        white = white and value < STRONG
         readings.append(
             Reading(
                 min(value, 0.0) if white and not filled else value,
-                0.008 + 2.0 * found.air.error + 0.04 * filled,
+                0.008 + 2.0 * found.air.error + FILLED * filled,
                 "correlation",
                 f"noise in air is correlated along y and x ({value:.3f}), as a filter of "
                 "k-space makes it",
@@ -113,7 +127,7 @@ def partial_fourier(found: Spectra, shares: tuple[float, float]) -> Reading:
     excess = [_excess(found, axis, share, both_lags=True) for axis, share in enumerate(shares)]
     axis = int(np.argmax(excess))
     value = excess[axis] - 2 * max(excess[1 - axis] - found.air.error, 0.0)
-    threshold = 0.005 + 2.7 * found.air.error + 0.04 * (shares[axis] < 1)
+    threshold = 0.006 + 3.0 * found.air.error + FILLED * (min(shares) < 1)
     if min(shares) == 1 and (uneven if axis == 1 else -uneven) > AGREES_PERCENT:
         threshold *= 0.7  # the head agrees
     return Reading(

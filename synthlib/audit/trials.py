@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy import stats
 from torch import Tensor
 
 from synthlib import arrays
@@ -30,6 +31,7 @@ __all__ = [
     "run",
 ]
 CLEAN = "clean"
+TOP = 4095
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,10 @@ class Row:
         check, defect, strength: as in Case; "clean" and "" for false positives.
         n: scans that could be judged; n_unjudged: whose measure was nan.
         measure: median; threshold: median.
-        false_negatives: share of n in which the defect was missed, nan for clean scans.
-        false_positives: share of n clean scans in which the check found something.
+        n_errors: of n: scans whose defect was missed, or clean scans in which the check
+            found something.
+        interval: (low, high), 95 % confidence interval of n_errors / n (Clopper and Pearson),
+            right if scans are of different subjects.
         others: other checks that found something in more than half of the scans.
     """
 
@@ -61,9 +65,23 @@ class Row:
     n_unjudged: int
     measure: float
     threshold: float
-    false_negatives: float
-    false_positives: float
+    n_errors: int
+    interval: tuple[float, float]
     others: tuple[str, ...]
+
+    @property
+    def false_negatives(self) -> float:
+        """Share of n in which the defect was missed, nan for clean scans."""
+        return float("nan") if self.defect == CLEAN else self._share
+
+    @property
+    def false_positives(self) -> float:
+        """Share of n clean scans in which the check found something, nan for defects."""
+        return self._share if self.defect == CLEAN else float("nan")
+
+    @property
+    def _share(self) -> float:
+        return self.n_errors / self.n if self.n else float("nan")
 
 
 def clean_scan(volume: RawVolume, brain: Tensor | None = None) -> Clean:
@@ -85,9 +103,14 @@ def clean_scan(volume: RawVolume, brain: Tensor | None = None) -> Clean:
     return Clean(volume.name, torch.stack([arrays.fft2c(one) for one in images]), brain)
 
 
+def stored(magnitude: Tensor) -> Tensor:
+    """As scanners store images: whole numbers of 12 bits, the volume's maximum 4095."""
+    return (magnitude * (TOP / magnitude.max().clamp(min=1e-30))).round()
+
+
 def examined(name: str, magnitude: Tensor) -> Audit:
-    """Audit magnitudes alone, with nothing from a header."""
-    return examine(ImageVolume(name, name, "unknown", magnitude))
+    """Audit magnitudes alone, stored as whole numbers, with nothing from a header."""
+    return examine(ImageVolume(name, name, "unknown", stored(magnitude)))
 
 
 def run(scans: Iterable[Clean], chosen: Sequence[Case] | None = None) -> Iterator[Trial]:
@@ -122,9 +145,8 @@ def error_rates(trials: Iterable[Trial]) -> list[Row]:
 def _row(check: str, defect: str, strength: str, reports: Sequence[Audit]) -> Row:
     findings = [report[check] for report in reports]
     judged = [finding for finding in findings if not math.isnan(finding.measure)]
-    share = sum(finding.found for finding in judged) / max(len(judged), 1)
-    if not judged:
-        share = float("nan")
+    n_found = sum(finding.found for finding in judged)
+    n_errors = n_found if defect == CLEAN else len(judged) - n_found
     others = tuple(
         name
         for name in CHECKS
@@ -140,10 +162,17 @@ def _row(check: str, defect: str, strength: str, reports: Sequence[Audit]) -> Ro
         len(findings) - len(judged),
         _median([finding.measure for finding in judged]),
         _median([finding.threshold for finding in judged]),
-        float("nan") if defect == CLEAN else 1 - share,
-        share if defect == CLEAN else float("nan"),
+        n_errors,
+        exact_interval(n_errors, len(judged)),
         others,
     )
+
+
+def exact_interval(n_errors: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share by Clopper and Pearson, Biometrika 26:404 (1934); (0, 1) of none."""
+    low = float(stats.beta.ppf(0.025, n_errors, n - n_errors + 1)) if n_errors else 0.0
+    high = float(stats.beta.ppf(0.975, n_errors + 1, n - n_errors)) if n_errors < n else 1.0
+    return low, high
 
 
 def _median(values: Sequence[float]) -> float:
@@ -154,14 +183,16 @@ def as_text(rows: Sequence[Row]) -> str:
     """A table for people: one line a row."""
     lines = [
         f"{'check':20s} {'defect':26s} {'strength':16s} {'n':>3s} {'unjudged':>8s} "
-        f"{'measure':>8s} {'threshold':>9s} {'errors':>7s}  also found"
+        f"{'measure':>8s} {'threshold':>9s} {'errors':>7s} {'interval':>12s}  also found"
     ]
     for row in rows:
         errors = row.false_positives if row.defect == CLEAN else row.false_negatives
+        low, high = (100 * share for share in row.interval)
         kind = "false +" if row.defect == CLEAN else "missed"
         lines.append(
             f"{row.check:20s} {row.defect:26s} {row.strength:16s} {row.n:3d} {row.n_unjudged:8d} "
-            f"{row.measure:8.3g} {row.threshold:9.3g} {100 * errors:5.1f} % {kind:8s}"
+            f"{row.measure:8.3g} {row.threshold:9.3g} {100 * errors:5.1f} % "
+            f"{low:3.0f} to {high:3.0f} % {kind:8s}"
             f"{', '.join(row.others)}"
         )
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from synthlib.conversion import one
 
 @dataclass(frozen=True)
 class Looked:
-    """How many series were looked at, how many could not be read, and how many have findings."""
+    """How many series were looked at, could not be read, and have findings beyond notes."""
 
     n_series: int
     broken: int
@@ -41,7 +42,8 @@ def look(
     # pseudonyms of this look alone: nothing is kept that they could be compared with
     salt = secrets.token_bytes(32)
     found = archive.find(inputs, salt=salt, spacing_mm=spacing_mm, show_names=show_names)
-    broken = flagged = 0
+    broken = flagged = serious = 0
+    advice: Counter[str] = Counter()
     ordered = sorted(found.series, key=lambda series: archive.natural(series.where))
     for number, series in enumerate(ordered, start=1):
         say(f"{series.where}: {series.contrast}")
@@ -53,13 +55,14 @@ def look(
             say(f"  cannot be read: {one.reason(error, series.where)}")
             continue
         flagged += bool(report.found)
+        serious += bool(report.serious)
         for note in volume.notes:
             say(f"  note: {note}")
-        for finding in report.findings:
-            if finding.found:
-                numbers = f"measure {finding.measure:.3g}, threshold {finding.threshold:.3g}"
-                say(f"  {finding.check}: {finding.detail} ({numbers}; from the {finding.evidence})")
-                say(f"    {finding.advice}")
+        if report.remarks:
+            say(f"  header: {', '.join(report.remarks)}")
+        for finding in report.found:
+            say(f"  {finding.line}")
+            advice[finding.check] += 1
         if not report.found:
             say("  nothing found")
         elif out is not None:
@@ -69,5 +72,9 @@ def look(
             run.save_figure(audits.audit_pictures(volume, report), f"series_{number:04d}")
     for other in found.set_aside:
         say(f"{other.where}: set aside, {other.reason}")
+    if advice:
+        say("what to do:")
+    for check, n in advice.most_common():
+        say(f"  {check} ({n} series): {audit.CHECKS[check].advice}")
     say(f"{len(found.series)} series, {flagged} with findings, {broken} that cannot be read")
-    return Looked(len(found.series), broken, flagged)
+    return Looked(len(found.series), broken, serious)

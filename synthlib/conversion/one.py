@@ -75,7 +75,7 @@ class Outcome:
         status: MADE, THERE or ASIDE.
         reason: why it was set aside.
         facts: matrix, slices, donor, noise and the like, by heading.
-        findings: of the audit, "check: what was seen" each.
+        findings: of the audit, "check (grade): what was seen" each, worst first.
         notes: what was mended or left out on the way.
         picture: PNG, base64.
         seconds: that it took.
@@ -156,10 +156,10 @@ def _look(job: Job, outcome: Outcome) -> Prepared:
     settings = job.settings
     volume = archive.read(job.series)
     report = audit.examine(volume)
-    findings = [f"{finding.check}: {finding.detail}" for finding in report.found]
+    findings = [finding.line for finding in report.found]
     outcome = dataclasses.replace(outcome, findings=findings, notes=volume.notes)
-    if settings.strict and findings:
-        names = ", ".join(finding.check for finding in report.found)
+    if settings.strict and report.serious:
+        names = ", ".join(finding.check for finding in report.serious)
         return Prepared(dataclasses.replace(outcome, reason=f"the audit found {names} (--strict)"))
     annotations, pixels = job.annotations, pixels_hash(volume)
     if job.upright and volume.upside_down:

@@ -29,7 +29,8 @@ th { background: #f3f3f3; }
 td.n { font-variant-numeric: tabular-nums; white-space: nowrap; }
 img { display: block; image-rendering: pixelated; background: #000; height: 112px; }
 ul { margin: 0; padding-left: 1.1rem; }
-.found li { color: #8a3b00; }
+.found { color: #8a3b00; }
+summary { cursor: pointer; }
 .small { color: #666; font-size: 13px; }
 """
 
@@ -137,8 +138,20 @@ def _made(outcome: Outcome, picture: str) -> str:
     return (
         f'<tr><td>{shown}</td><td class="n">{_text(outcome.name)}<br>{_text(outcome.contrast)}<br>'
         f'<span class="small">{_text(outcome.where)}</span></td><td class="n">{how}</td>'
-        f'<td><div class="found">{_list(outcome.findings, "nothing found")}</div>'
-        f"{_list(outcome.notes, '')}</td></tr>\n"
+        f"<td>{_findings(outcome.findings)}{_list(outcome.notes, '')}</td></tr>\n"
+    )
+
+
+def _findings(lines: Sequence[str]) -> str:
+    """How many there are of each grade; they unfold to one line each."""
+    if not lines:
+        return "nothing found"
+    counts = Counter(line.partition("(")[2].partition(")")[0] for line in lines)
+    summary = ", ".join(f"{n} {grade}" for grade, n in counts.items())
+    names = ", ".join(line.partition(" ")[0] for line in lines)
+    return (
+        f'<details class="found"><summary>{_text(summary)}: {_text(names)}</summary>'
+        f"{_list(lines, '')}</details>"
     )
 
 

@@ -39,11 +39,11 @@ class Sample:
 
 
 def design(seed: int, n_scans: int) -> Iterator[scanner.ScanSettings]:
-    """Every scan of the audit's design, and one in three of it again on a coarse grid."""
+    """Every scan of the audit's design, and again twice on a coarse grid."""
     for number in range(n_scans):
         settings = settings_of(number, seed)
         yield settings
-        for again in range(2 * (number % 3 == 0)):
+        for again in range(2):
             pixel = COARSE_MM[(number // 3 + 2 * again) % 4]
             matrix = tuple(round(mm / pixel) for mm in settings.fov_mm)
             yield dataclasses.replace(

@@ -150,6 +150,9 @@ def facts(frame: Header) -> dict[str, object]:
         told["partial_fourier"] = True
     elif frame.text("PartialFourier") == "NO":
         told["partial_fourier"] = False
+    filters = frame.codes("KSpaceFiltering")
+    if filters or "FILTERED_GEMS" in options:
+        told["filtered"] = "FILTERED_GEMS" in options or filters != ["NONE"]
     if frame.text("BurnedInAnnotation") in ("YES", "NO"):
         told["burned_in"] = frame.text("BurnedInAnnotation") == "YES"
     numbers = {
@@ -157,6 +160,7 @@ def facts(frame: Header) -> dict[str, object]:
         "tr_ms": positive(frame, "RepetitionTime"),
         "ti_ms": positive(frame, "InversionTime", "InversionTimes"),
         "flip_deg": positive(frame, "FlipAngle"),
+        "averages": positive(frame, "NumberOfAverages"),
     }
     return told | {name: value for name, value in numbers.items() if not math.isnan(value)}
 

@@ -46,6 +46,7 @@ def facts(content: dict[str, Any]) -> dict[str, object]:
         ("tr_ms", "RepetitionTime", 1e3),
         ("ti_ms", "InversionTime", 1e3),
         ("flip_deg", "FlipAngle", 1.0),
+        ("averages", "NumberOfAverages", 1.0),
     ):
         value = number(content, keyword)
         if value > 0:
