@@ -23,9 +23,10 @@ def examine(volume: ImageVolume) -> Audit:
         volume: any valid one; facts of its header count as evidence.
     """
     view = look(volume)
-    readings, shares = readings_of(view)
     grid = view.shape
     said = headers.statements(volume.facts, grid)
+    matrix = headers.encoded(volume.facts, grid) if "zero_filled" in said else None
+    readings, shares = readings_of(view, matrix)
     findings = tuple(
         _finding(check, readings[name], said.get(name)) for name, check in CHECKS.items()
     )
@@ -47,20 +48,31 @@ def _ends_at(view: View, axis: int, share: float) -> bool:
     return witnesses.find_edge(profile, near=share).drop_db > spectra.STEP_WITH_HEADER_DB
 
 
-def readings_of(view: View) -> tuple[dict[str, list[Reading]], tuple[float, float]]:
-    """All readings by check, and the shares of (ky, kx) that the images say were encoded."""
-    found = witnesses.spectra(view)
-    edges = [spectra.zero_filled(found, axis) for axis in (0, 1)]
+def readings_of(
+    view: View, matrix: tuple[int, int] | None = None
+) -> tuple[dict[str, list[Reading]], tuple[float, float]]:
+    """All readings by check, and the shares of (ky, kx) that the images say were encoded.
+
+    Args:
+        matrix: (rows, columns) that the header says were encoded; None if it does not say.
+    """
+    header = tuple(n / size for n, size in zip(matrix or view.shape, view.shape, strict=True))
+    evidence = witnesses.spectra(view)
+    edges = [
+        spectra.zero_filled(evidence, axis, header[axis] if matrix else None) for axis in (0, 1)
+    ]
     shares = tuple(
-        found.edges[axis].at if reading.found else 1.0 for axis, reading in enumerate(edges)
+        (header[axis] if header[axis] < 1 else evidence.edges[axis].at) if reading.found else 1.0
+        for axis, reading in enumerate(edges)
     )
     both = (shares[0], shares[1])
+    filled = (min(shares[0], header[0]), min(shares[1], header[1]))  # of what noise can fill
     blocks, background = greys.lossy(view), heads.masked(view)
     planes = grids.resampled(view, blocks.found, min(both) < 1)
     readings = {
         "zero_filled": edges,
-        "corner_filter": spectra.corner_filter(found, both),
-        "partial_fourier": [spectra.partial_fourier(found, both)],
+        "corner_filter": spectra.corner_filter(evidence, filled),
+        "partial_fourier": [spectra.partial_fourier(evidence, filled)],
         "lossy": [blocks],
         "quantised": greys.quantised(view),
         "masked": background,
@@ -95,7 +107,7 @@ def _finding(
         name for name, there in (("image", bool(seen)), ("header", affirmed)) if there
     )
     grade = check.grade if found else ""
-    if affirmed and judged and not seen:
+    if (affirmed and judged and not seen) or (seen and all(reading.harmless for reading in seen)):
         grade = NOTE
     detail = _detail(main, seen, bool(judged), header)
     return Finding(

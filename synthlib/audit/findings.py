@@ -52,6 +52,7 @@ class Reading:
         unit: of both.
         said: one sentence for people that holds when the defect is found.
         slices: those in which it was seen; none means all alike.
+        harmless: it is there, but nothing comes of it: a note.
     """
 
     value: float
@@ -59,6 +60,7 @@ class Reading:
     unit: str
     said: str
     slices: tuple[int, ...] = ()
+    harmless: bool = False
 
     @property
     def found(self) -> bool:

@@ -96,12 +96,15 @@ def quantised(view: View) -> list[Reading]:
     step = 100 / max(n_values, 1)
     if n_lit < 10 * n_values:  # too few pixels to have met all values
         step = 0.0 if n_values > 100 / STEP_PERCENT else float("nan")
+    fine = step < 50 * view.level.std  # half the noise
     readings = [
         Reading(
             step,
             STEP_PERCENT,
             "% of bright tissue",
-            f"only {n_values} grey values lie between zero and bright tissue",
+            f"only {n_values} grey values lie between zero and bright tissue"
+            f"{', finer than half the noise' if fine else ''}",
+            harmless=fine,
         )
     ]
     where = tuple(at for at, share in clipped.items() if share > CLIPPED_PERCENT)

@@ -14,7 +14,8 @@ PEAK_DB = 18.0
 PEAK_DAMPED_DB = 24.0  # where other processing left little noise between the peaks
 SLOWEST = 0.06  # cycles/pixel: below, anatomy makes peaks
 SLOW, SLOW_DB = 0.12, 4.0  # cycles/pixel: below, gyri do, up to 22 dB, and more is asked for
-SMALLEST = 32  # pixels
+SMALLEST = 80  # pixels: in smaller images anatomy makes peaks
+ANATOMY = 1.8  # times the noise: details of the head that are stronger are anatomy
 CORRELATED = 0.1
 LEAST_AIR = 400
 
@@ -85,6 +86,8 @@ def slices_interpolated(view: View) -> Reading:
     pattern, mask, where = view.air_pattern, view.air, "air"
     if int(mask.sum()) < LEAST_AIR * len(mask):
         pattern, mask, where = view.detail, view.quiet, "the head"
+        if view.anatomy > ANATOMY:  # neighbours share it
+            return unknown
     value, n_both = _shared(pattern, mask, pairs, 1)
     if n_both < LEAST_AIR:
         return unknown

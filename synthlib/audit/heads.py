@@ -13,6 +13,8 @@ from synthlib.audit.findings import Reading
 from synthlib.audit.view import View
 
 CONSTANT_PERCENT, DAMPED = 10.0, 4.0
+SURE = 3.0  # s.d. by which noise in the head must exceed that of air
+ANATOMY = 1.8  # times the noise: details of the head that are stronger are anatomy
 ALIKE = 1  # pixels around one that have its value where air was masked
 WHOLE = 0.8  # of the air: more than a part
 RAYS, DEPTHS = 72, 48
@@ -57,8 +59,11 @@ def masked(view: View) -> list[Reading]:
             f"{100 * share:.0f} % of the air is constant, {part} of it: {cause}",
         )
     ]
-    if share < WHOLE and view.air_noise > 0:
-        ratio = view.head_noise / view.air_noise
+    level = view.level
+    if share < WHOLE and level.air_std > 0 and level.head_std > 0:
+        ratio = level.head_std / level.air_std
+        if math.log(ratio) < SURE * level.head_error:  # structure, not noise
+            ratio = min(ratio, 1.0)
         readings.append(
             Reading(
                 ratio,
@@ -144,7 +149,7 @@ def intensity_corrected(view: View) -> Reading:
     """How much noisier is the centre of the head than its rim, or than air?"""
     unknown = Reading(float("nan"), UNEVEN, "", "")
     head = view.in_blocks(view.head)
-    if int(head.sum()) < 40:
+    if int(head.sum()) < 40 or view.anatomy > ANATOMY:
         return unknown
     depth = _depth(view, head)
     centre, rim = view.noise[depth > 0.6], view.noise[(depth <= 0.35) & head]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from synthlib.audit.findings import Reading
-from synthlib.audit.witnesses import Spectra
+from synthlib.audit.witnesses import Spectra, find_edge
 
 AXES = ("ky", "kx")
 STEP_DB, STEP_WITH_AIR_DB = 9.0, 6.0  # thresholds of the drop, alone and when air agrees
@@ -20,26 +20,33 @@ MISSING = 0.18  # of the finest noise, in the head
 NOT_MISSING = 0.15  # measured images without a filter have up to 0.13: contradicts air
 STRONG = 0.10  # correlation of noise in air that nothing contradicts
 FILLED = 0.08  # added to thresholds of noise in air where an axis is zero-filled: ghosts, ringing
-UNEVEN_PERCENT = 4.0  # of noise along both axes; 1.4 to 3.3 in measured whole k-space
-AGREES_PERCENT = 1.5  # the same, beside air that tells it, too
+AGREES_PERCENT = 1.5  # by which noise in the head is weaker along an axis that air tells, too
 AGREES = 0.06  # share of an axis by which head and air may differ
 
 
-def zero_filled(found: Spectra, axis: int) -> Reading:
+def zero_filled(found: Spectra, axis: int, header: float | None = None) -> Reading:
     """Does k-space end before the grid does, along one axis?
 
-    A drop that air contradicts (its noise is whiter than such a k-space allows)
-    does not count; one that it confirms counts from 6 dB on. A k-space of which a side
-    is missing drops, too, at the mirror image of where it begins, and leaves as much
-    noise as one that fills the measured share: between the two, air decides.
+    Args:
+        header: share of the axis that the header says was encoded; None if it does not say.
+
+    A drop where the header says so counts from 5 dB on. Any other that air contradicts
+    (its noise is whiter than such a k-space allows) does not count; one that it
+    confirms counts from 6 dB on. A k-space of which a side is missing drops, too, at the
+    mirror image of where it begins, and leaves as much noise as one that fills the
+    measured share: between the two, air decides.
     """
     edge, air = found.edges[axis], found.air
+    named = find_edge(edge.profile_db, near=header) if header and header < 1 else edge
+    if named is not edge and named.drop_db > STEP_WITH_HEADER_DB and found.judged:
+        said = f"k-space drops by {named.drop_db:.0f} dB where the header says that it ends"
+        return Reading(named.drop_db, STEP_WITH_HEADER_DB, "dB", f"{said} along {AXES[axis]}")
     percent = f"{100 * edge.at:.0f} % of {AXES[axis]}"
     said = f"k-space ends at {percent}: the log power drops by {edge.drop_db:.0f} dB there"
     if not found.judged:
         return Reading(float("nan"), STEP_DB, "dB", "")
     threshold, value = FAR_STEP_DB if edge.at > FAR else STEP_DB, edge.drop_db
-    if air.known:
+    if air.known and header != 1:  # against the header a drop must stand alone
         correlation = air.along[axis][0]
         low = float(np.sinc(min(edge.at + AGREES, 1.0)) ** 2)
         one_side = _one_side_missing(correlation, edge.at) and value < ONE_SIDE_DB
@@ -106,24 +113,14 @@ def partial_fourier(found: Spectra, shares: tuple[float, float]) -> Reading:
     """Was a side of k-space left out along one axis?
 
     The measured share is less than the axis, and the noise in air tells it; a
-    filter acts along both axes and is told apart by that. Without air, noise in
-    the head is a little finer along one axis than along the other.
+    filter acts along both axes and is told apart by that. Without air nothing tells.
     """
     unknown = Reading(float("nan"), 0.01, "correlation", "")
     uneven = found.texture.uneven_percent
     if not found.judged:
         return unknown
-    if not found.air.known:
-        if min(shares) < 1 or math.isnan(uneven):
-            return unknown
-        axis = 1 if uneven > 0 else 0
-        return Reading(
-            abs(uneven),
-            UNEVEN_PERCENT,
-            "%",
-            f"noise in the head is {abs(uneven):.1f} % weaker along {'yx'[axis]} than along "
-            f"{'yx'[1 - axis]}, as if part of that axis of k-space had not been measured",
-        )
+    if not found.air.known:  # a texture finer along one axis is anatomy's as often
+        return unknown
     excess = [_excess(found, axis, share, both_lags=True) for axis, share in enumerate(shares)]
     axis = int(np.argmax(excess))
     value = excess[axis] - 2 * max(excess[1 - axis] - found.air.error, 0.0)

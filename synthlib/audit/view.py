@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from synthlib.core.noise_level import NoiseLevel, estimate_noise
 from synthlib.records import ImageVolume
 
 MOST_SLICES = 12  # are looked at, in pairs of neighbours spread through the middle
@@ -155,6 +157,17 @@ class View:
         """S.d. of the noise in the head, from its quietest blocks; nan without a head."""
         values = self.noise[self.in_blocks(self.head)]
         return float(values.quantile(0.1)) if len(values) >= 8 else float("nan")
+
+    @cached_property
+    def level(self) -> NoiseLevel:
+        """The noise level of these slices, in units of bright tissue."""
+        return estimate_noise(self.magnitude, self.head)
+
+    @property
+    def anatomy(self) -> float:
+        """How many times the head's quietest details exceed noise: above 1 they are anatomy."""
+        known = self.level.std > 0 and not math.isnan(self.head_noise)
+        return self.head_noise / self.level.std if known else float("nan")
 
     @cached_property
     def air_noise(self) -> float:

@@ -62,7 +62,7 @@ class NoiseLevel:
         snr: mean over the head divided by std.
         error: s.d. of log(std): 0.1 is 10 %.
         air_std: as air alone tells it; 0 where it was masked.
-        head_std: as the head alone tells it.
+        head_std, head_error: as the head alone tells it, and s.d. of its logarithm.
     """
 
     std: float
@@ -72,6 +72,7 @@ class NoiseLevel:
     error: float = 0.0
     air_std: float = 0.0
     head_std: float = 0.0
+    head_error: float = 0.0
 
     @property
     def air_power(self) -> float:
@@ -116,6 +117,7 @@ def estimate_noise(
         error,
         air_std,
         head_std,
+        head_error,
     )
 
 
