@@ -22,8 +22,8 @@ THICKNESS_MM = 5.0  # for the header's field of view, where it is unknown
 class FastmriWriter(RawWriter):
     """A fastMRI file under way; see :class:`RawWriter`.
 
-    Labels are data sets labels/<name>, annotations and the whole header JSON
-    data sets of their names; stock loaders pass them by.
+    Labels are data sets labels_<name>, annotations a data set of JSON; stock loaders pass
+    them by. There are no groups: MONAI's reader takes whatever lies at the top for an array.
     """
 
     @contextmanager
@@ -45,7 +45,7 @@ class FastmriWriter(RawWriter):
                 header.columns(columns),
             ).encode()
             for name, labels in header.labels.items():
-                file.create_dataset(f"labels/{name}", data=labels.numpy(), compression="gzip")
+                file.create_dataset(f"labels_{name}", data=labels.numpy(), compression="gzip")
             if header.annotations:
                 file["annotations"] = json.dumps(raw_header.plain(header.annotations))
             file.attrs["acquisition"] = header.contrast
