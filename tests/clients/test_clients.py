@@ -85,6 +85,28 @@ def test_a_stock_client_gets_the_magnitude_back(written, client, matrix, oversam
 
 
 @pytest.mark.usefixtures("torchvision")
+def test_mrpro_whitens_with_the_noise_scan_and_knows_where_the_slices_lie(written):
+    from mrpro.data import KData, KNoise
+    from mrpro.data.traj_calculators import KTrajectoryCartesian
+    from mrpro.operators import FourierOp
+
+    (ny, nx), path = MATRICES[0], written("mrd", MATRICES[0], 2).path
+    kdata = KData.from_file(path, KTrajectoryCartesian())
+    position = kdata.header.acq_info.position
+    # DICOM's first pixels lie at x = y = 0, slices 10 mm apart
+    centre = [(nx - 1) / 2 * 198 / nx, (ny - 1) / 2 * 231 / ny]
+    found = [1e3 * float(axis.flatten()[0]) for axis in (position.x, position.y)]
+    assert found == pytest.approx(centre, abs=1e-3)
+    assert [round(1e3 * z) for z in sorted(set(position.z.flatten().tolist()))] == [0, 10, 20]
+    white = kdata.prewhiten(KNoise.from_file(path))
+    whole = FourierOp(kdata.header.encoding_matrix, kdata.header.encoding_matrix, kdata.traj)
+    air = whole.adjoint(white.data)[0][..., :30].movedim(1, 0).flatten(1)  # above the head
+    covariance = air @ air.mH / air.shape[1]
+    level = covariance.diagonal().real.mean()
+    torch.testing.assert_close(covariance / level, torch.eye(5) + 0j, atol=0.1, rtol=0)
+
+
+@pytest.mark.usefixtures("torchvision")
 @pytest.mark.parametrize("client", ["fastmri", "monai", "deepinv", "sigpy"])
 def test_labels_and_annotations_disturb_no_client_of_fastmris_layout(tmp_path, client):
     kspace = torch.randn(2, 3, 9, 8, dtype=torch.complex64, generator=torch.manual_seed(1))
