@@ -208,7 +208,7 @@ def _make(job: Job, prepared: Prepared, n_threads: int, stop: threading.Event) -
     inside = volume.magnitude[head.mask] if bool(head.mask.any()) else volume.magnitude
     mean = float(inside.mean())
     std, note = _noise_std(settings, level, mean)
-    notes = [*volume.notes, *([note] if note else [])]
+    notes = [*volume.notes, *match.notes, *([note] if note else [])]
     n_slices, ny, nx = volume.magnitude.shape
     shape = settings.oversampling * ny, nx
     coils = _coils(match.donor.path, settings.n_coils, volume.upside_down, _stamp(match.donor.path))
@@ -433,7 +433,12 @@ def _header(
         vendor=str(volume.facts.get("vendor", "")),
         placement=volume.placement,
         record=record,
-        attributes={SYNTHETIC: True, "key": job.key, "upside_down": volume.upside_down},
+        attributes={
+            SYNTHETIC: True,
+            "key": job.key,
+            "upside_down": volume.upside_down,
+            "anatomy": volume.anatomy,
+        },
         labels={name: label.long() for name, label in volume.labels.items()},
         annotations=prepared.annotations,
     )
