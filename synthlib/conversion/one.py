@@ -377,8 +377,8 @@ def _noise_scan(
     if not bool(covariance.any()):
         return None, None
     rng = runs.rng(settings.seed, "noise scan", pixels)
-    # one long line: MRpro takes every line for a covariance of its own
-    shape = 1, receiver.n_coils, NOISE_SAMPLES
+    n_samples = receiver.shape[0]  # of a line, as long as the others
+    shape = math.ceil(NOISE_SAMPLES / n_samples), receiver.n_coils, n_samples
     white = torch.randn(shape, generator=rng, dtype=torch.complex64)
     root = torch.linalg.cholesky(covariance.to(torch.complex128)).to(torch.complex64)
     return root @ white, covariance

@@ -40,9 +40,9 @@ class MrdWriter(RawWriter):
     maps as images in "dataset/labels_<name>" with the axes that a stock
     reconstruction has (y of MRD first: the image's columns), so that they lie
     over it. Columns of kx outside `acquired` are not written. A noise scan comes
-    first, its lines flagged as noise: a reader that looks at no flags, as the C++
-    library's example, lays the first column over them. The user parameter "assumed"
-    names what the XML and the positions had to assume.
+    first, its lines flagged as noise and as long as the others: a reader that looks at
+    no flags, as the C++ library's example, lays the first column over them. The user
+    parameter "assumed" names what the XML and the positions had to assume.
     """
 
     def __init__(

@@ -98,7 +98,9 @@ def test_mrpro_whitens_with_the_noise_scan_and_knows_where_the_slices_lie(writte
     found = [1e3 * float(axis.flatten()[0]) for axis in (position.x, position.y)]
     assert found == pytest.approx(centre, abs=1e-3)
     assert [round(1e3 * z) for z in sorted(set(position.z.flatten().tolist()))] == [0, 10, 20]
-    white = kdata.prewhiten(KNoise.from_file(path))
+    # MRpro takes every noise line for a covariance of its own: joined to one
+    lines = KNoise.from_file(path).data  # (line, coil, 1, 1, sample)
+    white = kdata.prewhiten(KNoise(lines.movedim(0, -2).reshape(1, 5, 1, 1, -1)))
     whole = FourierOp(kdata.header.encoding_matrix, kdata.header.encoding_matrix, kdata.traj)
     air = whole.adjoint(white.data)[0][..., :30].movedim(1, 0).flatten(1)  # above the head
     covariance = air @ air.mH / air.shape[1]
