@@ -22,9 +22,9 @@ class FastmriWriter(RawWriter):
     Labels are data sets labels_<name>, annotations a data set of JSON; stock loaders pass
     them by. There are no groups: MONAI's reader takes whatever lies at the top for an array.
     The covariance of the receivers' noise is the data set noise_covariance, complex64 (coil,
-    coil), on the scale of k-space; where the slices lie is told by the attributes row_direction
-    and column_direction (3) and slice_centres_mm (slice, 3), in DICOM's axes. What is not known
-    is left out.
+    coil), on the scale of k-space; where the slices lie is told by the data sets row_direction
+    and column_direction (3) and slice_centres_mm (slice, 3), in DICOM's axes: as attributes they
+    could not be put in one batch with those of another scan. What is not known is left out.
     """
 
     @contextmanager
@@ -39,13 +39,21 @@ class FastmriWriter(RawWriter):
             file["ismrmrd_header"] = mrd_heads.xml_header(self.shape, header).encode()
             if header.noise_covariance is not None:
                 file["noise_covariance"] = header.noise_covariance.numpy(force=True)
+            if header.placement:
+                spacing_mm = mrd_heads.lengths(header)[0]
+                centres_mm = header.placement.centres_mm(header.recon_shape, spacing_mm)
+                file["slice_centres_mm"] = np.array(centres_mm)
+                file["row_direction"] = np.array(header.placement.along_row)
+                file["column_direction"] = np.array(header.placement.along_column)
+            if header.vendor:
+                file.attrs["vendor"] = header.vendor
             for name, labels in header.labels.items():
                 file.create_dataset(f"labels_{name}", data=labels.numpy(), compression="gzip")
             if header.annotations:
                 file["annotations"] = json.dumps(raw_header.plain(header.annotations))
             file.attrs["acquisition"] = header.contrast
             file.attrs["patient_id"] = header.patient_id
-            for name, value in {**known, **_place(header), **header.attributes}.items():
+            for name, value in {**known, **header.attributes}.items():
                 file.attrs[name] = value
             file.attrs["record"] = json.dumps(raw_header.plain(header.record), sort_keys=True)
             yield
@@ -67,17 +75,6 @@ class FastmriWriter(RawWriter):
     def _write(self, index: int, kspace: np.ndarray) -> None:
         self._kspace[index] = kspace
         self._stream.check()
-
-
-def _place(header: raw_header.RawHeader) -> dict[str, object]:
-    """Attributes for vendor and placement, as far as they are known."""
-    facts: dict[str, object] = {"vendor": header.vendor} if header.vendor else {}
-    if header.placement:
-        spacing_mm = mrd_heads.lengths(header)[0]
-        facts["row_direction"] = header.placement.along_row
-        facts["column_direction"] = header.placement.along_column
-        facts["slice_centres_mm"] = header.placement.centres_mm(header.recon_shape, spacing_mm)
-    return facts
 
 
 def _numbers(header: raw_header.RawHeader) -> dict[str, float]:

@@ -440,3 +440,16 @@ def test_boxes_that_belong_to_no_series_are_told(make, place):
     boxes.write_text("file,slice,x,y,width,height,label\nnosuch.nii.gz,1,1,1,1,1,Lesion\n")
     lines = list(conversion.summary(make(annotations=boxes)))
     assert lines[-1] == "rows of the annotations whose file is no series: 1"
+
+
+def test_fastmris_layout_tells_place_and_vendor_beside_the_images(make, place, head):
+    texts = {"PatientID": "one", "Manufacturer": "Philips Medical Systems"}
+    dicom.write_series(place / "s", dataclasses.replace(head, orientation="sagittal"), texts)
+    with h5py.File(raw(make(inputs=[place / "s"]))[0]) as file:
+        assert file.attrs["vendor"] == "Philips Healthcare"
+        np.testing.assert_array_equal(file["row_direction"], [0, 1, 0])
+        np.testing.assert_array_equal(file["column_direction"], [0, 0, -1])
+        # pixels of 3 mm, 77 x 66, whose first lies at 0; slices of 10 mm to the right
+        expected = [[-10.0 * z, 32.5 * 3, -38 * 3] for z in range(3)]
+        np.testing.assert_allclose(file["slice_centres_mm"], expected, atol=1e-4)
+        assert not any(isinstance(file[name], h5py.Group) for name in file)
