@@ -85,6 +85,20 @@ def test_a_stock_client_gets_the_magnitude_back(written, client, matrix, oversam
 
 
 @pytest.mark.usefixtures("torchvision")
+@pytest.mark.parametrize("oversampling", [1, 2])
+def test_mrpros_default_combination_of_coils_gives_the_magnitude(written, oversampling):
+    from mrpro.algorithms.reconstruction import DirectReconstruction
+    from mrpro.data import KData
+    from mrpro.data.traj_calculators import KTrajectoryCartesian
+
+    path, target, _ = written("mrd", MATRICES[0], oversampling)
+    kdata = KData.from_file(path, KTrajectoryCartesian())
+    image = DirectReconstruction(kdata)(kdata).data.abs()[:, 0, 0].numpy().swapaxes(-1, -2)
+    assert moved(image, target) == (0, 0)
+    assert correlation(image, target) > 0.998  # maps by Walsh in place of the root sum of squares
+
+
+@pytest.mark.usefixtures("torchvision")
 def test_mrpro_whitens_with_the_noise_scan_and_knows_where_the_slices_lie(written):
     from mrpro.data import KData, KNoise
     from mrpro.data.traj_calculators import KTrajectoryCartesian
