@@ -144,7 +144,7 @@ def _volume(file: h5py.File, size: int) -> tuple[ImageVolume, dict[str, object]]
         else:
             with np.errstate(all="ignore"):
                 values[at] = torch.from_numpy(one.astype(np.float32))
-    require_magnitude(values)
+    notes = require_magnitude(values)
     spacing_mm = UNKNOWN_MM
     fov = _pair(header, "reconSpace/fieldOfView_mm", whole=False)
     if fov is not None and told is not None:
@@ -168,6 +168,7 @@ def _volume(file: h5py.File, size: int) -> tuple[ImageVolume, dict[str, object]]
         anatomy="knee" if found.contrast.endswith("_FBK") else anatomy,
         field_t=_number(header, "acquisitionSystemInformation/systemFieldStrength_T"),
         facts=_facts(header, (rows, columns)),
+        notes=notes,
     )
     return volume, attributes
 

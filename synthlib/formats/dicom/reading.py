@@ -76,7 +76,7 @@ def _volume(first: Header, values: torch.Tensor, places: np.ndarray) -> ImageVol
         # bright means little: turned over at the brightest, so that air becomes zero
         values = values.max() - values
         notes.append("MONOCHROME1: turned over, the largest value became zero")
-    require_magnitude(values)
+    notes.extend(require_magnitude(values))
     step_mm, of_steps = steps(places)
     plane, angle = words.orientation(facts.place(first).normal)
     thickness_mm = facts.positive(first, "SliceThickness")

@@ -69,7 +69,7 @@ def read_volume(
         raise Refusal("a phase image, or a part of a complex one; expected a magnitude")
     side = slice_side(head)
     values = slices(head, volume, side, signal=True)
-    require_magnitude(values)
+    mended = require_magnitude(values)
     found, angle = plane(head)
     step_mm, y, x = slice_sizes(head, side)
     beside = sidecar.read(path)
@@ -98,7 +98,7 @@ def read_volume(
         field_t=head.numbers.get("field_t", math.nan) if math.isnan(field_t) else field_t,
         facts=told | sidecar.facts(beside),
         labels={name: _labels(one, head, side) for name, one in (labels or {}).items()},
-        notes=notes,
+        notes=(*mended, *notes),
     )
 
 
