@@ -165,6 +165,10 @@ class _Search:
         head = nifti.read_head(place.path)
         if nifti.is_phase(place.path):
             raise Refusal("a phase image, or a part of a complex one; expected a magnitude")
+        codes = (dicom.COMPUTED.get(code) for code in nifti.image_codes(place.path))
+        what = next(filter(None, codes), "") or nifti.not_magnitude(place.path)
+        if what:
+            raise Refusal(f"{what} by its name or its sidecar; expected a magnitude")
         plane, _ = nifti.plane(head)
         label = words.contrast(plane, names.weight_of(place.path))
         notes, kept = [], {}

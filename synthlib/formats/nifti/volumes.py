@@ -45,6 +45,19 @@ def is_phase(path: str | Path) -> bool:
     return bool(set(named) & set(PHASE)) or sidecar.is_phase(sidecar.read(path))
 
 
+def not_magnitude(path: str | Path) -> str:
+    """What name and sidecar call an image that is no magnitude (T1map, ADC ...); "" if neither."""
+    content = sidecar.read(path)
+    return words.not_magnitude_name(sidecar.stem(Path(path).name)) or words.not_magnitude(
+        *sidecar.descriptions(content)
+    )
+
+
+def image_codes(path: str | Path) -> list[str]:
+    """The codes of ImageType in a file's sidecar, in capitals."""
+    return sidecar.codes(sidecar.read(path))
+
+
 def read_volume(
     path: str | Path, volume: int = 0, labels: Mapping[str, str] | None = None
 ) -> ImageVolume:
