@@ -386,6 +386,10 @@ def _synthesize(chosen: argparse.Namespace) -> int:
     for line in _some(f"{where}: {reason}" for where, reason in named):
         print(line, file=sys.stderr)
     print(f"report: {result.report}")
+    if result.index and not chosen.show_names:
+        print(f"which number is which file: {result.index} (for your eyes alone)")
+    if result.labels:
+        print(f"labels that became numbers: {result.labels} (for your eyes alone)")
     made = result.count(conversion.MADE) + result.count(conversion.THERE)
     return 0 if made and not result.count(conversion.ASIDE) else 1
 
