@@ -88,7 +88,7 @@ def test_a_broken_file_is_exit_status_1_and_its_reason_is_printed(raw, capfd):
     assert (status, err) == (1, "")
     assert lines[2] == "volumes: 3, of which 2 estimated, 0 already there, 1 broken"
     place = lines.index("broken:")
-    assert lines[place + 1].startswith("  text: it is truncated, or not HDF5 at all. Expected")
+    assert lines[place + 1].startswith("  text: it is a text file. Expected")
 
 
 def test_flagged_slices_are_named_and_above_a_number_counted(raw, capfd, monkeypatch):

@@ -31,6 +31,16 @@ _STARTS = (
     (0, b"\x7fELF", "a program", "leave it out"),
     (0, b"MZ", "a program", "leave it out"),
 )
+READ_ELSEWHERE = (
+    (128, b"DICM", "a DICOM image"),
+    (344, b"n+1\0", "a NIfTI image"),
+    (344, b"ni1\0", "a NIfTI image"),
+    (4, b"n+2\0", "a NIfTI image"),
+    (0, b"\x1f\x8b", "packed with gzip"),
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"\x89PNG", "a PNG picture"),
+    (0, b"\x93NUMPY", "a NPY array"),
+)
 MGH_TYPES = (0, 1, 3, 4)  # unsigned bytes, integers, floats, short integers
 TEXT_BYTES = frozenset(range(32, 256)) | {9, 10, 12, 13}
 
@@ -50,8 +60,16 @@ def name(start: bytes) -> str:
     if b"type" in start[:32] and b"-attribute" in start[:64]:
         return f"the header of an AFNI image (HEAD, BRIK); {NIFTI}"
     if start and set(start) <= TEXT_BYTES:
-        return "a text file, no image; leave it out"
+        return "a text file; leave it out"
     return ""
+
+
+def any_name(start: bytes) -> str:
+    """As :func:`name`, without advice, and of formats that are read elsewhere, too."""
+    for offset, magic, what in READ_ELSEWHERE:
+        if start[offset : offset + len(magic)] == magic:
+            return what
+    return name(start).partition(";")[0]
 
 
 def is_analyze(start: bytes) -> bool:
