@@ -28,6 +28,7 @@ from synthlib.formats.raw_header import PROTON_HZ_PER_T
 from synthlib.records import UNKNOWN_MM, RawVolume, Slices
 
 MAGNITUDES = ("reconstruction_rss", "reconstruction_esc")  # multi-coil, single-coil
+LABEL = ("patient_id", "acquisition")
 XML = {"h": "http://www.ismrm.org/ISMRMRD"}
 
 
@@ -121,6 +122,18 @@ def read_raw(path: str | Path, *, undersampled: bool = False) -> RawVolume:
         source=str(path),
         undersampled=missing > 0,
     )
+
+
+def read_label(path: str | Path) -> tuple[str, str, int] | None:
+    """(patient, contrast, coils) from a file's header alone; None where it is no fastMRI file."""
+    try:
+        with h5py.File(path, "r") as file:
+            shape = file["kspace"].shape
+            attributes = {name: _plain(file.attrs.get(name, "")) for name in LABEL}
+    except (OSError, KeyError, AttributeError):
+        return None
+    patient, contrast = (str(attributes[name]) for name in LABEL)
+    return patient or Path(path).stem, contrast, int(shape[1]) if len(shape) == 4 else 1
 
 
 def read_truth(path: str | Path) -> dict[str, Tensor]:
