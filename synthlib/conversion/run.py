@@ -100,6 +100,7 @@ def synthesize(
     if settings.maps != bank.SIMULATED:  # so is a wrong bank
         opened = bank.open_bank(settings.maps, n_coils=settings.n_coils).donors
         donors = [donor.fingerprint for donor in opened]
+        bank.require_coils(opened, settings.n_coils)
     table_of_boxes = labelled.read(annotations, salt)
     found = archive.find(inputs, salt=salt, spacing_mm=spacing_mm)
     index = private.write_index(out, found.places)
