@@ -106,6 +106,10 @@ def refuse_frame(frame: Header) -> None:
     codes = [*frame.codes("ImageType"), *frame.codes("FrameType")]
     later = {code for code in codes if code not in ("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY")}
     parts = {*later, *frame.codes("ComplexImageComponent")}
+    # first: a map of the field calls itself a real part, too
+    for code in codes:
+        if code in COMPUTED:
+            raise Refusal(f"{COMPUTED[code]}, computed from other images")
     if parts & PHASE or _ge_part(frame) == 1:
         raise Refusal("a phase image; expected a magnitude")
     if parts & COMPLEX_PARTS or _ge_part(frame) in (2, 3):
@@ -113,9 +117,6 @@ def refuse_frame(frame: Header) -> None:
     # Frames have places of their own: the code is left over from how the scanner once kept them.
     if later & MOSAIC and frame.whole("NumberOfFrames", 1) <= 1:
         raise Refusal("a mosaic (many slices in one picture); export it as single slices")
-    for code in codes:
-        if code in COMPUTED:
-            raise Refusal(f"{COMPUTED[code]}, computed from other images")
     descriptions = [frame.text(word) for word in ("SeriesDescription", "ProtocolName")]
     what = words.not_magnitude(*descriptions[:1], frame.text("ImageComments"))
     if what:
