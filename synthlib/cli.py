@@ -439,6 +439,8 @@ def _audit(chosen: argparse.Namespace) -> int:
         show_names=chosen.show_names,
         say=print,
     )
+    if worst.index and not chosen.show_names:
+        print(f"which number is which file: {worst.index} (for your eyes alone)")
     return 1 if worst.broken or (chosen.strict and worst.found) or not worst.n_series else 0
 
 

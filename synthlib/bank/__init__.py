@@ -24,6 +24,7 @@ from synthlib.bank.donor import (
     weights,
 )
 from synthlib.bank.outline import Outline, outline
+from synthlib.bank.phantom import phantom_note, require_object
 
 __all__ = [
     "MATCHED",
@@ -48,7 +49,9 @@ __all__ = [
     "maps_at",
     "open_bank",
     "outline",
+    "phantom_note",
     "require_coils",
+    "require_object",
     "taps",
     "to_head",
     "weights",

@@ -13,11 +13,17 @@ from synthlib.conversion import one, private
 
 @dataclass(frozen=True)
 class Looked:
-    """How many series were looked at, how many could not be read, and how many have findings."""
+    """How many series were looked at, how many could not be read, and how many have findings.
+
+    Attributes:
+        index: list of the files by their numbers, in the user's own state folder; None where it
+            cannot be written.
+    """
 
     n_series: int
     broken: int
     found: int
+    index: Path | None = None
 
 
 def look(
@@ -46,7 +52,7 @@ def look(
     for number, series in enumerate(ordered, start=1):
         say(f"{series.where}: {series.contrast}")
         try:
-            volume = archive.read(series)
+            volume = one.read_images(series)
             report = audit.examine(volume)
         except Exception as error:  # one bad series stops no other
             broken += 1
@@ -70,10 +76,8 @@ def look(
     for other in found.set_aside:
         say(f"{other.where}: set aside, {other.reason}")
     index = private.write_index(_filed_by(inputs), found.places)
-    if index and not show_names:
-        say(f"which number is which file: {index} (for your eyes alone)")
     say(f"{len(found.series)} series, {flagged} with findings, {broken} that cannot be read")
-    return Looked(len(found.series), broken, flagged)
+    return Looked(len(found.series), broken, flagged, index)
 
 
 def _filed_by(inputs: Sequence[str | Path]) -> str:

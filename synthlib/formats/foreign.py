@@ -59,8 +59,6 @@ def name(start: bytes) -> str:
         return f"a FreeSurfer image (MGH, MGZ); {NIFTI} (mri_convert)"
     if b"type" in start[:32] and b"-attribute" in start[:64]:
         return f"the header of an AFNI image (HEAD, BRIK); {NIFTI}"
-    if start and set(start) <= TEXT_BYTES:
-        return "a text file; leave it out"
     return ""
 
 
@@ -69,7 +67,8 @@ def any_name(start: bytes) -> str:
     for offset, magic, what in READ_ELSEWHERE:
         if start[offset : offset + len(magic)] == magic:
             return what
-    return name(start).partition(";")[0]
+    is_text = bool(start) and set(start) <= TEXT_BYTES
+    return name(start).partition(";")[0] or ("a text file" if is_text else "")
 
 
 def is_analyze(start: bytes) -> bool:

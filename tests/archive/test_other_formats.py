@@ -56,7 +56,7 @@ FILES = {
     "scan.h5": (hdf5("dataset"), r"raw data of ISMRMRD \(MRD\)"),
     "a.pdf": (text(b"%PDF-1.7\n"), "a PDF document"),
     "a.tif": (text(b"II*\0" + bytes(8)), "a TIFF picture"),
-    "notes.txt": (text(b"seen by nobody\n"), "a text file"),
+    "notes.txt": (text(b"seen by nobody\n"), "of no image format that synthlib reads"),
 }
 
 

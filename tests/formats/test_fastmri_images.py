@@ -87,7 +87,10 @@ def test_what_is_no_fastmri_file_is_refused_without_its_name(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["signal"] = np.ones(3)
     (tmp_path / "text.h5").write_text("no HDF5 at all")
-    for name, reason in (("other.h5", "without reconstruction_rss"), ("text.h5", "a text file")):
+    for name, reason in (
+        ("other.h5", "without reconstruction_rss"),
+        ("text.h5", "not an HDF5 file"),
+    ):
         with pytest.raises(Refusal, match=reason) as caught:
             fastmri_images.read_volume(tmp_path / name)
         assert name not in str(caught.value)
