@@ -11,7 +11,7 @@ from synthlib.bank.building import (
     make,
     open_bank,
 )
-from synthlib.bank.choosing import MATCHED, PAIRINGS, RANDOM, Match, choose
+from synthlib.bank.choosing import MATCHED, PAIRINGS, RANDOM, Match, choose, require_coils
 from synthlib.bank.donor import (
     POINTS,
     REACH,
@@ -25,6 +25,7 @@ from synthlib.bank.donor import (
     weights,
 )
 from synthlib.bank.outline import Outline, outline
+from synthlib.bank.phantom import phantom_note, require_object
 
 __all__ = [
     "MATCHED",
@@ -50,6 +51,9 @@ __all__ = [
     "maps_at",
     "open_bank",
     "outline",
+    "phantom_note",
+    "require_coils",
+    "require_object",
     "taps",
     "to_head",
     "weights",

@@ -56,7 +56,7 @@ def outline(magnitude: Tensor) -> Outline:
         magnitude[:, None], cell, ceil_mode=True, count_include_pad=False
     )[:, 0]
     bright = (coarse > arrays.dark_level(coarse)).numpy(force=True)
-    filled = np.stack([_largest_filled(one) for one in bright])
+    filled = np.stack([largest_filled(one) for one in bright])
     area = filled.sum((1, 2))
     share = LEAST_SHARE * filled[0].size
     good = np.flatnonzero(area >= share)
@@ -80,7 +80,7 @@ def outline(magnitude: Tensor) -> Outline:
     )
 
 
-def _largest_filled(bright: np.ndarray) -> np.ndarray:
+def largest_filled(bright: np.ndarray) -> np.ndarray:
     """The largest connected part of a bool (y, x), holes filled."""
     closed = ndimage.binary_closing(np.pad(bright, 1), iterations=1)[1:-1, 1:-1] | bright
     parts, n_parts = ndimage.label(closed)

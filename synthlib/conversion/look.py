@@ -9,16 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthlib import archive, audit, runs
-from synthlib.conversion import one
+from synthlib.conversion import one, private
 
 
 @dataclass(frozen=True)
 class Looked:
-    """How many series were looked at, could not be read, and have findings beyond notes."""
+    """How many series were looked at, could not be read, and have findings beyond notes.
+
+    Attributes:
+        index: list of the files by their numbers, in the user's own state folder; None where it
+            cannot be written.
+    """
 
     n_series: int
     broken: int
     found: int
+    index: Path | None = None
 
 
 def look(
@@ -48,7 +54,7 @@ def look(
     for number, series in enumerate(ordered, start=1):
         say(f"{series.where}: {series.contrast}")
         try:
-            volume = archive.read(series)
+            volume = one.read_images(series)
             report = audit.examine(volume)
         except Exception as error:  # one bad series stops no other
             broken += 1
@@ -72,9 +78,15 @@ def look(
             run.save_figure(audits.audit_pictures(volume, report), f"series_{number:04d}")
     for other in found.set_aside:
         say(f"{other.where}: set aside, {other.reason}")
+    index = private.write_index(_filed_by(inputs), found.places)
     if advice:
         say("what to do:")
     for check, n in advice.most_common():
         say(f"  {check} ({n} series): {audit.CHECKS[check].advice}")
     say(f"{len(found.series)} series, {flagged} with findings, {broken} that cannot be read")
-    return Looked(len(found.series), broken, serious)
+    return Looked(len(found.series), broken, serious, index)
+
+
+def _filed_by(inputs: Sequence[str | Path]) -> str:
+    """One list of files for each set of inputs; an audit has no folder of results."""
+    return f"audit-{runs.fingerprint([str(Path(i).expanduser().absolute()) for i in inputs])}"

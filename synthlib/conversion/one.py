@@ -153,9 +153,21 @@ def convert(job: Job, n_threads: int = 0, stop: threading.Event | None = None) -
     return dataclasses.replace(outcome, seconds=round(time.perf_counter() - begin, 3))
 
 
+def read_images(series: archive.Series) -> ImageVolume:
+    """Read a series; a phantom has a note that says so.
+
+    Raises:
+        ValueError: as archive.read, or it is noise alone.
+    """
+    volume = archive.read(series)
+    bank.require_object(volume.magnitude)
+    note = bank.phantom_note(volume)
+    return dataclasses.replace(volume, notes=(*volume.notes, *([note] if note else [])))
+
+
 def _look(job: Job, outcome: Outcome) -> Prepared:
     settings = job.settings
-    volume = archive.read(job.series)
+    volume = read_images(job.series)
     report = audit.examine(volume)
     findings = [finding.line for finding in report.found]
     outcome = dataclasses.replace(outcome, findings=findings, notes=volume.notes)

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import PIL.Image
 import samples
@@ -25,6 +26,13 @@ TESTS_OF_PYDICOM = (
 )
 
 
+# Of each kind of trap among the cases of real scanners, one file.
+CASES = (
+    "adc_told_by_description", "enhanced_magnitude_and_field_map", "jpeg_lossless", "mp2rage_uni",
+    "phase_told_by_comment", "single_slices_called_mosaic", "swi", "uih_mosaic",
+)  # fmt: skip
+
+
 def sources(real: Path) -> dict[str, tuple[str, bytes]]:
     """Name of the file and its bytes, by kind."""
     found: dict[str, tuple[str, bytes]] = {}
@@ -39,6 +47,15 @@ def sources(real: Path) -> dict[str, tuple[str, bytes]]:
     found["nifti"] = ("head.nii", nii)
     found["nifti.gz"] = ("head.nii.gz", gzip.compress(nii, 1, mtime=0))
     raw = real / "singlecoil" / "head_sagittal_t1_1coil.h5"
+    for case in CASES:
+        path = sorted(path for path in (real / "cases" / case).rglob("*") if path.is_file())[0]
+        found[case] = (f"{case}.dcm", path.read_bytes())
+    packed = gzip.compress(found["dicom0"][1], 1, mtime=0)
+    found["dicom.gz"] = ("slice.dcm.gz", packed)
+    for name, values in (("NaN around", np.nan), ("ringing", -0.5)):
+        found[name] = ("resampled.nii", _resampled(values))
+    found["analyze"] = ("old.hdr", _analyze())
+    found["mgh"] = ("head.mgh", _mgh())
     found["hdf5"] = (raw.name, raw.read_bytes())
     memory = io.BytesIO()
     np.save(memory, samples.head_values((6, 30, 20)))
@@ -47,6 +64,24 @@ def sources(real: Path) -> dict[str, tuple[str, bytes]]:
     PIL.Image.fromarray(samples.head_values((60, 41)).astype(np.uint16)).save(memory, "png")
     found["png"] = ("slice1.png", memory.getvalue())
     return found
+
+
+def _resampled(outside: float) -> bytes:
+    """A NIfTI whose rim is of one value."""
+    values = samples.head_values((9, 8, 6)).astype(np.float32)
+    values[:2], values[:, -1] = outside, outside
+    return nibabel.Nifti1Image(values, np.eye(4)).to_bytes()
+
+
+def _analyze() -> bytes:
+    header = nibabel.AnalyzeHeader()
+    header.set_data_shape((9, 8, 6))
+    header.set_data_dtype(np.int16)
+    return header.binaryblock
+
+
+def _mgh() -> bytes:
+    return nibabel.MGHImage(samples.head_values((9, 8, 6)), np.eye(4)).to_bytes()
 
 
 # --- how: bytes in, bytes out ------------------------------------------------------------

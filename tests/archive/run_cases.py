@@ -88,6 +88,8 @@ def differs(files: tuple[str, ...], kind: str, values: np.ndarray) -> str:
             expected = expected + float(image.get("RescaleIntercept", 0) or 0)
         elif kind == "nifti":
             expected = np.asarray(nibabel.load(files[0]).dataobj, np.float64)
+            if not np.isfinite(expected).all() or expected.min() < 0:
+                expected = np.nan_to_num(expected, nan=0, posinf=0, neginf=0).clip(min=0)
         else:
             return ""
     except Exception:

@@ -453,3 +453,10 @@ def test_fastmris_layout_tells_place_and_vendor_beside_the_images(make, place, h
         expected = [[-10.0 * z, 32.5 * 3, -38 * 3] for z in range(3)]
         np.testing.assert_allclose(file["slice_centres_mm"], expected, atol=1e-4)
         assert not any(isinstance(file[name], h5py.Group) for name in file)
+
+
+def test_more_coils_than_the_bank_has_are_told_before_any_image_is_read(make, place, real):
+    bank.build_folder(real / "multicoil", place / "bank")
+    with pytest.raises(ValueError, match=r"no donor of the bank has 40 coils, the most is 16"):
+        make(maps=str(place / "bank"), n_coils=40)
+    assert not (place / "out").exists()

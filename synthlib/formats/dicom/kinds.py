@@ -55,6 +55,16 @@ COMPUTED = {
     "B0_MAP": "a map of the field", "FIELD_MAP": "a map of the field",
     "B1 MAP": "a map of the field", "T_TEST": "a statistical map", "ZSCORE": "a statistical map",
     "STATISTICS": "a statistical map",
+    "ADC_UNSPECIFIED": "a map of diffusion (ADC)", "ADC MAP": "a map of diffusion (ADC)",
+    "FRACTIONAL_ANISOTROPY": "a map of diffusion (FA)", "ANISOTROPY": "a map of diffusion (FA)",
+    "MEAN_DIFFUSIVITY": "a map of diffusion", "R1 MAP": "a map of relaxation",
+    "R1_MAP": "a map of relaxation", "R2_STAR MAP": "a map of relaxation",
+    "RHO MAP": "a map of proton density", "B1_MAP": "a map of the field",
+    "SUBTRACT": "a difference of images", "RCBF": "a map of perfusion",
+    "RCBV": "a map of perfusion", "TMAX": "a map of perfusion", "KTRANS": "a map of perfusion",
+    "FAT_FRACTION": "a map of fat", "FATFRACTION": "a map of fat", "FF": "a map of fat",
+    "GFACTOR": "a g-factor map", "G_FACTOR": "a g-factor map", "G-FACTOR": "a g-factor map",
+    "STIFFNESS": "a map of elastography",
     "UNI": "a ratio of images (MP2RAGE UNI)", "SWI": "magnitude times a mask of phase (SWI)",
     "QSM": "a map of susceptibility (QSM)",
 }  # fmt: skip
@@ -96,6 +106,10 @@ def refuse_frame(frame: Header) -> None:
     codes = [*frame.codes("ImageType"), *frame.codes("FrameType")]
     later = {code for code in codes if code not in ("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY")}
     parts = {*later, *frame.codes("ComplexImageComponent")}
+    # first: a map of the field calls itself a real part, too
+    for code in codes:
+        if code in COMPUTED:
+            raise Refusal(f"{COMPUTED[code]}, computed from other images")
     if parts & PHASE or _ge_part(frame) == 1:
         raise Refusal("a phase image; expected a magnitude")
     if parts & COMPLEX_PARTS or _ge_part(frame) in (2, 3):
@@ -103,9 +117,6 @@ def refuse_frame(frame: Header) -> None:
     # Frames have places of their own: the code is left over from how the scanner once kept them.
     if later & MOSAIC and frame.whole("NumberOfFrames", 1) <= 1:
         raise Refusal("a mosaic (many slices in one picture); export it as single slices")
-    for code in codes:
-        if code in COMPUTED:
-            raise Refusal(f"{COMPUTED[code]}, computed from other images")
     descriptions = [frame.text(word) for word in ("SeriesDescription", "ProtocolName")]
     what = words.not_magnitude(*descriptions[:1], frame.text("ImageComments"))
     if what:

@@ -46,7 +46,7 @@ def magnitude(frame: Header, dataset: Dataset, index: int) -> np.ndarray:
     Raises:
         Refusal: no pixels, too few, of a kind that is not read, or no decoder.
     """
-    stored = _stored(frame, dataset, index)
+    stored = _slice(frame, dataset, index)
     slope, intercept = frame.number("RescaleSlope"), frame.number("RescaleIntercept")
     slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
     values = stored.astype(np.float32)
@@ -69,6 +69,15 @@ def shape(frame: Header) -> tuple[int, int]:
 
 def is_lossy(syntax: str) -> bool:
     return syntax in LOSSY
+
+
+def _slice(frame: Header, dataset: Dataset, index: int) -> np.ndarray:
+    """Stored numbers of one slice, also where it is a part of a picture of many."""
+    if frame.corner is None:
+        return _stored(frame, dataset, index)
+    (top, left), (ny, nx) = frame.corner, shape(frame)
+    picture = _stored(Header([dataset], frame.syntax, frame.n_bytes), dataset, 0)
+    return picture[top : top + ny, left : left + nx]
 
 
 def _stored(frame: Header, dataset: Dataset, index: int) -> np.ndarray:

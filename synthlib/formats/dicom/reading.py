@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from synthlib.formats import quiet, words
-from synthlib.formats.dicom import facts, kinds
-from synthlib.formats.dicom.header import Header, frames, read
+from synthlib.formats.dicom import facts, kinds, mosaic
+from synthlib.formats.dicom.header import Header, read
 from synthlib.formats.dicom.pixels import magnitude, shape
 from synthlib.formats.refusals import Refusal, by, require_magnitude, require_voxels
 from synthlib.records import ImageVolume
@@ -44,7 +44,7 @@ def read_series(files: Sequence[str], images: Sequence[tuple[int, int]] = ()) ->
     for file, wanted in by_file.items():
         header, dataset = read(files[file], pixels=True)
         kinds.refuse_file(header)
-        every = list(frames(header))
+        every = list(mosaic.images(header))
         for at in wanted:
             index = chosen[at][1]
             if index >= len(every):
@@ -79,7 +79,7 @@ def _volume(
         # bright means little: turned over at the brightest, so that air becomes zero
         values = values.max() - values
         notes.append("MONOCHROME1: turned over, the largest value became zero")
-    require_magnitude(values)
+    notes.extend(require_magnitude(values))
     step_mm, of_steps = steps(places)
     plane, angle = words.orientation(facts.place(first).normal)
     thickness_mm = facts.positive(first, "SliceThickness")

@@ -46,6 +46,19 @@ def is_phase(path: str | Path) -> bool:
     return bool(set(named) & set(PHASE)) or sidecar.is_phase(sidecar.read(path))
 
 
+def not_magnitude(path: str | Path) -> str:
+    """What name and sidecar call an image that is no magnitude (T1map, ADC ...); "" if neither."""
+    content = sidecar.read(path)
+    return words.not_magnitude_name(sidecar.stem(Path(path).name)) or words.not_magnitude(
+        *sidecar.descriptions(content)
+    )
+
+
+def image_codes(path: str | Path) -> list[str]:
+    """The codes of ImageType in a file's sidecar, in capitals."""
+    return sidecar.codes(sidecar.read(path))
+
+
 def read_volume(
     path: str | Path, volume: int = 0, labels: Mapping[str, str] | None = None
 ) -> ImageVolume:
@@ -70,7 +83,7 @@ def read_volume(
         raise Refusal("a phase image, or a part of a complex one; expected a magnitude")
     side = slice_side(head)
     values = slices(head, volume, side, signal=True)
-    require_magnitude(values)
+    mended = require_magnitude(values)
     found, angle = plane(head)
     step_mm, y, x = slice_sizes(head, side)
     beside = sidecar.read(path)
@@ -99,7 +112,7 @@ def read_volume(
         field_t=head.numbers.get("field_t", math.nan) if math.isnan(field_t) else field_t,
         facts=told | sidecar.facts(beside),
         labels={name: _labels(one, head, side) for name, one in (labels or {}).items()},
-        notes=notes,
+        notes=(*mended, *notes),
         placement=placement(head, side),
     )
 
