@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from synthlib.archive.names import natural
+from synthlib.formats.phase import PhaseImages
 
 Kind = Literal["dicom", "nifti", "fastmri", "stack"]
 
@@ -28,6 +29,7 @@ class Series:
         files, label_files: paths, private: only for reading, never shown.
         parts: (index in `files`, frame or volume) of each image; empty: all.
         spacing_mm, slice_mm: given for files that do not tell them.
+        phase: where the phase that was measured with it lies, None where there is none.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Series:
     parts: tuple[tuple[int, int], ...] = field(default=(), repr=False)
     spacing_mm: tuple[float, float] | None = None
     slice_mm: float | None = None
+    phase: PhaseImages | None = None
 
 
 @dataclass(frozen=True)

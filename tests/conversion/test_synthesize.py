@@ -294,7 +294,7 @@ def test_labels_and_boxes_come_along(make, place, head):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"generator": "measured"}, "needs measured phase, which images have not"),
+        ({"generator": "measured"}, "is no generator: choose phase measured"),
         ({"generator": "nonsense"}, "generator 'nonsense' is unknown"),
         ({"format": "dicom"}, "format 'dicom' is unknown; choose one of fastmri, mrd, cfl"),
         ({"noise": -3.0}, "noise -3.0; expected match, none, or an SNR above 0"),

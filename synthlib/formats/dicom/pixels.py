@@ -46,7 +46,7 @@ def magnitude(frame: Header, dataset: Dataset, index: int) -> np.ndarray:
     Raises:
         Refusal: no pixels, too few, of a kind that is not read, or no decoder.
     """
-    stored = _stored(frame, dataset, index)
+    stored = stored_numbers(frame, dataset, index)
     slope, intercept = frame.number("RescaleSlope"), frame.number("RescaleIntercept")
     slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
     values = stored.astype(np.float32)
@@ -71,7 +71,8 @@ def is_lossy(syntax: str) -> bool:
     return syntax in LOSSY
 
 
-def _stored(frame: Header, dataset: Dataset, index: int) -> np.ndarray:
+def stored_numbers(frame: Header, dataset: Dataset, index: int) -> np.ndarray:
+    """Frame `index` of a file as it is stored, whole numbers (y, x)."""
     size = shape(frame)
     allocated, bits = frame.whole("BitsAllocated"), frame.whole("BitsStored")
     high, signed = frame.whole("HighBit", bits - 1), frame.whole("PixelRepresentation") == 1

@@ -2,14 +2,17 @@
 
 from synthlib.formats.nifti.axial import read_images, read_values
 from synthlib.formats.nifti.header import Head, looks_like, read_head, unpacked_start
-from synthlib.formats.nifti.volumes import is_phase, n_slices, plane, read_volume, same_grid
+from synthlib.formats.nifti.images import write_images
+from synthlib.formats.nifti.parts import Part, part_of
+from synthlib.formats.nifti.volumes import n_slices, plane, read_volume, same_grid
 from synthlib.formats.nifti.writing import write
 
 __all__ = [
     "Head",
-    "is_phase",
+    "Part",
     "looks_like",
     "n_slices",
+    "part_of",
     "plane",
     "read_head",
     "read_images",
@@ -18,4 +21,5 @@ __all__ = [
     "same_grid",
     "unpacked_start",
     "write",
+    "write_images",
 ]
