@@ -275,8 +275,8 @@ def _add_synthesize(commands: Any) -> None:
         description="Raw data, one file for each series: phase is that of the archive where it was "
         "measured, else a generator writes it, a bank of measured or simulated coils receives, "
         "noise is added that the magnitude lost. Images are audited first; what cannot be used is "
-        "set aside with the reason, in report.html. The same command goes on where it was stopped. No "
-        "name of a patient or file gets out.",
+        "set aside with the reason, in report.html. The same command goes on where it was stopped. "
+        "No name of a patient or file gets out.",
     )
     made.set_defaults(run=_synthesize)
     _add_inputs(made)

@@ -151,7 +151,7 @@ class Sorter:
             str(frame.numbers("Columns")), frame.text(spacing), f"{te or 0:.1f}",
             frame.text("EchoNumbers"), frame.text("ImageType"), frame.text("FrameType"),
             frame.text("ComplexImageComponent"), frame.text("StackID"),
-            frame.text("PhotometricInterpretation"),
+            frame.text("PhotometricInterpretation"), component,  # GE tells it in a field of its own
         )  # fmt: skip
         plane, _ = words.orientation(place.normal)
         order = (
