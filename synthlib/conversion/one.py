@@ -277,6 +277,7 @@ def _write(
             index=index,
             donor_slice=match.slices[index],
             seed=runs.seed_for(settings.seed, "noise", pixels, index),
+            measured=volume.phase is not None,
         )
         rss = arrays.crop_or_pad_image(rss, shape)
         with writing:
