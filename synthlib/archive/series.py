@@ -70,7 +70,7 @@ def rows(found: Found) -> list[dict[str, str]]:
     series = [
         {
             "input": one.where,
-            "kind": one.kind,
+            "kind": f"{one.kind}, with phase" if one.phase else one.kind,
             "contrast": one.contrast,
             "slices": str(one.n_slices or "unread"),
             "set aside": "-",

@@ -171,3 +171,30 @@ def test_volumes_of_a_complex_file_are_series_each_with_its_phase(tmp_path):
     angles = [float(volume.phase.mean()) for volume in volumes]
     assert angles == pytest.approx([0.7, 0.7 + np.pi / 2], abs=1e-5)
     assert float(volumes[1].magnitude.max()) == pytest.approx(280, rel=1e-5)
+
+
+def test_a_damaged_phase_image_costs_the_phase_not_the_series(tmp_path):
+    samples.write_series(tmp_path / "m", 2)
+    phase_series(tmp_path / "p", 2)
+    path = tmp_path / "p" / "P1.2.3.5_1_0"
+    path.write_bytes(path.read_bytes()[:-30])
+    volume = archive.read(find(tmp_path).series[0])
+    assert volume.phase is None and volume.n_slices == 2
+    (note,) = volume.notes
+    assert note.startswith("measured phase was not used: pixels that cannot be decoded")
+
+
+def test_phase_may_be_unknown_where_there_is_no_signal(tmp_path):
+    values = samples.head_values().astype(np.float32)
+    values[0, 0] = 0
+    turned = (values / 70 - 1) * np.pi
+    turned[0, 0] = np.nan
+    samples.write_nifti(tmp_path / "a.nii", values)
+    samples.write_nifti(tmp_path / "a_ph.nii", turned)
+    volume = archive.read(find(tmp_path).series[0])
+    assert float(volume.phase[volume.magnitude == 0].abs().max()) == 0
+    turned[3, 3, 1] = np.nan
+    samples.write_nifti(tmp_path / "a_ph.nii", turned)
+    volume = archive.read(find(tmp_path).series[0])
+    assert volume.phase is None
+    assert "it is NaN or Inf in 1 pixels of signal" in volume.notes[-1]
