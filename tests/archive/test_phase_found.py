@@ -125,6 +125,31 @@ def test_a_difference_of_two_echoes_is_no_phase(tmp_path):
         assert reasons(found) == ["a phase difference of two echoes, no phase of a magnitude"], kind
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ImageType": ["ORIGINAL", "PRIMARY", "VELOCITY MAP", "P", "PCA"]},
+        {"ImageType": ["ORIGINAL", "PRIMARY", "PHASE MAP", "P", "PCA"]},
+        {"SequenceName": "*fl2d1_v150in"},
+        {"PhaseContrast": "YES"},
+    ],
+)
+def test_a_map_of_velocity_is_no_phase(tmp_path, changes):
+    samples.write_series(tmp_path / "m", 2)
+    phase_series(tmp_path / "p", 2, **changes)
+    found = find(tmp_path)
+    assert found.series[0].phase is None
+    assert reasons(found) == ["a map of velocity (phase contrast), no phase of a magnitude"]
+
+
+def test_filtered_phase_of_swi_is_not_taken(tmp_path):
+    samples.write_series(tmp_path / "m", 2, SeriesDescription="Mag_Images")
+    phase_series(tmp_path / "p", 2, SeriesDescription="Pha_Images")
+    found = find(tmp_path)
+    assert found.series[0].phase is None
+    assert reasons(found) == ["a phase image of SWI, filtered; expected one as it was measured"]
+
+
 def test_every_echo_keeps_its_own_phase(tmp_path):
     values = samples.head_values().astype(np.float32)
     for echo in (1, 2):

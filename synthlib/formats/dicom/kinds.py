@@ -7,6 +7,8 @@ told by the codes that follow.
 
 from __future__ import annotations
 
+import re
+
 from synthlib.formats import words
 from synthlib.formats.dicom.header import Header
 from synthlib.formats.phase import DIFFERENCE, Component
@@ -43,6 +45,9 @@ GE_COMPONENTS: dict[int, Component] = {1: "phase", 2: "real", 3: "imaginary"}
 # Siemens' sequence for maps of the field: its phase images are differences of two echoes, whatever
 # their codes say.
 DIFFERENCE_SEQUENCE = "FM2D"
+# Siemens' sequences with flow encoding tell its velocity, for example *fl2d1_v150in.
+FLOW_SEQUENCE = re.compile(r"_V\d+")
+OF_VELOCITY = "a map of velocity (phase contrast), no phase of a magnitude"
 FILTERED = "pha images"  # Siemens' name for the phase of SWI, its slow changes taken out
 PHILIPS_PART = (0x2005, 0x1011)
 MOSAIC = {"MOSAIC"}
@@ -113,7 +118,7 @@ def component(frame: Header) -> Component:
     codes = [*frame.codes("ImageType"), *frame.codes("FrameType")]
     later = {code for code in codes if code not in ("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY")}
     if later & VELOCITY:
-        raise Refusal("a map of velocity (phase contrast); expected a magnitude")
+        raise Refusal(OF_VELOCITY)
     for code in codes:  # before the parts: a map of the field is called REAL, too
         if code in COMPUTED:
             raise Refusal(f"{COMPUTED[code]}, computed from other images")
@@ -129,10 +134,19 @@ def component(frame: Header) -> Component:
         raise Refusal("a localizer")
     if part == "phase" and FILTERED in words.plain(descriptions[0]):
         raise Refusal("a phase image of SWI, filtered; expected one as it was measured")
-    sequences = frame.text("SequenceName"), frame.text("PulseSequenceName")
-    if part == "phase" and any(DIFFERENCE_SEQUENCE in name.upper() for name in sequences):
-        raise Refusal(DIFFERENCE)
+    if part != "magnitude":
+        _require_phase_of_magnitude(frame, later)
     return part
+
+
+def _require_phase_of_magnitude(frame: Header, codes: set[str]) -> None:
+    """Refuse what is stored as phase and is a difference: of echoes, or of flow encodings."""
+    sequences = [frame.text(word).upper() for word in ("SequenceName", "PulseSequenceName")]
+    if any(DIFFERENCE_SEQUENCE in name for name in sequences):
+        raise Refusal(DIFFERENCE)
+    flow = "PCA" in codes or frame.text("PhaseContrast").upper() == "YES"
+    if flow or any(FLOW_SEQUENCE.search(name) for name in sequences):
+        raise Refusal(OF_VELOCITY)
 
 
 def _part(frame: Header, codes: set[str]) -> Component:
