@@ -96,6 +96,18 @@ def test_the_report_and_every_file_say_whose_phase_it_is(place, make, head, phas
     assert make().count(conversion.THERE) == 3
 
 
+def test_measured_phase_goes_to_workers_and_the_audit_may_refuse_it(place, make, head, phase):
+    folder = place / "four"
+    phase_archives.write_nifti(folder / "a_T2.nii", torch.polar(head.magnitude, phase))
+    alone, spread = (make(out, inputs=[folder], workers=n) for out, n in (("a", 1), ("b", 2)))
+    kspaces = [h5py.File(run.jobs[0].target)["kspace"][()] for run in (alone, spread)]
+    np.testing.assert_allclose(kspaces[0], kspaces[1], rtol=1e-4, atol=1e-3)
+    masked = torch.where(signal(head.magnitude), head.magnitude, 0.0)
+    phase_archives.write_nifti(place / "five" / "b_T2.nii", torch.polar(masked, phase))
+    (outcome,) = make("c", inputs=[place / "five"], strict=True).outcomes
+    assert "(--strict)" in outcome.reason
+
+
 def test_phase_of_an_unknown_unit_is_written_instead_and_the_note_tells_the_range(
     place, make, head
 ):
