@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 # Rooms are imported where a command needs them, so that --help and --version answer at once.
 
 NAMED = 20  # flagged slices, and warnings, that are shown; more are counted
+EXIT_STATUS = (
+    "Exit status: 0, all went well; 1, an error, or something was set aside, is broken or (with "
+    "--strict) was found: the messages and the report say what; 2, the command line cannot be "
+    "understood; 130, stopped by Ctrl-C."
+)
 ESPIRIT = ("calib_width", "kernel_width", "threshold", "crop", "gauge", "outside", "n_sets", "grid")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 1 after an error, 130 after Ctrl-C."""
+    """Run one command; EXIT_STATUS says what its exit status means."""
     chosen = _parser().parse_args(arguments)
     try:
         return chosen.run(chosen)
@@ -39,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="synthlib", description=__doc__)
+    parser = argparse.ArgumentParser(prog="synthlib", description=__doc__, epilog=EXIT_STATUS)
     parser.add_argument("--version", action="version", version=f"synthlib {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_reproduce(commands)
@@ -48,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_synthesize(commands)
     _add_audit(commands)
     _add_bank(commands)
+    for command in commands.choices.values():
+        command.epilog = EXIT_STATUS
     return parser
 
 
@@ -401,6 +408,10 @@ def _synthesize(chosen: argparse.Namespace) -> int:
     for line in _some(f"{where}: {reason}" for where, reason in named):
         print(line, file=sys.stderr)
     print(f"report: {result.report}")
+    if result.index and not chosen.show_names:
+        print(f"which number is which file: {result.index} (for your eyes alone)")
+    if result.labels:
+        print(f"labels that became numbers: {result.labels} (for your eyes alone)")
     made = result.count(conversion.MADE) + result.count(conversion.THERE)
     return 0 if made and not result.count(conversion.ASIDE) else 1
 

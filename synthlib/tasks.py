@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,8 +31,9 @@ class Progress:
     """One line that says how far a long piece of work is and how long it will still take.
 
     In a notebook the line is replaced in place, in a terminal, too; elsewhere (a log, a
-    batch system) stderr gets a new one every LINE_EVERY_S. Where the environment names
-    a SYNTHLIB_PROGRESS file, it goes there, too, so that a headless run can show it.
+    batch system) stderr gets a new one every LINE_EVERY_S, also while one piece takes
+    longer. Where the environment names a SYNTHLIB_PROGRESS file, it goes there, too, so
+    that a headless run can show it.
     """
 
     def __init__(self, label: str, total: int, done: int = 0, *, leave: bool = True) -> None:
@@ -41,13 +44,21 @@ class Progress:
         self._first = done  # what an earlier run had finished says nothing about speed
         self._shown = 0.0
         self._printed = self._begin  # lines of a log: short work prints none
+        self._ended = threading.Event()
         self._handle = _notebook_display()
         if self._handle is None and total > done:
             self._show(self.text(0.0))  # the first piece may take minutes
+            if PROGRESS_FILE not in os.environ:
+                beat = threading.Thread(
+                    target=_beat, args=(weakref.ref(self), self._ended), daemon=True
+                )
+                beat.start()
 
     def step(self, note: str = "") -> None:
         """Count one piece as done; `note` says what it was."""
         self.done += 1
+        if self.done >= self.total:
+            self._ended.set()
         now = time.monotonic()
         if now - self._shown >= EVERY_S or self.done >= self.total:
             self._shown = now
@@ -61,6 +72,14 @@ class Progress:
         if fresh == 0:
             return line
         return f"{line}, {duration(elapsed_s / fresh * (self.total - self.done))} left"
+
+    def beat(self) -> None:
+        """Say that the work goes on, though no piece has ended since the last line."""
+        elapsed_s = time.monotonic() - self._begin
+        line = self.text(elapsed_s)
+        if self.done == self._first:  # nothing to guess a time from
+            line += f", {duration(elapsed_s)} so far"
+        self._show(line)
 
     def _show(self, line: str) -> None:
         if PROGRESS_FILE in os.environ:
@@ -81,6 +100,16 @@ class Progress:
         if now - self._printed >= LINE_EVERY_S or (has_lines and self.done >= self.total):
             self._printed = now
             print(line, file=sys.stderr, flush=True)
+
+
+def _beat(progress: weakref.ref[Progress], ended: threading.Event) -> None:
+    """Let a progress speak up every LINE_EVERY_S, until it has ended or was given up."""
+    while not ended.wait(LINE_EVERY_S):
+        alive = progress()
+        if alive is None:
+            return
+        alive.beat()
+        del alive
 
 
 def duration(seconds: float) -> str:

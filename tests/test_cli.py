@@ -88,7 +88,7 @@ def test_a_broken_file_is_exit_status_1_and_its_reason_is_printed(raw, capfd):
     assert (status, err) == (1, "")
     assert lines[2] == "volumes: 3, of which 2 estimated, 0 already there, 1 broken"
     place = lines.index("broken:")
-    assert lines[place + 1].startswith("  text: it is truncated, or not HDF5 at all. Expected")
+    assert lines[place + 1].startswith("  text: it is a text file. Expected")
 
 
 def test_flagged_slices_are_named_and_above_a_number_counted(raw, capfd, monkeypatch):
@@ -177,3 +177,21 @@ def test_help_does_not_wait_for_torch():
     )
     assert "--calib-width" in done.stdout
     assert done.stdout.endswith("False\n"), done.stderr
+
+
+COMMANDS = ("reproduce", "gallery", "maps", "synthesize", "audit", "bank")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_tells_what_an_exit_status_means(command, capfd):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*([command] if command else []), "--help"])
+    text = " ".join(capfd.readouterr().out.split())
+    assert ended.value.code == 0 and cli.EXIT_STATUS in text
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["maps"], ["audit", "x", "--no-such-option"]])
+def test_a_command_line_that_cannot_be_understood_is_exit_status_2(words, capfd):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2 and "usage: synthlib" in capfd.readouterr().err

@@ -275,8 +275,8 @@ def without_centre(path: Path) -> None:
 
 
 BROKEN = {
-    "truncated": (truncated, ": it is truncated, or not HDF5"),
-    "text": (lambda path: path.write_text("no HDF5"), ": it is truncated, or not HDF5"),
+    "truncated": (truncated, ": it is truncated or damaged"),
+    "text": (lambda path: path.write_text("no HDF5"), ": it is a text file"),
     "NaN when opened": (put(3, complex("nan")), ": k-space of the middle slice holds 1 NaN"),
     "NaN in a slice": (put(5, complex("nan")), " slice 5: k-space holds 1 NaN or Inf"),
     "silent slice": (put(1, 0), " slice 1: k-space is all zero; expected signal"),

@@ -107,7 +107,9 @@ def test_a_split_is_not_the_order_of_the_patients():
 
 
 def test_too_few_patients_are_told():
-    with pytest.raises(ValueError, match=r"6 scans of 3 patients; expected at least 4.*Add pati"):
+    with pytest.raises(
+        ValueError, match=r"6 scans are those of 3 patients; expected.* 4.*Add pati"
+    ):
         pairs.split_by_patient(scans(3), gan_fraction=0.4, seed=1)
 
 

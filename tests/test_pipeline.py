@@ -15,7 +15,7 @@ import papermill
 import pytest
 import torch
 
-from synthlib import cli, formats, pipeline, runs, scanner
+from synthlib import cli, formats, pairs, pipeline, runs, scanner
 from synthlib.pipeline import execute, page, profiles, serve, strip
 from synthlib.study import experiments
 
@@ -492,3 +492,37 @@ def test_data_that_are_not_there_are_told(tmp_path, capfd):
     assert "is not a folder; expected a folder of fastMRI HDF5 files" in text
     assert "Traceback" not in text
     shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["coil_counts=[16, 8]"], "no file of the data has 8 coils; there are 4 coils: 1 patients"),
+        (["coil_counts=[4]"], "scans of 4 coils are those of 1 patients; expected at least 4"),
+        (["contrasts=[AXT1]"], "no file of the data has one of the contrasts ['AXT1']"),
+        (["data=simulated", "n_subjects=3"], "n_subjects of 01_data_exploration is 3 patients"),
+    ],
+)
+def test_what_the_data_lack_is_told_before_anything_runs(
+    settings, message, tmp_path, capfd, monkeypatch
+):
+    kspace = torch.randn(1, 16, 24, 20, dtype=torch.complex64)
+    for number, n_coils in enumerate((16, 16, 16, 16, 4)):
+        formats.write_raw(
+            tmp_path / "brain" / f"file{number}.h5", kspace[:, :n_coils], contrast="AXT2",
+            patient_id=f"p{number}", recon_shape=(24, 20),
+        )  # fmt: skip
+
+    def fail(*_):
+        raise AssertionError("a notebook was run, or maps were made")
+
+    monkeypatch.setattr(execute, "run_notebook", fail)
+    command = ["reproduce", "params/paper-16coil", "--data", str(tmp_path / "brain")]
+    command += ["--out", str(tmp_path / "out"), "--only", "01"]
+    assert cli.main(command + [word for text in settings for word in ("--set", f"01.{text}")]) == 1
+    assert message in capfd.readouterr().err
+    monkeypatch.setattr(pairs.study, "prepare", fail)
+    with pytest.raises(ValueError, match=r"1 scans of 4 coils are those of 1 patients"):
+        pairs.open_study(
+            str(tmp_path / "brain"), n_coils=4, out_dir=tmp_path, gan_fraction=0.3, seed=1
+        )

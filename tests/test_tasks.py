@@ -1,5 +1,6 @@
 """Pieces of work: in order, in this process or in others, and what is said meanwhile."""
 
+import gc
 import math
 import os
 import time
@@ -150,4 +151,27 @@ def test_a_log_gets_a_line_every_half_minute_and_short_work_none(monkeypatch, ca
     for _ in range(4):
         now[0] += 5.0
         short.step()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_piece_that_takes_long_is_not_silent(monkeypatch, capsys):
+    monkeypatch.delenv(tasks.PROGRESS_FILE, raising=False)
+    monkeypatch.setattr(tasks, "LINE_EVERY_S", 0.05)
+    tasks.run_all(time.sleep, [0.3, 0.0], label="donors")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= 3 and lines[0] == "donors 0/2, 0 s so far"
+    assert lines[-1].startswith("donors 2/2, took")
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""  # it ended with the work
+
+
+def test_a_progress_that_was_given_up_falls_silent(monkeypatch, capsys):
+    monkeypatch.delenv(tasks.PROGRESS_FILE, raising=False)
+    monkeypatch.setattr(tasks, "LINE_EVERY_S", 0.05)
+    with pytest.raises(ValueError, match="three"):
+        tasks.run_all(int, ["1", "three"], label="numbers")
+    gc.collect()
+    time.sleep(0.1)
+    capsys.readouterr()
+    time.sleep(0.2)
     assert capsys.readouterr().err == ""

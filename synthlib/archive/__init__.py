@@ -7,5 +7,6 @@ from synthlib.archive.finding import find
 from synthlib.archive.names import natural
 from synthlib.archive.reading import read
 from synthlib.archive.series import Found, Series, SetAside, rows
+from synthlib.archive.walking import Place
 
-__all__ = ["Found", "Series", "SetAside", "find", "natural", "read", "rows"]
+__all__ = ["Found", "Place", "Series", "SetAside", "find", "natural", "read", "rows"]

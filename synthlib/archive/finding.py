@@ -86,11 +86,13 @@ class _Search:
         self.dicoms: list[Place] = []
         self.drafts: list[_Draft] = []
         self.aside: dict[tuple[int, str], list[Place]] = {}
+        self.places: dict[Place, None] = {}  # in order, each once
 
     # --- one folder after the other ---------------------------------------------------
 
     def folder(self, places: list[Place]) -> None:
         """Take in the files of one folder."""
+        self.places.update(dict.fromkeys(places))
         pngs: list[Place] = []
         niftis: list[Place] = []
         for place in places:
@@ -117,6 +119,7 @@ class _Search:
             self._pngs(pngs)
 
     def set_aside(self, place: Place, reason: str) -> None:
+        self.places[place] = None
         self.aside.setdefault((place.input, reason), []).append(place)
 
     def _fastmri(self, place: Place) -> None:
@@ -167,6 +170,10 @@ class _Search:
 
     def _nifti(self, image: phases.Image, labels: dict[str, str]) -> None:
         place, head = image.place, image.head
+        codes = (dicom.COMPUTED.get(code) for code in nifti.image_codes(place.path))
+        what = next(filter(None, codes), "") or nifti.not_magnitude(place.path)
+        if what:
+            raise Refusal(f"{what} by its name or its sidecar; expected a magnitude")
         plane, _ = nifti.plane(head)
         label = words.contrast(plane, names.weight_of(place.path))
         notes, kept = list(image.notes), {}
@@ -247,7 +254,7 @@ class _Search:
             SetAside(self._where(places), reason, len(places))
             for (_, reason), places in sorted(self.aside.items(), key=lambda item: item[1][0][:2])
         ]
-        return Found(tuple(series), tuple(aside))
+        return Found(tuple(series), tuple(aside), tuple(sorted(self.places)))
 
     def _bundle(self, bundle: dicom.Bundle) -> None:
         numbers = list(dict.fromkeys(file for file, _ in bundle.images))

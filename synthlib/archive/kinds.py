@@ -6,7 +6,7 @@ import os
 import zlib
 from pathlib import Path
 
-from synthlib.formats import fastmri_images, nifti, stacks
+from synthlib.formats import fastmri_images, foreign, nifti, stacks
 from synthlib.formats.dicom.header import looks_bare
 from synthlib.formats.nifti.header import GZIP
 from synthlib.formats.refusals import Refusal
@@ -21,6 +21,13 @@ PACKED = (
     (b"\xfd7zXZ\x00", "an xz file"),
     (b"\x28\xb5\x2f\xfd", "a zstandard file"),
 )
+# Of files that begin with their numbers; what begins with a text or a mark is known by it.
+OF_ENDINGS = {
+    ".rec": "the voxels of a Philips PAR/REC image; export DICOM or NIfTI",
+    ".brik": "the voxels of an AFNI image (HEAD, BRIK); convert it to NIfTI",
+    ".img": "voxels of an image without their header (.hdr); convert it to NIfTI",
+    ".dat": "of no image format; if it is raw data of a Siemens scanner, export the images",
+}
 OTHER = "of no image format that synthlib reads (DICOM, NIfTI, fastMRI HDF5, PNG, NPY)"
 
 
@@ -54,29 +61,37 @@ def kind(path: str) -> str:
         return _packed(start)
     if nifti.looks_like(start):
         return "nifti"
-    if start[:3] == b"\xff\xd8\xff":
-        raise Refusal("a JPEG picture, which has lost what counts; export DICOM, NIfTI or PNG")
-    if start.startswith(b"\xff\x4f\xff\x51") or start[4:8] == b"jP  ":
-        raise Refusal("a JPEG 2000 picture; export DICOM, NIfTI or PNG")
     if looks_bare(start):
         return "dicom"
     if _belongs(path):
         return "part"
-    if path.lower().endswith((".nii", ".nii.gz", ".hdr")):
+    if path.lower().endswith((".nii", ".nii.gz", ".hdr")) and not foreign.is_analyze(start):
         raise Refusal("named as NIfTI, but its header is none")
-    raise Refusal(OTHER)
+    raise Refusal(foreign.name(start) or _by_ending(path) or OTHER)
 
 
 def _packed(start: bytes) -> str:
     try:
-        inside = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, 544)
+        inside = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, 1024)
     except zlib.error:
         raise Refusal("a gzip file that is damaged") from None
     if inside[257:262] == b"ustar":
         raise Refusal(f"a packed tar archive (tar.gz); {UNPACK}")
     if nifti.looks_like(inside):
         return "nifti"
-    raise Refusal("a gzip file that holds no NIfTI; unpack it first")
+    if inside[128:132] == b"DICM":
+        return "dicom"
+    if foreign.name(inside):
+        raise Refusal(f"packed with gzip, {foreign.name(inside)}")
+    raise Refusal("a gzip file that holds neither NIfTI nor DICOM; unpack it first")
+
+
+def _by_ending(path: str) -> str:
+    """What a file of numbers without any header belongs to, by its name alone."""
+    name = Path(path).name.lower()
+    if name == "2dseq" or name in ("fid", "ser", "rawdata.job0"):
+        return "voxels or raw data of a Bruker ParaVision scan; export DICOM or NIfTI"
+    return OF_ENDINGS.get(Path(name).suffix, "")
 
 
 def _belongs(path: str) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from synthlib.archive.names import natural
+from synthlib.archive.walking import Place
 from synthlib.formats.phase import PhaseImages
 
 Kind = Literal["dicom", "nifti", "fastmri", "stack"]
@@ -59,10 +60,15 @@ class SetAside:
 
 @dataclass(frozen=True)
 class Found:
-    """Series by patient, contrast and time; what was set aside in the order of the inputs."""
+    """Series by patient, contrast and time; what was set aside in the order of the inputs.
+
+    Attributes:
+        places: every file that was looked at, private: never shown.
+    """
 
     series: tuple[Series, ...]
     set_aside: tuple[SetAside, ...]
+    places: tuple[Place, ...] = field(default=(), repr=False)
 
 
 def rows(found: Found) -> list[dict[str, str]]:

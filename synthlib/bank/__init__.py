@@ -10,7 +10,7 @@ from synthlib.bank.building import (
     make,
     open_bank,
 )
-from synthlib.bank.choosing import MATCHED, PAIRINGS, RANDOM, Match, choose
+from synthlib.bank.choosing import MATCHED, PAIRINGS, RANDOM, Match, choose, require_coils
 from synthlib.bank.donor import (
     POINTS,
     REACH,
@@ -48,6 +48,7 @@ __all__ = [
     "maps_at",
     "open_bank",
     "outline",
+    "require_coils",
     "taps",
     "to_head",
     "weights",

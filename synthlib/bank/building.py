@@ -181,7 +181,7 @@ def open_bank(
             key=folder.name,
         ),
         [job for job in jobs if not job[1].is_file()],
-        label="simulated donors",
+        label=f"simulated donors of {n_coils} coils",
         workers=workers,
     )
     return _open([path for _, path in jobs])

@@ -61,13 +61,8 @@ def choose(
     """
     if pairing not in PAIRINGS:
         raise ValueError(f"pairing {pairing!r} is unknown; choose one of {', '.join(PAIRINGS)}")
+    require_coils(donors, n_coils)
     fitting = [donor for donor in donors if donor.n_coils >= n_coils]
-    if not fitting:
-        most = max((donor.n_coils for donor in donors), default=0)
-        raise ValueError(
-            f"no donor of the bank has {n_coils} coils, the most is {most}; ask for fewer coils, "
-            "or add scans to the bank"
-        )
     rng = runs.rng(seed, "donor", name)
     if pairing == MATCHED:
         fitting = _same(volume, fitting)
@@ -75,6 +70,20 @@ def choose(
         fitting = fitting[:AMONG]
     donor = fitting[int(torch.randint(len(fitting), (), generator=rng))]
     return Match(donor, _slices(volume, head, donor), _distance(volume, head, donor, n_coils))
+
+
+def require_coils(donors: Sequence[Donor], n_coils: int) -> None:
+    """Refuse a number of coils that no donor has.
+
+    Raises:
+        ValueError: there are donors of fewer coils only.
+    """
+    most = max((donor.n_coils for donor in donors), default=0)
+    if most < n_coils:
+        raise ValueError(
+            f"no donor of the bank has {n_coils} coils, the most is {most}; ask for fewer coils, "
+            "or add scans to the bank"
+        )
 
 
 def _same(volume: ImageVolume, donors: Sequence[Donor]) -> list[Donor]:

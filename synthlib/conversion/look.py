@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthlib import archive, audit, runs
-from synthlib.conversion import one
+from synthlib.conversion import one, private
 
 
 @dataclass(frozen=True)
@@ -69,5 +69,13 @@ def look(
             run.save_figure(audits.audit_pictures(volume, report), f"series_{number:04d}")
     for other in found.set_aside:
         say(f"{other.where}: set aside, {other.reason}")
+    index = private.write_index(_filed_by(inputs), found.places)
+    if index and not show_names:
+        say(f"which number is which file: {index} (for your eyes alone)")
     say(f"{len(found.series)} series, {flagged} with findings, {broken} that cannot be read")
     return Looked(len(found.series), broken, flagged)
+
+
+def _filed_by(inputs: Sequence[str | Path]) -> str:
+    """One list of files for each set of inputs; an audit has no folder of results."""
+    return f"audit-{runs.fingerprint([str(Path(i).expanduser().absolute()) for i in inputs])}"

@@ -18,6 +18,10 @@ FACTS = (
     "matrix", "slices", "phase", "coils", "pixel (mm)", "donor", "SNR in", "SNR out", "noise from",
 )  # fmt: skip
 COLUMNS = ("status", "series", "patient", "contrast", "input", "reason", *FACTS, "audit", "notes")
+WHICH = (
+    "Which number is which file is told by a list in the state folder of whoever made this page, "
+    "beside the secret of the pseudonyms (~/.local/state/synthlib); it is no part of the results."
+)
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px;
   padding: 0 1rem; color: #222; background: #fff; }
@@ -120,6 +124,7 @@ def _page(
         for other in set_aside:
             yield f"<tr><td>{_text(_files(other))}</td><td>{_text(other.reason)}</td></tr>"
         yield "</table>"
+        yield f'<p class="small">{WHICH}</p>'
     tally = Counter(finding.split(":")[0] for outcome in outcomes for finding in outcome.findings)
     if tally:
         yield "<h2>What the audit found</h2><table><tr><th>check</th><th>series</th></tr>"

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import errno
-import hmac
-import os
-import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 from synthlib import archive, bank, formats, runs, tasks
-from synthlib.conversion import one, report
+from synthlib.conversion import annotations as labelled
+from synthlib.conversion import one, private, report
 from synthlib.conversion.one import ASIDE, MADE, THERE, Job, Outcome
+from synthlib.conversion.private import PARTS, pseudonym_salt, require_pseudonyms
 from synthlib.conversion.settings import FOLDERS, IMAGES, Settings
 from synthlib.phase import generator
 
-PARTS = ".synthlib"  # folder of what a run knows about its results
-LEAST_SALT = 16  # bytes
 MOST_ABREAST = 4  # series in memory at the same time
-BOX = ("x", "y", "width", "height")
 
 
 @dataclass(frozen=True)
@@ -39,6 +32,9 @@ class Result:
         jobs: of the outcomes, for :func:`synthlib.conversion.review`.
         paths: how messages may name each `where`, if that was asked for; never written.
         lost_boxes: rows of the annotations whose file is no series.
+        index: list of the files by their numbers, in the user's own state folder; None where
+            it cannot be written.
+        labels: list of labels that numbers stand for, there too; None where there are none.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -48,6 +44,8 @@ class Result:
     jobs: tuple[Job, ...] = field(default=(), repr=False)
     paths: Mapping[str, str] = field(default_factory=dict, repr=False)
     lost_boxes: int = 0
+    index: Path | None = field(default=None, repr=False)
+    labels: Path | None = field(default=None, repr=False)
 
     def count(self, status: str) -> int:
         return sum(outcome.status == status for outcome in self.outcomes)
@@ -81,7 +79,8 @@ def synthesize(
         spacing_mm: (y, x) pixel size of PNG and NPY stacks.
         annotations: CSV with the columns file, slice, x, y, width, height, label;
             rows go to the series of that file's name. That of fastMRI+ is known by
-            its column study_level: its boxes are turned as fastMRI's images are.
+            its column study_level: its boxes are turned as fastMRI's images are. Labels
+            that are no words of annotations.LABELS become numbers.
         salt_file: secret that patients' pseudonyms are made with; without it one
             is drawn for this folder and kept in the user's own state folder.
         show_names: messages name files by their paths; never what is written.
@@ -102,9 +101,12 @@ def synthesize(
     if settings.maps != bank.SIMULATED:  # so is a wrong bank
         opened = bank.open_bank(settings.maps, n_coils=settings.n_coils).donors
         donors = [donor.fingerprint for donor in opened]
-    boxes, upright = _read_annotations(annotations)
+        bank.require_coils(opened, settings.n_coils)
+    table_of_boxes = labelled.read(annotations, salt)
     found = archive.find(inputs, salt=salt, spacing_mm=spacing_mm)
-    _require_pseudonyms(out, salt)
+    index = private.write_index(out, found.places)
+    require_pseudonyms(out, salt)
+    labels = private.keep_labels(out, table_of_boxes.texts) if table_of_boxes.texts else None
     runs.sweep(out / FOLDERS[settings.format])
     code = runs.code_fingerprint(
         "arrays", "records", "formats", "archive", "audit", "bank", "coils", "synthesis",
@@ -115,8 +117,8 @@ def synthesize(
     for series in found.series:
         if settings.contrasts and series.contrast not in settings.contrasts:
             continue
-        boxes_here = tuple(boxes.get(_stem(series), ()))
-        asked = boxes_here, upright and bool(boxes_here)
+        boxes_here = tuple(table_of_boxes.boxes.get(_stem(series), ()))
+        asked = boxes_here, table_of_boxes.upright and bool(boxes_here)
         key = runs.fingerprint(series.stamp, settings.key(), donors, weights, code, asked)
         job = Job(series, settings, out, key, *asked)
         jobs.append(job)
@@ -150,8 +152,8 @@ def synthesize(
         named = archive.find(inputs, salt=salt, spacing_mm=spacing_mm, show_names=True)
         paths = dict(zip(_places(found), _places(named), strict=True))
     stems = {_stem(series) for series in found.series}
-    lost = sum(len(rows_of) for stem, rows_of in boxes.items() if stem not in stems)
-    return Result(ordered, found.set_aside, page, table, tuple(jobs), paths, lost)
+    lost = sum(len(rows) for stem, rows in table_of_boxes.boxes.items() if stem not in stems)
+    return Result(ordered, found.set_aside, page, table, tuple(jobs), paths, lost, index, labels)
 
 
 class _Abreast:
@@ -266,102 +268,9 @@ def _own_key(target: Path) -> str:
         return ""
 
 
-# --- pseudonyms ----------------------------------------------------------------------
-
-
-def pseudonym_salt(out: str | Path, salt_file: str | Path | None = None) -> bytes:
-    """The secret of a folder's pseudonyms; it never lies in the folder, which may be given away.
-
-    Args:
-        out: folder of the raw data.
-        salt_file: a file of one's own; without it a secret is drawn at the first
-            time and kept under ~/.local/state/synthlib.
-
-    Raises:
-        FileNotFoundError, ValueError: the salt file is not there, or too short.
-    """
-    if salt_file:
-        path = Path(salt_file).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"salt file {path} is not there; expected a file of at least {LEAST_SALT} random "
-                "bytes, the same for all runs whose pseudonyms are to agree"
-            )
-        salt = path.read_bytes()
-        if len(salt) < LEAST_SALT:
-            raise ValueError(
-                f"salt file {path} holds {len(salt)} bytes; expected at least {LEAST_SALT}"
-            )
-        return salt
-    state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
-    name = sha256(str(Path(out).resolve()).encode()).hexdigest()[:24]
-    path = state / "synthlib" / "salts" / name
-    if path.is_file():
-        return path.read_bytes()
-    salt = secrets.token_bytes(32)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    runs.write_bytes(path, salt)
-    path.chmod(0o600)
-    return salt
-
-
-def _require_pseudonyms(out: Path, salt: bytes) -> None:
-    """One folder, one set of pseudonyms: else a patient could be on both sides of a split."""
-    path = out / PARTS / "pseudonyms.json"
-    mark = hmac.new(salt, b"synthlib pseudonyms", sha256).hexdigest()[:16]
-    if not path.exists():
-        runs.write_json(path, {"mark": mark})
-    elif runs.read_json(path).get("mark") != mark:
-        raise ValueError(
-            f"{out} holds raw data whose patients have other pseudonyms: its secret salt is not "
-            "here. Give the one of that run with --salt-file, or choose another --out."
-        )
-
-
-# --- annotations ---------------------------------------------------------------------
-
-
-def _read_annotations(
-    path: str | Path | None,
-) -> tuple[dict[str, list[Mapping[str, object]]], bool]:
-    """Rows by the stem of the file they belong to, and whether they are fastMRI+'s own.
-
-    Those were drawn on images of fastMRI that had been turned upside up.
-    """
-    if path is None:
-        return {}, False
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(errno.ENOENT, "annotations: there is no such file", str(path))
-    found: dict[str, list[Mapping[str, object]]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        missing = {"file", "slice", "label"} - set(rows.fieldnames or ())
-        if missing:
-            raise ValueError(
-                f"the annotations lack the column {', '.join(sorted(missing))}; expected file, "
-                "slice, x, y, width, height, label, as in fastMRI+"
-            )
-        for number, row in enumerate(rows, start=2):
-            try:
-                entry: dict[str, object] = {"slice": int(row["slice"] or -1)}
-                entry |= {name: float(row[name]) for name in BOX if row.get(name)}
-            except ValueError:
-                raise ValueError(
-                    f"line {number} of the annotations has a slice or box that is no number"
-                ) from None
-            entry["label"] = row["label"]
-            found.setdefault(_bare(row["file"]), []).append(entry)
-    return found, "study_level" in (rows.fieldnames or ())
-
-
 def _stem(series: archive.Series) -> str:
     """Of the first file: "file_brain_AXT2_200" of file_brain_AXT2_200.h5 or .nii.gz."""
-    return _bare(series.files[0])
-
-
-def _bare(path: str) -> str:
-    return Path(Path(path).name.removesuffix(".gz")).stem
+    return labelled.stem(series.files[0])
 
 
 def rows(result: Result) -> list[dict[str, object]]:

@@ -23,11 +23,12 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays, tasks
-from synthlib.formats import hdf5
+from synthlib.formats import foreign, hdf5
 from synthlib.formats.raw_header import PROTON_HZ_PER_T
 from synthlib.records import UNKNOWN_MM, RawVolume, Slices
 
 MAGNITUDES = ("reconstruction_rss", "reconstruction_esc")  # multi-coil, single-coil
+LABEL = ("patient_id", "acquisition")
 XML = {"h": "http://www.ismrm.org/ISMRMRD"}
 
 
@@ -92,7 +93,7 @@ def read_raw(path: str | Path, *, undersampled: bool = False) -> RawVolume:
             attributes = {name: _plain(value) for name, value in file.attrs.items()}
             magnitudes = {n: tuple(map(int, file[n].shape)) for n in MAGNITUDES if n in file}
     except OSError as error:
-        raise _broken(path.name, "it is truncated, or not HDF5 at all") from error
+        raise hdf5.unreadable(path, error) from error
 
     geometry = _geometry(path.name, header)
     rss: Slices | None = None
@@ -121,6 +122,18 @@ def read_raw(path: str | Path, *, undersampled: bool = False) -> RawVolume:
         source=str(path),
         undersampled=missing > 0,
     )
+
+
+def read_label(path: str | Path) -> tuple[str, str, int] | None:
+    """(patient, contrast, coils) from a file's header alone; None where it is no fastMRI file."""
+    try:
+        with h5py.File(path, "r") as file:
+            shape = file["kspace"].shape
+            attributes = {name: _plain(file.attrs.get(name, "")) for name in LABEL}
+    except (OSError, KeyError, AttributeError):
+        return None
+    patient, contrast = (str(attributes[name]) for name in LABEL)
+    return patient or Path(path).stem, contrast, int(shape[1]) if len(shape) == 4 else 1
 
 
 def read_truth(path: str | Path) -> dict[str, Tensor]:
@@ -198,7 +211,14 @@ def write_raw(
 
 def _layout(name: str, file: h5py.File) -> tuple[int, int, int, int]:
     if "kspace" not in file:
-        raise _broken(name, f"it has no 'kspace'; it holds {sorted(file) or 'nothing'}")
+        found = f"it has no 'kspace'; it holds {sorted(file) or 'nothing'}"
+        what = foreign.hdf5_name(set(file))
+        if what:  # whole, so that another copy would be no better
+            raise ValueError(
+                f"{name}: {found}: {what.partition(';')[0]}. Expected a fastMRI file with complex "
+                "'kspace'; leave it out, or export fastMRI's layout."
+            )
+        raise _broken(name, found)
     stored = file["kspace"]
     shape = tuple(int(n) for n in stored.shape)
     if len(shape) not in (3, 4) or 0 in shape:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from synthlib import arrays
-from synthlib.formats import quiet, words
+from synthlib.formats import foreign, quiet, words
 from synthlib.formats.refusals import Refusal, by, require_magnitude, require_voxels
 from synthlib.records import (
     MADE_BY_US,
@@ -29,6 +30,7 @@ quiet.teach((), ("h5py",))
 BRAIN = {"AXT1", "AXT1PRE", "AXT1POST", "AXT2", "AXFLAIR"}  # fastMRI's own labels of brain scans
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAGNITUDES = ("reconstruction_rss", "reconstruction_esc")
+DAMAGED = "a damaged or truncated HDF5 file; copy or download it again"
 MAX_CHUNK = 2**28  # bytes that HDF5 holds at once
 MAX_HEADER = 2**20
 MAX_SLICE = 2**25  # complex numbers of one slice's k-space
@@ -72,7 +74,10 @@ def _guarded(path: str | Path, work: Any) -> Any:
     with Path(path).open(
         "rb"
     ) as file:  # whether it may be opened at all: HDF5 tells it in its text
+        start = file.read(1024)
         size = file.seek(0, 2)
+    if not start.startswith(SIGNATURE):
+        raise Refusal(foreign.name(start) or "not an HDF5 file; expected a fastMRI file")
     try:
         with quiet.hush(), h5py.File(path, "r") as opened:
             return work(opened, size)
@@ -80,8 +85,12 @@ def _guarded(path: str | Path, work: Any) -> Any:
         raise
     except MemoryError:
         raise
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EAGAIN):
+            raise Refusal("the file is locked by another program; close it there") from None
+        raise Refusal(DAMAGED) from None
     except Exception:  # HDF5 raises many kinds for damaged files, some with their text
-        raise Refusal("it is damaged, or not a fastMRI HDF5 file; download it again") from None
+        raise Refusal(DAMAGED) from None
 
 
 def _summary(file: h5py.File, size: int) -> Summary:
@@ -121,7 +130,11 @@ def _dataset(file: h5py.File, size: int) -> tuple[str, tuple[int, ...]]:
         if math.prod(shape) * stored.dtype.itemsize > size * SHRINK_AT_MOST:
             raise Refusal(f"images of {by(shape)} numbers in a file of {size} bytes")
         return name, shape
-    raise Refusal("no reconstruction_rss, reconstruction_esc or kspace; expected a fastMRI file")
+    what = foreign.hdf5_name(set(file))
+    raise Refusal(
+        what
+        or "HDF5 without reconstruction_rss, reconstruction_esc or kspace; expected a fastMRI file"
+    )
 
 
 def _volume(file: h5py.File, size: int) -> tuple[ImageVolume, dict[str, object]]:
@@ -144,7 +157,7 @@ def _volume(file: h5py.File, size: int) -> tuple[ImageVolume, dict[str, object]]
         else:
             with np.errstate(all="ignore"):
                 values[at] = torch.from_numpy(one.astype(np.float32))
-    require_magnitude(values)
+    notes = require_magnitude(values)
     spacing_mm = UNKNOWN_MM
     fov = _pair(header, "reconSpace/fieldOfView_mm", whole=False)
     if fov is not None and told is not None:
@@ -168,6 +181,7 @@ def _volume(file: h5py.File, size: int) -> tuple[ImageVolume, dict[str, object]]
         anatomy="knee" if found.contrast.endswith("_FBK") else anatomy,
         field_t=_number(header, "acquisitionSystemInformation/systemFieldStrength_T"),
         facts=_facts(header, (rows, columns)),
+        notes=notes,
     )
     return volume, attributes
 

@@ -142,7 +142,7 @@ def _volume(
     values: np.ndarray, spacing_mm: tuple[float, float], slice_mm: float | None, bits: int | None
 ) -> ImageVolume:
     magnitude = torch.from_numpy(values)
-    require_magnitude(magnitude)
+    notes = require_magnitude(magnitude)
     facts: dict[str, object] = {"format": "stack"}
     if bits is not None:
         facts["bits_stored"] = bits
@@ -155,6 +155,7 @@ def _volume(
         thickness_mm=math.nan if slice_mm is None else slice_mm,
         step_mm=math.nan if slice_mm is None else slice_mm,
         facts=facts,
+        notes=notes,
     )
 
 

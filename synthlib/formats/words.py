@@ -41,6 +41,33 @@ _NOT_MAGNITUDES = (
     ("a map of susceptibility (QSM)", r"\bqsm\b"),
     ("a phase image", r"\bpha\b|\bphase (images?|maps?|part)\b|\b(relative|unwrapped) phase\b"),
 )
+# Suffixes of file names (BIDS, FSL, MRtrix, FreeSurfer): the last word of a name.
+NOT_MAGNITUDE_SUFFIXES = {
+    "adc": "a map of diffusion (ADC)", "eadc": "a map of diffusion (ADC)",
+    "colfa": "a map of diffusion", "tensor": "a map of diffusion",
+    "dwimap": "a map of diffusion",
+    "unit1": "a ratio of images (MP2RAGE UNI)", "uni": "a ratio of images (MP2RAGE UNI)",
+    "t1map": "a map of relaxation", "t2map": "a map of relaxation",
+    "t2starmap": "a map of relaxation", "r1map": "a map of relaxation",
+    "r2map": "a map of relaxation", "r2starmap": "a map of relaxation",
+    "pdmap": "a map of proton density", "mtrmap": "a map of magnetization transfer",
+    "mtsat": "a map of magnetization transfer", "mtvmap": "a map of proton density",
+    "mwfmap": "a map of myelin water", "s0map": "a fit (S0)", "m0map": "a fit (M0)",
+    "fieldmap": "a map of the field", "b0map": "a map of the field",
+    "b1map": "a map of the field", "tb1map": "a map of the field", "rb1map": "a map of the field",
+    "swi": "magnitude times a mask of phase (SWI)",
+    "mip": "a projection (MIP)", "minip": "a projection (MinIP)",
+    "qsm": "a map of susceptibility (QSM)", "chimap": "a map of susceptibility (QSM)",
+    "gfactor": "a g-factor map", "gfac": "a g-factor map",
+    "cbf": "a map of perfusion", "cbv": "a map of perfusion", "mtt": "a map of perfusion",
+    "ttp": "a map of perfusion", "tmax": "a map of perfusion",
+    "probseg": "a map of probabilities", "brainmask": "a mask", "aseg": "a label map",
+    "aparc": "a label map", "zstat": "a statistical map", "tstat": "a statistical map",
+    "statmap": "a statistical map",
+}  # fmt: skip
+# Two letters may be a name: these count in BIDS, or beside a word of diffusion.
+DIFFUSION_SUFFIXES = {"fa", "md", "ad", "rd", "mo", "mk", "l1", "l2", "l3", "v1", "v2", "v3"}
+DIFFUSION_WORDS = {"dwi", "dti", "dki", "dtifit", "diff", "diffusion", "tensor", "model", "param"}
 NOT_MAGNITUDES = tuple((what, re.compile(pattern)) for what, pattern in _NOT_MAGNITUDES)
 WEIGHTS = (*dict.fromkeys(weight for weight, _ in KEYWORDS), "T1POST", "T1PRE")
 CONTRASTS = frozenset(
@@ -102,6 +129,27 @@ def not_magnitude(*texts: str) -> str:
     """What a description or comment calls an image that is no magnitude; "" where it does not."""
     found = (_first(NOT_MAGNITUDES, plain(text)) for text in texts)
     return next((what for what in found if what), "")
+
+
+def not_magnitude_name(stem: str) -> str:
+    """What a file's name calls an image that is no magnitude; "" where it does not.
+
+    The last word of the name decides, as in BIDS, or the two words of a map ("T1_map"); what
+    stands before may be a person's name.
+
+    Args:
+        stem: the name without its ending.
+    """
+    parts = [plain(part) for part in stem.split("_")]
+    last = parts[-1].replace(" ", "")
+    if last in NOT_MAGNITUDE_SUFFIXES:
+        return NOT_MAGNITUDE_SUFFIXES[last]
+    described = set(" ".join(parts).split()) & DIFFUSION_WORDS
+    if last in DIFFUSION_SUFFIXES and (described or stem.startswith("sub-")):
+        return "a map of diffusion"
+    entities = [part for part in parts if not part.startswith(("sub ", "ses "))]
+    n_words = 2 if last in ("map", "maps", "image", "images", "factor") else 1
+    return not_magnitude(" ".join(entities[-n_words:]))
 
 
 def _first(patterns: Sequence[tuple[str, re.Pattern[str]]], text: str) -> str:

@@ -39,11 +39,19 @@ def open_study(
 
     Returns:
         Part ("gan", "train", "val", "test") to scans.
+
+    Raises:
+        FileNotFoundError, ValueError: no scans of that kind, or too few patients; before any
+            coil map is made.
     """
+    if data == datasets.SIMULATED and simulate is not None:
+        require_patients(simulate.n_subjects, "the simulated scanner is asked for")
     raw = datasets.raw_volumes(
         data, n_coils=n_coils, contrasts=contrasts, simulate=simulate, workers=workers
     )
-    folder = Path(out_dir) / "prepared"
+    n_patients = len({volume.patient_id for volume in raw})
+    require_patients(n_patients, f"{len(raw)} scans of {n_coils} coils are those of")
+    folder = Path(out_dir) / "prepared"  # coil maps take long: not before all is there
     ready = prepare(raw, folder, espirit=espirit, workers=workers, scheduler=scheduler)
     return split_by_patient(
         ready, gan_fraction=gan_fraction, test_fraction=test_fraction, seed=seed
@@ -93,12 +101,7 @@ def split_by_patient(
         if not 0 < share < 1:
             raise ValueError(f"{name} is {share}; expected a share between 0 and 1")
     patients = sorted({volume.raw.patient_id for volume in volumes})
-    if len(patients) < len(PARTS):
-        raise ValueError(
-            f"{len(volumes)} scans of {len(patients)} patients; expected at least {len(PARTS)} "
-            f"patients, one for each of {', '.join(PARTS)}. Add patients, or check the attribute "
-            "patient_id of the files: scans are split by it."
-        )
+    require_patients(len(patients), f"{len(volumes)} scans are those of")
     order = torch.randperm(len(patients), generator=runs.rng(seed, "split")).tolist()
     n_gan = min(max(1, round(gan_fraction * len(patients))), len(patients) - 3)
     n_rest = len(patients) - n_gan
@@ -119,6 +122,24 @@ def split_by_patient(
         part: [volume for volume in volumes if part_of[volume.raw.patient_id] == part]
         for part in PARTS
     }
+
+
+def require_patients(n_patients: int, what: str) -> None:
+    """Refuse fewer patients than there are parts.
+
+    Args:
+        n_patients: that there are.
+        what: begins the message.
+
+    Raises:
+        ValueError: too few for one in every part.
+    """
+    if n_patients < len(PARTS):
+        raise ValueError(
+            f"{what} {n_patients} patients; expected at least {len(PARTS)}, one for each of "
+            f"{', '.join(PARTS)}. Add patients, or check the attribute patient_id of the files: "
+            "scans are split by it."
+        )
 
 
 def summary(parts: Mapping[str, Sequence[PreparedVolume]]) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 
 from synthlib import datasets, runs, tasks
-from synthlib.pipeline import execute, page, profiles
+from synthlib.pipeline import data, execute, page, profiles
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ def reproduce(choice: Choice) -> Path:
     )
     chosen = {stage.name for stage in profiles.choose(stages, choice.only)}
     out = _common_out(stages)
+    data.require([stage for stage in stages if stage.name in chosen])
     before: list[str] = []
     begin = time.monotonic()
     for number, stage in enumerate(stages, start=1):
@@ -92,16 +93,16 @@ def _common_out(stages: Sequence[profiles.Stage]) -> Path:
 def _key(stage: profiles.Stage, before: Sequence[str]) -> str:
     """Changes with the notebook's text, its parameters, the code, the data and earlier stages."""
     cells = [cell.source for cell in nbformat.read(stage.notebook, as_version=4).cells]
-    data = str(stage.parameters.get("data", datasets.SIMULATED))
+    source = str(stage.parameters.get("data", datasets.SIMULATED))
     return runs.fingerprint(
-        cells, stage.parameters, runs.code_fingerprint(), _listing(data), list(before)
+        cells, stage.parameters, runs.code_fingerprint(), _listing(source), list(before)
     )
 
 
-def _listing(data: str) -> list[tuple[str, int, int]]:
-    if data == datasets.SIMULATED:
+def _listing(source: str) -> list[tuple[str, int, int]]:
+    if source == datasets.SIMULATED:
         return []
-    files = sorted(runs.resolve(data).rglob("*.h5"))
+    files = sorted(runs.resolve(source).rglob("*.h5"))
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 

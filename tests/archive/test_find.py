@@ -405,6 +405,24 @@ def test_bids_tells_person_contrast_and_numbers(tmp_path):
     assert volume.facts["partial_fourier"] is True
 
 
+@pytest.mark.parametrize(
+    ("name", "beside", "reason"),
+    [
+        ("sub-1_T1map.nii.gz", "", "a map of relaxation by its name or its sidecar; expected"),
+        ("sub-1_T2w.nii", '{"ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]}', "ADC"),
+        ("sub-1_T2w.nii", '{"SeriesDescription": "g-factor map"}', "a g-factor map"),
+        ("sub-1_T2w.nii", '{"SeriesDescription": 5, "ImageType": "ADC"}', ""),
+    ],
+)
+def test_maps_are_told_by_their_names_and_sidecars(tmp_path, name, beside, reason):
+    samples.write_nifti(tmp_path / name, samples.head_values())
+    if beside:
+        (tmp_path / f"{name.partition('.')[0]}.json").write_text(beside)
+    found = find(tmp_path)
+    assert len(found.series) == (reason == "")
+    assert reason in " ".join(reasons(found))
+
+
 def test_people_of_other_files_are_told_by_what_is_no_contrast_in_their_names(tmp_path):
     for name in ("ann_T1.nii", "ann_flair.nii", "IXI002-0828-T2.nii", "IXI003-0829-T2.nii"):
         samples.write_nifti(tmp_path / "flat" / name, samples.head_values())

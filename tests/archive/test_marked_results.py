@@ -23,10 +23,22 @@ def test_no_marker_is_in_any_byte_of_the_results_or_on_the_screen(
     caplog.set_level(logging.DEBUG)
     place = tmp_path_factory.mktemp("results")
     monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
+    boxes = place / "boxes.csv"
+    boxes.write_text(
+        f"file,slice,x,y,width,height,label,{MARK}\n"
+        f"{MARK}_T1.nii,1,0,1,2,3,{MARK} tumour,{MARK}\n{MARK}_T1.nii,0,,,,,Edema,\n"
+        f"{MARK}.h5,1,0,1,2,3,{MARK},{MARK}\n"
+    )
     common = ["synthesize", str(source), "--generator", "zero", "--coils", "5"]
+    common += ["--annotations", str(boxes)]
     cli.main([*common, "--out", str(place / "out"), "--format", form, "--spacing", "1", "1"])
     cli.main(["audit", str(source), "--out", str(place / "pictures"), "--spacing", "1", "1"])
-    files = [path for path in place.rglob("*") if path.is_file()]
+    private = list((place / "state" / "synthlib" / "salts").iterdir())
+    assert MARK in "".join(path.read_text() for path in private if path.suffix == ".csv")
+    assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
+    boxes.unlink()
+    folders = place / "out", place / "pictures"
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     raw = [path for path in files if path.parent.name in ("multicoil", "mrd", "cfl")]
     assert len(raw) >= 3  # it was not by refusing everything that nothing came out
     for path in files:

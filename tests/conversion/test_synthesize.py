@@ -400,3 +400,10 @@ def test_boxes_that_belong_to_no_series_are_told(make, place):
     boxes.write_text("file,slice,x,y,width,height,label\nnosuch.nii.gz,1,1,1,1,1,Lesion\n")
     lines = list(conversion.summary(make(annotations=boxes)))
     assert lines[-1] == "rows of the annotations whose file is no series: 1"
+
+
+def test_more_coils_than_the_bank_has_are_told_before_any_image_is_read(make, place, real):
+    bank.build_folder(real / "multicoil", place / "bank")
+    with pytest.raises(ValueError, match=r"no donor of the bank has 40 coils, the most is 16"):
+        make(maps=str(place / "bank"), n_coils=40)
+    assert not (place / "out").exists()

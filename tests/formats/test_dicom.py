@@ -416,7 +416,7 @@ def test_facts_are_those_of_the_header(tmp_path):
     for word, value in {
         "ImageType": ["ORIGINAL", "PRIMARY", "M", "NORM", "DIS2D", "ERIKA"],
         "AcquisitionMatrix": [0, 256, 192, 0], "InPlanePhaseEncodingDirection": "COL",
-        "Rows": 256, "Columns": 256, "PixelData": np.ones((256, 256), "<u2").tobytes(),
+        "Rows": 256, "Columns": 256, "PixelData": np.arange(256**2, dtype="<u2").tobytes(),
         "ScanOptions": ["PFP", "FS"], "LossyImageCompression": "01", "BurnedInAnnotation": "YES",
         "EchoTime": 90.5, "RepetitionTime": 4000, "InversionTime": 0, "FlipAngle": 150,
         "MagneticFieldStrength": "15000", "BodyPartExamined": "SKULL",

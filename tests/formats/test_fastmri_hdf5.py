@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -252,9 +254,9 @@ def thinned(kspace: np.ndarray) -> None:
 
 
 BAD = {
-    "truncated": (truncated, "truncated, or not HDF5"),
-    "text": (text_file, "truncated, or not HDF5"),
-    "empty": (empty_file, "truncated, or not HDF5"),
+    "truncated": (truncated, "it is truncated or damaged"),
+    "text": (text_file, "it is a text file"),
+    "empty": (empty_file, "it is empty"),
     "without kspace": (without_kspace, r"has no 'kspace'; it holds \['ismrmrd_header', 'recon"),
     "rank 2": (lambda p: change(p, lambda k: k[0, 0]), r"kspace has shape \(90, 38\)"),
     "rank 5": (lambda p: change(p, lambda k: k[None]), r"kspace has shape \(1, 3, 4, 90, 38\)"),
@@ -426,3 +428,38 @@ def test_a_file_under_way_is_not_taken_for_data(tmp_path):
     with runs.atomic_path(tmp_path / "other.h5") as scratch:
         write(scratch)
         assert names(formats.find_raw(tmp_path)) == ["scan"]
+
+
+def test_a_file_of_another_format_is_named_and_not_to_be_downloaded_again(tmp_path):
+    path = tmp_path / "scan.h5"
+    path.write_bytes(bytes(344) + b"n+1\0" + bytes(9))
+    with pytest.raises(ValueError, match=r"scan\.h5: it is a NIfTI image\. Expected") as caught:
+        formats.read_raw(path)
+    assert "again" not in str(caught.value) and "truncated" not in str(caught.value)
+
+
+def test_a_file_that_may_not_be_opened_is_not_called_truncated(tmp_path, monkeypatch):
+    path = tmp_path / "scan.h5"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)  # root may open anything
+    with pytest.raises(ValueError, match=r"it may not be opened.*chmod"):
+        formats.read_raw(path)
+
+
+def test_a_file_that_another_program_writes_is_locked(tmp_path):
+    path = tmp_path / "scan.h5"
+    hold = (
+        "import h5py, sys; f = h5py.File(sys.argv[1], 'w'); f['x'] = 1; f.flush(); print(1, "
+        "flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        other.stdout.readline()
+        with pytest.raises(ValueError, match=r"scan\.h5: another program holds it open"):
+            formats.read_raw(path)
+        other.communicate()

@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from synthlib.formats import nifti
 from synthlib.formats.refusals import Refusal
@@ -165,7 +166,7 @@ def test_a_phase_image_is_told_by_its_name_its_sidecar_or_its_values(tmp_path, s
     with pytest.raises(Refusal, match="phase"):
         nifti.read_volume(path)
     with pytest.raises(Refusal, match="negative values"):
-        nifti.read_volume(write(tmp_path / "y.nii", stored - 9, "RAS"))
+        nifti.read_volume(write(tmp_path / "y.nii", stored - 40, "RAS"))
 
 
 def test_numbers_of_the_header_and_the_sidecar_are_facts(tmp_path, stored):
@@ -220,3 +221,19 @@ def test_what_is_written_comes_back(tmp_path, kind):
     torch.testing.assert_close(found, values.float(), rtol=0, atol=0)
     assert spacing_mm == pytest.approx((0.9, 1.1), rel=1e-6)
     assert nifti.read_volume(tmp_path / "new" / "a.nii.gz").step_mm == 4
+
+
+@pytest.mark.parametrize("turn_deg", [(0, 0, 0), (12, 0, 0), (7, -15, 31)])
+def test_a_turned_grid_is_read_and_a_sheared_one_refused(tmp_path, stored, turn_deg):
+    turn = Rotation.from_euler("xyz", turn_deg, degrees=True).as_matrix()
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([2.0, 3.0, 4.0])
+    nibabel.save(nibabel.Nifti1Image(stored, affine), tmp_path / "turned.nii")
+    volume = nifti.read_volume(tmp_path / "turned.nii")
+    assert volume.magnitude.shape == (4, 5, 7) and volume.spacing_mm == pytest.approx((3, 2))
+    shear = np.eye(4)
+    shear[0, 1] = np.tan(np.radians(10))  # the second axis leans by 10 degrees
+    image = nibabel.Nifti1Image(stored, affine @ np.diag([0.5, 1 / 3, 0.25, 1]) @ shear)
+    nibabel.save(image, tmp_path / "sheared.nii")
+    with pytest.raises(Refusal, match="its axes are sheared: they meet at 80 degrees"):
+        nifti.read_volume(tmp_path / "sheared.nii")

@@ -46,3 +46,27 @@ def test_computed_images_are_told_by_their_words(text):
 @pytest.mark.parametrize("text", MAGNITUDES)
 def test_words_of_magnitudes_are_left_alone(text):
     assert words.not_magnitude(text) == ""
+
+
+NAMES = {
+    "sub-01_T1map": "relaxation", "sub-01_ses-2_T2starmap": "relaxation", "T1_map": "relaxation",
+    "sub-01_UNIT1": "UNI", "sub-01_acq-x_MP2RAGE_UNI": "UNI", "head_ADC": "ADC",
+    "sub-01_dir-AP_desc-tensor_FA": "diffusion", "dti_MD": "diffusion", "sub-01_TB1map": "field",
+    "sub-01_B0map": "field", "sub-01_swi": "SWI", "swi_minIP": "MinIP", "sub-01_Chimap": "QSM",
+    "scan_g-factor": "g-factor", "sub-01_label-GM_probseg": "probabilities", "asl_cbf": "perfusion",
+}  # fmt: skip
+NAMES_OF_MAGNITUDES = [
+    "sub-01_T1w", "sub-swi_T1w", "sub-01_T2starw", "sub-01_dir-AP_dwi", "sub-anna_T2w", "sub-01",
+    "sub-01_inv-2_MP2RAGE", "sub-01_space-MNI_desc-preproc_T1w", "sub-01_magnitude1", "max_fa",
+    "sub-01_acq-adc_FLAIR", "dti_S0", "sub-01_bold", "sub-01_PDT2", "adc clinic_T1", "jones md",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_maps_tell_them(name):
+    assert NAMES[name] in words.not_magnitude_name(name)
+
+
+@pytest.mark.parametrize("name", NAMES_OF_MAGNITUDES)
+def test_names_of_magnitudes_and_of_people_are_left_alone(name):
+    assert words.not_magnitude_name(name) == ""

@@ -12,6 +12,7 @@ from synthlib.formats.dicom.pixels import is_lossy
 from synthlib.formats.refusals import Refusal
 
 PARALLEL = 0.02  # largest difference of direction cosines that are taken as one direction
+MAX_SHEAR = 0.02  # cosine between rows and columns: 89 degrees
 HEADS = {"T-D1100", "T-A0100", "69536005", "12738006", "T-D1400", "89546000"}  # head, brain, skull
 NO_AGENT = {"NO", "NONE", "N", "N/A", "NA", "WITHOUT", "NOT", "0", "-", "NO CONTRAST", "OHNE"}
 
@@ -45,8 +46,10 @@ def place(frame: Header) -> Place:
             "no place or direction of the slice (ImagePositionPatient, -OrientationPatient)"
         )
     found = Place(tuple(directions), tuple(corner))
-    right = abs(math.hypot(*found.normal) - 1) < 0.05 and max(map(abs, corner)) < 1e5
-    if not right or abs(math.hypot(*directions[:3]) - 1) > 0.05:
+    cosine = sum(a * b for a, b in zip(directions[:3], directions[3:], strict=True))
+    lengths = math.hypot(*found.normal), math.hypot(*directions[:3])
+    right = abs(cosine) < MAX_SHEAR and max(abs(length - 1) for length in lengths) < 0.05
+    if not right or max(map(abs, corner)) >= 1e5:
         raise Refusal("directions of the slice that are not at right angles, or a place far away")
     return found
 

@@ -33,6 +33,7 @@ from synthlib.formats.refusals import MAX_BYTES, Refusal
 quiet.teach((pydicom.misc,), ("pydicom",))
 
 MAX_INFLATED = 2**28
+GZIP = b"\x1f\x8b"
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # float, double, integer
@@ -58,15 +59,23 @@ GROUPS = (
 class Header:
     """Values by keyword; of several layers of elements, the first that has one tells it."""
 
-    def __init__(self, layers: Sequence[Dataset], syntax: str, n_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Dataset],
+        syntax: str,
+        n_bytes: int = 0,
+        corner: tuple[int, int] | None = None,
+    ) -> None:
         """Begin with what one file holds.
 
         Args:
             layers: from the most to the least particular.
             syntax: UID of the transfer syntax.
             n_bytes: length of the file.
+            corner: (row, column) where a slice begins in a picture of many; None: it is all.
         """
         self.layers, self.syntax, self.n_bytes = layers, syntax, n_bytes
+        self.corner = corner
 
     def __contains__(self, keyword: str) -> bool:
         return self._element(keyword) is not None
@@ -198,12 +207,16 @@ def read(path: str | Path, *, pixels: bool) -> tuple[Header, Dataset]:
         Refusal: not DICOM, damaged, or larger than what is held in memory.
         OSError: the file cannot be opened or read.
     """
-    with quiet.hush(), Path(path).open("rb") as file:
+    with quiet.hush(), Path(path).open("rb") as opened:
+        file: BinaryIO = opened
         size = os.fstat(file.fileno()).st_size
         if size > MAX_BYTES:
             raise Refusal(f"a DICOM file of {size >> 20} MiB; at most {MAX_BYTES >> 20} are read")
         start = file.read(1024)
         file.seek(0)
+        if start[:2] == GZIP:
+            plain = _unpacked(file)
+            size, start, file = len(plain), plain[:1024], io.BytesIO(plain)
         if DEFLATED in start:
             dataset, syntax = _inflated(file, pixels), DEFLATED.decode()
         else:
@@ -226,6 +239,20 @@ def _plain(file: BinaryIO, start: bytes, pixels: bool) -> tuple[Dataset, str]:
             value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
         ).strip(" \0")
     return dataset, syntax
+
+
+def _unpacked(file: BinaryIO) -> bytes:
+    """A file that was packed with gzip, no longer than what is read."""
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        plain = unpacker.decompress(file.read(), MAX_INFLATED)
+    except zlib.error:
+        raise Refusal("a gzip file that is damaged; export it again") from None
+    if unpacker.unconsumed_tail:
+        raise Refusal(f"a packed file of more than {MAX_INFLATED >> 20} MiB; unpack it first")
+    if not unpacker.eof:
+        raise Refusal("a gzip file that is truncated; copy it again")
+    return plain
 
 
 def _inflated(file: BinaryIO, pixels: bool) -> Dataset:

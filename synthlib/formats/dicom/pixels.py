@@ -72,7 +72,15 @@ def is_lossy(syntax: str) -> bool:
 
 
 def stored_numbers(frame: Header, dataset: Dataset, index: int) -> np.ndarray:
-    """Frame `index` of a file as it is stored, whole numbers (y, x)."""
+    """One slice as it is stored, whole numbers (y, x), also of a picture of many slices."""
+    if frame.corner is None:
+        return _stored(frame, dataset, index)
+    (top, left), (ny, nx) = frame.corner, shape(frame)
+    picture = _stored(Header([dataset], frame.syntax, frame.n_bytes), dataset, 0)
+    return picture[top : top + ny, left : left + nx]
+
+
+def _stored(frame: Header, dataset: Dataset, index: int) -> np.ndarray:
     size = shape(frame)
     allocated, bits = frame.whole("BitsAllocated"), frame.whole("BitsStored")
     high, signed = frame.whole("HighBit", bits - 1), frame.whole("PixelRepresentation") == 1

@@ -12,9 +12,9 @@ from pydicom.dataset import Dataset
 from torch import Tensor
 
 from synthlib.formats import quiet, words
-from synthlib.formats.dicom import facts, kinds
+from synthlib.formats.dicom import facts, kinds, mosaic
 from synthlib.formats.dicom import phase as dicom_phase
-from synthlib.formats.dicom.header import Header, frames, read
+from synthlib.formats.dicom.header import Header, read
 from synthlib.formats.dicom.pairing import SAME_CORNER_MM
 from synthlib.formats.dicom.phase import Scaling
 from synthlib.formats.dicom.pixels import magnitude, shape, stored_numbers
@@ -93,7 +93,7 @@ def _stack(files: Sequence[str], chosen: Sequence[tuple[int, int]], pixels: Pixe
     for file, wanted in by_file.items():
         header, dataset = read(files[file], pixels=True)
         kinds.refuse_file(header)
-        every = list(frames(header))
+        every = list(mosaic.images(header))
         for at in wanted:
             index = chosen[at][1]
             if index >= len(every):
@@ -156,7 +156,7 @@ def _volume(first: Header, values: torch.Tensor, places: np.ndarray) -> ImageVol
         # bright means little: turned over at the brightest, so that air becomes zero
         values = values.max() - values
         notes.append("MONOCHROME1: turned over, the largest value became zero")
-    require_magnitude(values)
+    notes.extend(require_magnitude(values))
     step_mm, of_steps = steps(places)
     plane, angle = words.orientation(facts.place(first).normal)
     thickness_mm = facts.positive(first, "SliceThickness")

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from synthlib.formats import quiet, words
-from synthlib.formats.dicom import facts, kinds
-from synthlib.formats.dicom.header import Header, frames
+from synthlib.formats.dicom import facts, kinds, mosaic
+from synthlib.formats.dicom.header import Header
 from synthlib.formats.dicom.pairing import COLUMNS, Group, Image, Match, Pairing
 from synthlib.formats.dicom.pixels import shape
 from synthlib.formats.phase import Component
@@ -80,7 +80,7 @@ class Sorter:
         kinds.refuse_file(header)
         refused: Counter[str] = Counter()
         images = []
-        for number, frame in enumerate(frames(header)):
+        for number, frame in enumerate(mosaic.images(header)):
             try:
                 images.append(self._image(file, number, frame, kinds.component(frame)))
             except Refusal as error:

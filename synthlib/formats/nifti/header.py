@@ -21,6 +21,7 @@ GZIP = b"\x1f\x8b"
 SIZES = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
 MAX_OFFSET = 2**26  # bytes of extensions before the voxels
 DEFLATE_AT_MOST = 1032  # times that gzip can shrink anything
+MAX_SHEAR = 0.02  # cosine between axes: 89 degrees; what rounding leaves is below 1e-3
 MM = {"meter": 1e3, "mm": 1.0, "micron": 1e-3}
 # SPM and dcm2niix write times into `descrip`; numbers are all that is taken from it.
 TIMES = {
@@ -213,6 +214,14 @@ def _affine(header: nibabel.Nifti1Header) -> tuple[np.ndarray, np.ndarray, bool]
     volume = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else 0.0
     if not (volume > 0.1 * lengths.prod() > 0) or lengths.max() > 1e4:
         raise Refusal("its header is damaged: directions or sizes of voxels that cannot be")
+    directions = affine[:3, :3] / lengths
+    cosines = np.abs(directions.T @ directions - np.eye(3))
+    if cosines.max() > MAX_SHEAR:
+        degrees = math.degrees(math.acos(min(1.0, cosines.max())))
+        raise Refusal(
+            f"its axes are sheared: they meet at {degrees:.0f} degrees instead of 90. Resample it "
+            "onto a straight grid"
+        )
     told = np.abs(header["pixdim"][1:4].astype(float)) * scale  # without the affine's rounding
     return np.where(np.isclose(told, lengths, rtol=1e-3, atol=0), told, lengths), affine, placed
 

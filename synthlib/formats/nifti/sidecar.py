@@ -92,6 +92,18 @@ def clock(content: dict[str, Any]) -> str:
     return told.split(".")[0] if isinstance(told, str) else ""
 
 
+def codes(content: dict[str, Any]) -> list[str]:
+    """ImageType in capitals."""
+    kinds = content.get("ImageType")
+    return [str(code).upper() for code in kinds] if isinstance(kinds, list) else []
+
+
+def descriptions(content: dict[str, Any]) -> list[str]:
+    """Free texts that may say what an image is; never to be shown."""
+    texts = (content.get(keyword) for keyword in ("SeriesDescription", "ImageComments"))
+    return [text for text in texts if isinstance(text, str)]
+
+
 def field_t(content: dict[str, Any]) -> float:
     value = number(content, "MagneticFieldStrength")
     return value if 0.001 < value < 25 else math.nan

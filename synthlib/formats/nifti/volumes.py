@@ -47,6 +47,19 @@ def n_slices(head: Head) -> int:
     return next(head.shape[axis] for axis, (of, _) in enumerate(head.ornt) if int(of) == side)
 
 
+def not_magnitude(path: str | Path) -> str:
+    """What name and sidecar call an image that is no magnitude (T1map, ADC ...); "" if neither."""
+    content = sidecar.read(path)
+    return words.not_magnitude_name(sidecar.stem(Path(path).name)) or words.not_magnitude(
+        *sidecar.descriptions(content)
+    )
+
+
+def image_codes(path: str | Path) -> list[str]:
+    """The codes of ImageType in a file's sidecar, in capitals."""
+    return sidecar.codes(sidecar.read(path))
+
+
 def read_volume(
     path: str | Path,
     volume: int = 0,
@@ -79,7 +92,7 @@ def read_volume(
     else:
         _require_plain(path, head)
         values, angle_of_image = slices(head, volume, side, signal=True), None
-    require_magnitude(values)
+    mended = require_magnitude(values)
     found, angle = plane(head)
     step_mm, y, x = slice_sizes(head, side)
     beside = sidecar.read(path)
@@ -109,7 +122,7 @@ def read_volume(
         facts=told | sidecar.facts(beside),
         labels={name: _labels(one, head, side) for name, one in (labels or {}).items()},
         phase=angle_of_image,
-        notes=notes,
+        notes=(*mended, *notes),
     )
     if phase is None or phase.kind == COMPLEX:
         return images

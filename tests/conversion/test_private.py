@@ -1,0 +1,83 @@
+"""Labels and file names stay with the user; what goes out are words of a list, and numbers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import h5py
+import pytest
+
+from synthlib import conversion
+from synthlib.conversion import annotations, private
+
+
+@pytest.fixture(autouse=True)
+def state(place, monkeypatch):
+    """A state folder of the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
+
+
+@pytest.fixture
+def boxed(make, place):
+    """A NIfTI with three boxes, converted; the labels of the raw data and the result."""
+
+    def run(out: str = "out"):
+        from synthlib.formats import dicom, nifti
+
+        (place / "n").mkdir(exist_ok=True)
+        image = dicom.read_images(place / "archive" / "one")
+        nifti.write(place / "n" / "scan.nii.gz", image.magnitude, (3.0, 3.0), 10.0)
+        labels = "edema", "ERIKA M. 1970", "Meniscus tear", "Erika m. 1970"
+        rows = [f"scan.nii.gz,{number},1,2,3,4,{label}" for number, label in enumerate(labels)]
+        lines = ["file,slice,x,y,width,height,label", *rows]
+        (place / "boxes.csv").write_text("\n".join(lines))
+        result = make(out, inputs=[place / "n"], annotations=place / "boxes.csv")
+        with h5py.File(result.jobs[0].target) as file:
+            return [row["label"] for row in json.loads(file["annotations"][()])], result
+
+    return run
+
+
+def test_labels_of_the_list_come_out_in_its_spelling_and_others_as_numbers(boxed):
+    labels, result = boxed()
+    assert labels[0] == "Edema" and labels[2] == "Meniscus Tear"
+    assert all(re.fullmatch(r"label-[0-9a-f]{10}", label) for label in (labels[1], labels[3]))
+    assert labels[1] != labels[3]  # no text is read into another
+    with result.labels.open(newline="") as file:
+        kept = {row["label"]: row["text"] for row in csv.DictReader(file)}
+    assert kept == {labels[1]: "ERIKA M. 1970", labels[3]: "Erika m. 1970"}
+    assert boxed("again")[0] == labels  # the same secret, the same numbers
+    assert annotations.public_label("ERIKA M. 1970", b"another secret...") != labels[1]
+
+
+def test_texts_of_earlier_runs_are_kept(place):
+    private.keep_labels(place / "out", {"label-1": "a, b"})
+    path = private.keep_labels(place / "out", {"label-2": "c"})
+    assert path.read_text() == 'label,text\nlabel-1,"a, b"\nlabel-2,c\n'
+
+
+def test_every_number_of_a_message_is_a_path_of_the_private_list(make, place):
+    (place / "archive" / "two" / "x.zip").write_bytes(b"PK\3\4" + bytes(50))
+    result = make(inputs=[place / "archive", place / "nothing"])
+    assert result.count(conversion.MADE) == 2
+    with result.index.open(newline="") as file:
+        paths = {(row["input"], row["file"]): row["path"] for row in csv.DictReader(file)}
+    assert len(paths) == 3 + 3 + 1 + 1
+    assert result.index.stat().st_mode & 0o777 == 0o600
+    assert result.index.parent.parent.parent == place / "state"
+    wheres = {aside.where: aside.reason for aside in result.set_aside}
+    (zipped,) = [where for where, reason in wheres.items() if "zip" in reason]
+    number = re.fullmatch(r"input 1, file (\d+)", zipped)[1]
+    assert paths["1", number] == str(place / "archive" / "two" / "x.zip")
+    assert paths["2", ""] == str(place / "nothing")
+    page = result.report.read_text()
+    assert "Which number is which file" in page and "x.zip" not in page
+    assert str(place) not in page + result.table.read_text()
+
+
+def test_where_the_state_folder_cannot_be_written_the_run_goes_on(make, place):
+    (place / "state").write_text("a file where a folder should be")
+    result = make()
+    assert result.index is None and result.count(conversion.MADE) == 2
