@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import types
-
 import nibabel
 import numpy as np
 import pytest
 import torch
 
-from synthlib import archive, conversion
+from synthlib import archive, conversion, records
 from synthlib.formats.nifti import images
 from synthlib.records import ImageVolume
 
@@ -43,13 +41,8 @@ def test_a_known_place_in_the_patient_is_kept():
     row = (np.cos(turned), np.sin(turned), 0.0)
     column = (-np.sin(turned), np.cos(turned), 0.0)
     middles = tuple((10.0, -4.0, 3.3 * index) for index in range(4))
-    fake = types.SimpleNamespace(
-        **vars(volume()),
-        placement=types.SimpleNamespace(
-            along_row=row, along_column=column, middles_mm=middles, normal=(0, 0, 1)
-        ),
-    )
-    affine, code = images.affine_of(fake)
+    placement = records.Placement(row, column, middles)
+    affine, code = images.affine_of(volume(placement=placement))
     assert code == 1
     # DICOM's left and back are NIfTI's minus right and minus front
     np.testing.assert_allclose(affine @ [2, 3, 2, 1], [-10, 4, 6.6, 1], atol=1e-6)

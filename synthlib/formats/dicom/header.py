@@ -52,6 +52,7 @@ GROUPS = (
     "MRDiffusionSequence",
     "MRTimingAndRelatedParametersSequence",
     "MRModifierSequence",
+    "MRImagingModifierSequence",
     "MRFOVGeometrySequence",
 )
 

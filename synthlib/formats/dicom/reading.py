@@ -73,10 +73,10 @@ def read_series(
     stack = _stack(files, chosen, magnitude)
     order = np.argsort(stack.places, kind="stable")
     in_order = bool((order == np.arange(len(order))).all())
-    values, places = stack.values, stack.places
+    values, places, corners = stack.values, stack.places, stack.corners
     if not in_order:
-        values, places = values[order], places[order]
-    volume = _volume(stack.first, torch.from_numpy(values), places)
+        values, places, corners = values[order], places[order], corners[order]
+    volume = _volume(stack.first, torch.from_numpy(values), places, corners)
     if phase is None:
         return volume
     return with_phase(volume, lambda: _phase(phase, stack.corners)[order])
@@ -150,7 +150,9 @@ def _phase(images: PhaseImages, corners: np.ndarray) -> Tensor:
     return radians(values, units.pop(), ends)
 
 
-def _volume(first: Header, values: torch.Tensor, places: np.ndarray) -> ImageVolume:
+def _volume(
+    first: Header, values: torch.Tensor, places: np.ndarray, corners: np.ndarray
+) -> ImageVolume:
     notes: list[str] = []
     if first.text("PhotometricInterpretation") == "MONOCHROME1":
         # bright means little: turned over at the brightest, so that air becomes zero
@@ -175,6 +177,7 @@ def _volume(first: Header, values: torch.Tensor, places: np.ndarray) -> ImageVol
         field_t=facts.field_t(first),
         facts=facts.facts(first),
         notes=(*notes, *of_steps, *words.oblique_note(plane, angle)),
+        placement=facts.placement(first, corners, (values.shape[1], values.shape[2])),
     )
 
 

@@ -75,7 +75,7 @@ def affine_of(volume: ImageVolume) -> tuple[np.ndarray, int]:
     n_slices, ny, nx = volume.magnitude.shape
     y_mm, x_mm = (mm if math.isfinite(mm) else 1.0 for mm in volume.spacing_mm)
     step_mm = next((mm for mm in (volume.step_mm, volume.thickness_mm) if mm > 0), 1.0)
-    placement = getattr(volume, "placement", None)
+    placement = volume.placement
     if placement is not None:
         to_nifti = np.array([-1.0, -1.0, 1.0])  # DICOM counts to the left and to the back
         row, column = (

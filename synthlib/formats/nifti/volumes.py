@@ -16,6 +16,7 @@ from synthlib.formats.nifti import parts, sidecar
 from synthlib.formats.nifti.header import Head, read_head
 from synthlib.formats.nifti.voxels import (
     phase_encoding,
+    placement,
     slice_side,
     slice_sizes,
     slices,
@@ -123,6 +124,7 @@ def read_volume(
         labels={name: _labels(one, head, side) for name, one in (labels or {}).items()},
         phase=angle_of_image,
         notes=(*mended, *notes),
+        placement=placement(head, side),
     )
     if phase is None or phase.kind == COMPLEX:
         return images
