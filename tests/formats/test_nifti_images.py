@@ -60,14 +60,16 @@ def test_phase_of_dicom_lies_where_dcm2niix_puts_it(real, tmp_path):
     assert result.count(conversion.MADE) == 2
     echoes = {archive.read(job.series).facts["te_ms"]: job.target for job in result.jobs}
     for number, te in enumerate((2.3, 4.6), start=1):
-        ours = nibabel.as_closest_canonical(nibabel.load(echoes[te]))
-        theirs = [
+        image = nibabel.as_closest_canonical(nibabel.load(echoes[te]))
+        expected = [
             nibabel.as_closest_canonical(
                 nibabel.load(real / "gre_head" / f"philips_3t_field_map_e{number}{part}.nii.gz")
-            ).get_fdata()
+            )
             for part in ("", "_ph")
         ]
-        ours = np.asarray(ours.dataobj)
+        np.testing.assert_allclose(image.affine, expected[0].affine, atol=2e-3)  # mm
+        theirs = [one.get_fdata() for one in expected]
+        ours = np.asarray(image.dataobj)
         inside = theirs[0] > 0.1 * theirs[0].max()
         error = np.angle(ours * np.exp(-1j * theirs[1]))[inside]
         assert np.abs(error).max() < 1e-3
