@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from synthlib.archive.walking import Place
 from synthlib.formats import nifti, phase
-from synthlib.formats.nifti import parts, sidecar
+from synthlib.formats.nifti import parts
 from synthlib.formats.phase import COMPLEX, PARTS, PHASE, PhaseImages
 from synthlib.formats.refusals import Refusal, reason_of
 from synthlib.records import MADE_BY_US
@@ -32,6 +32,19 @@ class Image:
     notes: tuple[str, ...] = ()
 
 
+class _Named:
+    """Images of one kind, and those of one base."""
+
+    def __init__(self, images: list[Image]) -> None:
+        self.images = images
+        self._by_base: dict[str, list[Image]] = defaultdict(list)
+        for image in images:
+            self._by_base[image.part.base].append(image)
+
+    def of(self, base: str) -> list[Image]:
+        return self._by_base.get(base, [])
+
+
 class Images:
     """Which files of a folder are images, which are their phase, and what is set aside.
 
@@ -51,8 +64,12 @@ class Images:
             kinds[image.part.kind].append(image)
         self._partners: dict[Place, PhaseImages] = {}
         self._notes: dict[Place, str] = {}
-        used = self._phases(kinds[parts.MAGNITUDE], kinds[parts.PHASE])
-        used |= self._pairs(kinds[parts.MAGNITUDE], kinds[parts.REAL], kinds[parts.IMAGINARY])
+        magnitudes, phases, reals, imaginaries = (
+            _Named(kinds[kind])
+            for kind in (parts.MAGNITUDE, parts.PHASE, parts.REAL, parts.IMAGINARY)
+        )
+        used = self._phases(magnitudes, phases)
+        used |= self._pairs(magnitudes, reals, imaginaries)
         self.images = []
         for image in read:
             own = image.part.kind
@@ -69,18 +86,23 @@ class Images:
     def _read(self, place: Place) -> Image | None:
         try:
             head = nifti.read_head(place.path)
-            if head.synthetic or sidecar.is_synthetic(sidecar.read(place.path)):
+            part = nifti.part_of(place.path, head)
+            if part.synthetic:
                 raise Refusal(f"{MADE_BY_US}; keep the folder of results out of the inputs")
-            return Image(place, head, nifti.part_of(place.path, head))
+            return Image(place, head, part)
         except Exception as error:  # damaged headers make packages raise anything
             self.aside.append((place, reason_of(error)))
             return None
 
-    def _phases(self, magnitudes: list[Image], phases: list[Image]) -> set[Place]:
+    def _phases(self, magnitudes: _Named, phases: _Named) -> set[Place]:
         """Give magnitudes their phase; the places of phase images that are accounted for."""
-        pairs = [(m, image) for image in phases if (m := _magnitude_of(image, magnitudes, phases))]
+        pairs = [
+            (magnitude, image)
+            for image in phases.images
+            if (magnitude := _magnitude_of(image, magnitudes, phases))
+        ]
         echoes, with_phase = defaultdict(set), defaultdict(set)
-        for image in magnitudes:
+        for image in magnitudes.images:
             echoes[image.part.family].add(image.part.base)
         for magnitude, _ in pairs:
             with_phase[magnitude.part.family].add(magnitude.part.base)
@@ -98,13 +120,11 @@ class Images:
                 self.aside.append((image.place, phase.ALONE))
         return used
 
-    def _pairs(
-        self, magnitudes: list[Image], reals: list[Image], imaginaries: list[Image]
-    ) -> set[Place]:
+    def _pairs(self, magnitudes: _Named, reals: _Named, imaginaries: _Named) -> set[Place]:
         """Real and imaginary parts: of a magnitude, or an image of their own."""
         used = set()
-        for real in reals:
-            others = [image for image in imaginaries if image.part.base == real.part.base]
+        for real in reals.images:
+            others = imaginaries.of(real.part.base)
             if len(others) != 1 or not _fits(real, others[0]):
                 continue
             files = real.place.path, others[0].place.path
@@ -130,19 +150,19 @@ def of_volume(images: PhaseImages | None, volume: int) -> PhaseImages | None:
     )
 
 
-def _magnitude_of(image: Image, magnitudes: list[Image], alike: list[Image]) -> Image | None:
+def _magnitude_of(image: Image, magnitudes: _Named, alike: _Named) -> Image | None:
     """The magnitude of a part: by its name, else by its sidecar; None where none is certain.
 
     Args:
         alike: all images of its kind, of which only one may be the magnitude's.
     """
-    by_name = [other for other in magnitudes if other.part.base == image.part.base]
+    by_name = magnitudes.of(image.part.base)
     by_name = [other for other in by_name if other.part.named] or by_name
     if by_name:
-        rivals = [other for other in alike if other.part.base == image.part.base]
-        return by_name[0] if len(by_name) == len(rivals) == 1 else None
-    partners = [other for other in magnitudes if _same_moment(other, image)]
-    if len(partners) != 1 or sum(_same_moment(partners[0], other) for other in alike) != 1:
+        n_rivals = len(alike.of(image.part.base))
+        return by_name[0] if len(by_name) == n_rivals == 1 else None
+    partners = [other for other in magnitudes.images if _same_moment(other, image)]
+    if len(partners) != 1 or sum(_same_moment(partners[0], other) for other in alike.images) != 1:
         return None
     return partners[0]
 

@@ -49,6 +49,7 @@ class Part:
         family: its base without the echo: echoes of one scan share it.
         named: the name says that it is a magnitude.
         echo_s, clock: of its sidecar, nan and "" where that does not tell them.
+        synthetic: header or sidecar carry the mark of what synthlib made.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Part:
     named: bool
     echo_s: float
     clock: str
+    synthetic: bool
 
 
 def part_of(path: str | Path, head: Head) -> Part:
@@ -88,6 +90,11 @@ def part_of(path: str | Path, head: Head) -> Part:
         kind = DIFFERENCE
     family = [token for token in tokens if not ECHO.fullmatch(token)]
     return Part(
-        kind, "_".join(tokens), "_".join(family), named,
-        sidecar.number(content, "EchoTime"), sidecar.clock(content),
-    )  # fmt: skip
+        kind=kind,
+        base="_".join(tokens),
+        family="_".join(family),
+        named=named,
+        echo_s=sidecar.number(content, "EchoTime"),
+        clock=sidecar.clock(content),
+        synthetic=head.synthetic or sidecar.is_synthetic(content),
+    )
