@@ -279,25 +279,39 @@ def _add_synthesize(commands: Any) -> None:
     made = commands.add_parser(
         "synthesize",
         help="turn magnitude images (DICOM, NIfTI, ...) into multi-coil raw data",
-        description="Raw data, one file for each series: a generator writes the phase, a bank of "
-        "measured or simulated coils receives, noise is added that the magnitude lost. Images are "
-        "audited first; what cannot be used is set aside with the reason, in report.html. The "
-        "same command goes on where it was stopped. No name of a patient or file gets out.",
+        description="Raw data, one file for each series: phase is that of the archive where it was "
+        "measured, else a generator writes it, a bank of measured or simulated coils receives, "
+        "noise is added that the magnitude lost. Images are audited first; what cannot be used is "
+        "set aside with the reason, in report.html. The same command goes on where it was stopped. "
+        "No name of a patient or file gets out.",
     )
     made.set_defaults(run=_synthesize)
     _add_inputs(made)
     made.add_argument("--out", required=True, help="folder for the raw data and the report")
     made.add_argument(
         "--generator",
-        required=True,
+        default="",
         metavar="WEIGHTS|SOURCE",
-        help="weights of notebook 02 (.safetensors), or sinusoidal, random, zero",
+        help="what writes phase: weights of notebook 02 (.safetensors), or sinusoidal, random, "
+        "zero; required except with --phase measured",
+    )
+    made.add_argument(
+        "--phase",
+        default="auto",
+        metavar="auto|measured|written",
+        help="auto (default): as measured where the archive has it, else written; measured: set "
+        "aside what has none; written: never the archive's",
     )
     made.add_argument(
         "--maps", default="simulated", metavar="BANK", help="coil bank; default: simulated"
     )
     made.add_argument("--coils", type=_count, default=16, metavar="N", help="default: 16")
-    made.add_argument("--format", default="fastmri", help="fastmri (default), mrd or cfl")
+    made.add_argument(
+        "--format",
+        default="fastmri",
+        help="fastmri (default), mrd or cfl; nifti (magnitude and phase) or "
+        "nifti-complex: images without coils",
+    )
     made.add_argument(
         "--noise",
         type=_number_or_word,
@@ -371,6 +385,7 @@ def _synthesize(chosen: argparse.Namespace) -> int:
         pairing=chosen.pairing,
         strict=chosen.strict,
         repair=chosen.repair,
+        phase=chosen.phase,
         contrasts=tuple(chosen.contrast or ()),
         seed=chosen.seed,
     )

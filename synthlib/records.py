@@ -196,7 +196,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class ImageVolume:
-    """Magnitude images and their geometry, as an archive keeps them.
+    """Magnitude images, their geometry and, where it was measured, their phase.
 
     Nothing in it names a person: texts of headers stay with the readers.
 
@@ -212,6 +212,9 @@ class ImageVolume:
         facts: what the header says of how the images were made, by names of
             FACTS; numbers, flags and words of fixed lists only.
         labels: integer (slice, y, x) label maps by name, on the magnitude's grid.
+        phase: float32 (slice, y, x), radians in (-pi, pi], as measured with the magnitude;
+            None where the archive has none. It goes through every change of the grid that
+            the magnitude goes through: as the complex image, never by itself.
         notes: what was found and mended or left out on the way, for the report.
         placement: where the slices lie in the patient, None if it is not told.
     """
@@ -229,6 +232,7 @@ class ImageVolume:
     upside_down: bool = False
     facts: Mapping[str, object] = field(default_factory=dict)
     labels: Mapping[str, Tensor] = field(default_factory=dict)
+    phase: Tensor | None = None
     notes: tuple[str, ...] = ()
     placement: Placement | None = None
 

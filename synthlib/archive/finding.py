@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from synthlib.archive import kinds, names, walking
+from synthlib.archive import kinds, names, phases, walking
 from synthlib.archive.companions import Companions
 from synthlib.archive.series import Found, Kind, Series, SetAside
 from synthlib.archive.walking import Place
 from synthlib.formats import dicom, fastmri_images, nifti, quiet, stacks, words
 from synthlib.formats.nifti import sidecar
+from synthlib.formats.phase import PARTS, PHASE, PhaseImages
 from synthlib.formats.refusals import Refusal, reason_of
 
 PLACE_PARTS = 3  # of a path: sessions and the like lie in folders of their own
@@ -158,23 +159,24 @@ class _Search:
         companions = Companions(places)
         for place in companions.lonely:
             self.set_aside(place, "a label map or mask without its image in the same folder")
-        for place in companions.images:
+        images = phases.Images(companions.images)
+        for place, reason in images.aside:
+            self.set_aside(place, reason)
+        for image in images.images:
             try:
-                self._nifti(place, companions.labels(place))
+                self._nifti(image, companions.labels(image.place))
             except Exception as error:  # as above
-                self.set_aside(place, reason_of(error))
+                self.set_aside(image.place, reason_of(error))
 
-    def _nifti(self, place: Place, labels: dict[str, str]) -> None:
-        head = nifti.read_head(place.path)
-        if nifti.is_phase(place.path):
-            raise Refusal("a phase image, or a part of a complex one; expected a magnitude")
+    def _nifti(self, image: phases.Image, labels: dict[str, str]) -> None:
+        place, head = image.place, image.head
         codes = (dicom.COMPUTED.get(code) for code in nifti.image_codes(place.path))
         what = next(filter(None, codes), "") or nifti.not_magnitude(place.path)
         if what:
             raise Refusal(f"{what} by its name or its sidecar; expected a magnitude")
         plane, _ = nifti.plane(head)
         label = words.contrast(plane, names.weight_of(place.path))
-        notes, kept = [], {}
+        notes, kept = list(image.notes), {}
         for name, path in labels.items():
             try:
                 if nifti.same_grid(head, nifti.read_head(path)):
@@ -191,6 +193,7 @@ class _Search:
             self._draft(
                 "nifti", [place], names.person_of(place.path), label, nifti.n_slices(head),
                 labels=tuple(kept.items()), parts=((0, volume),), notes=tuple(notes),
+                phase=phases.of_volume(image.phase, volume),
             )  # fmt: skip
 
     def _draft(
@@ -203,10 +206,11 @@ class _Search:
         labels: tuple[tuple[str, str], ...] = (),
         parts: tuple[tuple[int, int], ...] = (),
         notes: tuple[str, ...] = (),
+        phase: PhaseImages | None = None,
     ) -> None:
         files = [place.path for place in places]
         beside = [str(sidecar.sidecar(files[0]))] if kind == "nifti" else []
-        watched = [*files, *(path for _, path in labels), *beside]
+        watched = [*files, *(path for _, path in labels), *beside, *_watched(phase)]
         given = (self.spacing_mm, self.slice_mm) if kind == "stack" else (None, None)
         series = Series(
             name="",
@@ -222,6 +226,7 @@ class _Search:
             parts=parts,
             spacing_mm=given[0],
             slice_mm=given[1],
+            phase=phase,
         )
         order = f"{places[0].input:06d}", f"{places[0].number:09d}"
         identity = *Path(files[0]).absolute().parts[-PLACE_PARTS:], str(parts)
@@ -234,6 +239,8 @@ class _Search:
             self.set_aside(self.dicoms[file], "a localizer: slices in all three planes")
         for bundle in self.sorter.bundles():
             self._bundle(bundle)
+        for file, reason in self.sorter.left_over():
+            self.set_aside(self.dicoms[file], reason)
         counts: Counter[str] = Counter()
         series = []
         for draft in sorted(self.drafts, key=lambda draft: draft.order):
@@ -257,19 +264,34 @@ class _Search:
         if all(frame == 0 for _, frame in parts):
             parts = ()
         files = tuple(place.path for place in places)
+        phase = self._phase(bundle)
         series = Series(
             name="",
             patient_id=bundle.patient,
             contrast=words.contrast(bundle.orientation, bundle.weighting),
             kind="dicom",
             where=self._where(places),
-            stamp=names.stamp(self.salt, files, "dicom", parts),
+            stamp=names.stamp(self.salt, [*files, *(phase.files if phase else ())], "dicom", parts),
             notes=bundle.notes,
             n_slices=len(bundle.images),
             files=files,
             parts=parts,
+            phase=phase,
         )
         self.drafts.append(_Draft(series, bundle.order, bundle.order))
+
+    def _phase(self, bundle: dicom.Bundle) -> PhaseImages | None:
+        images = [*bundle.phase, *bundle.imaginary]
+        if not images:
+            return None
+        numbers = list(dict.fromkeys(file for file, _ in images))
+        index = {number: at for at, number in enumerate(numbers)}
+        first, second = (
+            tuple((index[file], frame) for file, frame in part)
+            for part in (bundle.phase, bundle.imaginary)
+        )
+        files = tuple(self.dicoms[number].path for number in numbers)
+        return PhaseImages(PARTS if second else PHASE, files, first, second)
 
     def _where(self, places: list[Place]) -> str:
         if self.show_names:
@@ -278,3 +300,9 @@ class _Search:
         listed = sorted(places)[0].input
         numbers = [place.number for place in places if place.number and place.input == listed]
         return names.where(listed, names.ranges(numbers), is_file=self.is_file[listed - 1])
+
+
+def _watched(phase: PhaseImages | None) -> list[str]:
+    """Files whose change changes a NIfTI series' phase."""
+    files = phase.files if phase else ()
+    return [*files, *(str(sidecar.sidecar(path)) for path in files)]

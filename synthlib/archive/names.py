@@ -18,7 +18,7 @@ SUBJECT = re.compile(r"^sub-([A-Za-z0-9+]+)")
 # Parts of a file's name that say what is shown, not who: without them the person's part is left.
 NOT_A_PERSON = re.compile(
     r"^(t[12](w|wi|ce|c|gd|star|s|n)?|flair|pdw?|gre|swi|dwi|dti|adc|tof|mra|mprage|mp2rage|bravo|spgr|"
-    r"mag|magnitude|phase|phasediff|te[0-9p]*|echo[0-9]*|e[0-9]|run[0-9]*|acq[a-z0-9]*|anat|"
+    r"mag|magnitude|phase|phasediff|ph|part|real|imag|imaginary|te[0-9p]*|echo[0-9]*|e[0-9]|run[0-9]*|acq[a-z0-9]*|anat|"
     r"head|brain|skull|mri?|image|images|img|scan|series|vol|volume|ax|axial|sag|sagittal|cor|"
     r"coronal|tra|3d|2d|post|pre|contrast|stir|tse|fse|se|ffe|nii|data|raw|orig|n4|bet|mask|seg|"
     r"inplane[a-z0-9]*|defaced|stripped|w|slice|slices|png|npy|dicom|dcm)$"

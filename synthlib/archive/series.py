@@ -7,6 +7,7 @@ from typing import Literal
 
 from synthlib.archive.names import natural
 from synthlib.archive.walking import Place
+from synthlib.formats.phase import PhaseImages
 
 Kind = Literal["dicom", "nifti", "fastmri", "stack"]
 
@@ -29,6 +30,7 @@ class Series:
         files, label_files: paths, private: only for reading, never shown.
         parts: (index in `files`, frame or volume) of each image; empty: all.
         spacing_mm, slice_mm: given for files that do not tell them.
+        phase: where the phase that was measured with it lies, None where there is none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Series:
     parts: tuple[tuple[int, int], ...] = field(default=(), repr=False)
     spacing_mm: tuple[float, float] | None = None
     slice_mm: float | None = None
+    phase: PhaseImages | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def rows(found: Found) -> list[dict[str, str]]:
     series = [
         {
             "input": one.where,
-            "kind": one.kind,
+            "kind": f"{one.kind}, with phase" if one.phase else one.kind,
             "contrast": one.contrast,
             "slices": str(one.n_slices or "unread"),
             "set aside": "-",

@@ -15,6 +15,8 @@ from synthlib.records import ImageVolume
 def repair(volume: ImageVolume, report: Audit) -> ImageVolume:
     """Crop k-space to the true matrix; spacing and labels follow, a note is added.
 
+    Where phase was measured it is the k-space of the complex image that is cropped.
+
     Args:
         volume: the one that was examined.
         report: its audit.
@@ -34,9 +36,7 @@ def repair(volume: ImageVolume, report: Audit) -> ImageVolume:
     if not report.repairable:
         return volume
     shape = report.true_matrix
-    magnitude = torch.stack(
-        [arrays.resample(one.to(torch.complex64), shape).real for one in volume.magnitude]
-    ).clamp(min=0)
+    magnitude, phase = _cropped(volume, shape)
     spacing = tuple(
         mm * n / new for mm, n, new in zip(volume.spacing_mm, (ny, nx), shape, strict=True)
     )
@@ -49,11 +49,22 @@ def repair(volume: ImageVolume, report: Audit) -> ImageVolume:
     return dataclasses.replace(
         volume,
         magnitude=magnitude,
+        phase=phase,
         spacing_mm=(spacing[0], spacing[1]),
         labels={name: nearest(label, shape) for name, label in volume.labels.items()},
         facts=facts,
         notes=(*volume.notes, note),
     )
+
+
+def _cropped(volume: ImageVolume, shape: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+    """Magnitude and phase on a smaller matrix, slice by slice."""
+    if volume.phase is None:
+        images = [arrays.resample(one.to(torch.complex64), shape).real for one in volume.magnitude]
+        return torch.stack(images).clamp(min=0), None
+    pairs = zip(volume.magnitude, volume.phase, strict=True)
+    image = torch.stack([arrays.resample(torch.polar(*pair), shape) for pair in pairs])
+    return image.abs(), arrays.wrap(image.angle())
 
 
 def nearest(labels: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -4,17 +4,32 @@ from synthlib.conversion.checking import Reviewed, review
 from synthlib.conversion.look import Looked, look
 from synthlib.conversion.one import ASIDE, MADE, THERE, Outcome
 from synthlib.conversion.run import Result, pseudonym_salt, rows, summary, synthesize
-from synthlib.conversion.settings import FORMATS, MATCH, NONE, PLAIN_SOURCES, RAW, Settings
+from synthlib.conversion.settings import (
+    AUTO,
+    FORMATS,
+    MATCH,
+    MEASURED,
+    NONE,
+    PHASES,
+    PLAIN_SOURCES,
+    RAW,
+    WRITTEN,
+    Settings,
+)
 
 __all__ = [
     "ASIDE",
+    "AUTO",
     "FORMATS",
     "MADE",
     "MATCH",
+    "MEASURED",
     "NONE",
+    "PHASES",
     "PLAIN_SOURCES",
     "RAW",
     "THERE",
+    "WRITTEN",
     "Looked",
     "Outcome",
     "Result",

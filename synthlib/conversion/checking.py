@@ -11,6 +11,7 @@ from torch import Tensor
 from synthlib import archive, arrays, audit, bank, formats, synthesis
 from synthlib.conversion import one
 from synthlib.conversion.run import Result
+from synthlib.conversion.settings import WRITTEN
 from synthlib.records import ImageVolume
 
 
@@ -70,7 +71,7 @@ def review(result: Result) -> Iterator[Reviewed]:
             continue
         if job.settings.format != "fastmri":
             raise ValueError(f"format {job.settings.format}; a review reads fastmri files only")
-        volume = archive.read(job.series)
+        volume = archive.read(job.series, phase=job.settings.phase != WRITTEN)
         pixels = one.pixels_hash(volume)
         if job.settings.repair:
             volume = audit.repair(volume, audit.examine(volume))

@@ -20,8 +20,18 @@ import torch
 from torch import Tensor
 
 from synthlib import archive, arrays, audit, bank, runs, synthesis, tasks
-from synthlib.conversion.settings import FOLDERS, FORMATS, MATCH, NONE, Settings
+from synthlib.conversion.settings import (
+    FOLDERS,
+    FORMATS,
+    IMAGES,
+    MATCH,
+    MEASURED,
+    NONE,
+    WRITTEN,
+    Settings,
+)
 from synthlib.figures import thumbnails
+from synthlib.formats import nifti
 from synthlib.formats.bart_cfl import CflWriter
 from synthlib.formats.fastmri_writer import FastmriWriter
 from synthlib.formats.mrd import MrdWriter
@@ -37,6 +47,7 @@ WRITERS: dict[str, type[RawWriter]] = {
 }
 NOISE_SAMPLES = 8192  # of each coil: a covariance to one per cent
 _OPENING = threading.Lock()
+NO_PHASE = "no measured phase that could be used (--phase measured)"
 MADE, THERE, ASIDE = "made", "already there", "set aside"
 
 
@@ -145,7 +156,8 @@ def convert(job: Job, n_threads: int = 0, stop: threading.Event | None = None) -
         prepared = _look(job, outcome)
         outcome = prepared.outcome
         if not outcome.reason:
-            outcome = _make(job, prepared, n_threads, stop)
+            how = _make_images if job.settings.format in IMAGES else _make
+            outcome = how(job, prepared, n_threads, stop)
     except Exception as error:  # one bad series stops no other
         if isinstance(error, OSError) and error.errno in runs.DISK_FULL:
             raise
@@ -153,13 +165,16 @@ def convert(job: Job, n_threads: int = 0, stop: threading.Event | None = None) -
     return dataclasses.replace(outcome, seconds=round(time.perf_counter() - begin, 3))
 
 
-def read_images(series: archive.Series) -> ImageVolume:
+def read_images(series: archive.Series, *, phase: bool = False) -> ImageVolume:
     """Read a series; a phantom has a note that says so.
+
+    Args:
+        phase: read its measured phase, too, where the archive has it.
 
     Raises:
         ValueError: as archive.read, or it is noise alone.
     """
-    volume = archive.read(series)
+    volume = archive.read(series, phase=phase)
     bank.require_object(volume.magnitude)
     note = bank.phantom_note(volume)
     return dataclasses.replace(volume, notes=(*volume.notes, *([note] if note else [])))
@@ -167,13 +182,15 @@ def read_images(series: archive.Series) -> ImageVolume:
 
 def _look(job: Job, outcome: Outcome) -> Prepared:
     settings = job.settings
-    volume = read_images(job.series)
+    volume = read_images(job.series, phase=settings.phase != WRITTEN)
     report = audit.examine(volume)
     findings = [finding.line for finding in report.found]
     outcome = dataclasses.replace(outcome, findings=findings, notes=volume.notes)
     if settings.strict and report.serious:
         names = ", ".join(finding.check for finding in report.serious)
         return Prepared(dataclasses.replace(outcome, reason=f"the audit found {names} (--strict)"))
+    if settings.phase == MEASURED and volume.phase is None:
+        return Prepared(dataclasses.replace(outcome, reason=NO_PHASE))
     annotations, pixels = job.annotations, pixels_hash(volume)
     if job.upright and volume.upside_down:
         annotations = _turned(annotations, volume.magnitude.shape[1])
@@ -247,6 +264,7 @@ def _make(job: Job, prepared: Prepared, n_threads: int, stop: threading.Event) -
         facts={
             "matrix": f"{ny} x {nx}",
             "slices": n_slices,
+            "phase": phase_source(volume, settings),
             "coils": settings.n_coils,
             "pixel (mm)": " x ".join(_digits(mm) for mm in volume.spacing_mm),
             "donor": match.donor.name,
@@ -284,13 +302,15 @@ def _write(
             index=index,
             donor_slice=match.slices[index],
             seed=runs.seed_for(settings.seed, "noise", pixels, index),
+            measured=volume.phase is not None,
         )
         rss = arrays.crop_or_pad_image(rss, shape)
         with writing:
             writer.put(index, kspace, rss)
         return thumbnails.thumbnail(magnitude, phase, rss) if index == middle else b""
 
-    if settings.weights:  # the network's dropout takes torch's global state
+    # the network's dropout takes torch's global state
+    if settings.weights and volume.phase is None:
         with writer:
             return b"".join([make(index) for index in range(volume.n_slices)])
     if n_threads == 1:
@@ -299,6 +319,70 @@ def _write(
     with writer, tasks.threads_of_our_own() as most, ThreadPoolExecutor(n_threads or most) as pool:
         pictures = list(pool.map(make, range(volume.n_slices)))
     return b"".join(pictures)
+
+
+def _make_images(job: Job, prepared: Prepared, n_threads: int, stop: threading.Event) -> Outcome:
+    """Magnitude and phase without coils and noise, as NIfTI."""
+    settings, volume, level = job.settings, prepared.volume, prepared.level
+    assert volume is not None and prepared.head is not None and level is not None
+    slices = []
+    for index in range(volume.n_slices):
+        if stop.is_set():
+            raise Stopped
+        slices.append(write_phase(volume, prepared.pixels, index, settings))
+    phase = torch.stack(slices)
+    middle = int(prepared.head.area.argmax())
+    nifti.write_images(
+        job.target.with_name(job.series.name),
+        volume,
+        phase,
+        facts=_image_facts(job, prepared, volume),
+        as_complex=settings.format == "nifti-complex",
+    )
+    _, ny, nx = volume.magnitude.shape
+    picture = thumbnails.thumbnail(volume.magnitude[middle], phase[middle])
+    return dataclasses.replace(
+        prepared.outcome,
+        status=MADE,
+        notes=volume.notes,
+        picture=base64.b64encode(picture).decode(),
+        facts={
+            "matrix": f"{ny} x {nx}",
+            "slices": volume.n_slices,
+            "phase": phase_source(volume, settings),
+            "pixel (mm)": " x ".join(_digits(mm) for mm in volume.spacing_mm),
+            "SNR in": _digits(level.snr),
+            "noise from": level.source,
+        },
+    )
+
+
+def _image_facts(job: Job, prepared: Prepared, volume: ImageVolume) -> dict[str, object]:
+    """What the sidecars of images say: how they were made, whose (a pseudonym), and of what."""
+    assert prepared.report is not None
+    source = phase_source(volume, job.settings)
+    record = runs.make_record({"synthesize": job.settings.record()})
+    record["inputs"] = {"pixels_sha256": prepared.pixels}
+    record["audit"] = prepared.report.to_dict()
+    record["notes"] = list(volume.notes)
+    record["phase"] = source
+    if job.settings.weights and source != MEASURED:
+        record["generator"] = _generator_record(job.settings.weights)
+    return {
+        "contrast": volume.contrast,
+        "patient_id": volume.patient_id,
+        "phase_source": source,
+        "annotations": list(prepared.annotations),
+        "key": job.key,
+        "record": record,
+    }
+
+
+def phase_source(volume: ImageVolume, settings: Settings) -> str:
+    """ "measured", or what wrote the phase: "written: gan", "written: zero" ..."""
+    if volume.phase is not None:
+        return MEASURED
+    return f"{WRITTEN}: {'gan' if settings.weights else settings.generator}"
 
 
 def pixels_hash(volume: ImageVolume) -> str:
@@ -311,7 +395,12 @@ def pixels_hash(volume: ImageVolume) -> str:
 
 
 def write_phase(volume: ImageVolume, pixels: str, index: int, settings: Settings) -> Tensor:
-    """Phase of one slice, float32 (y, x), radians; the same whenever it is asked for."""
+    """Phase of one slice, float32 (y, x), radians; the same whenever it is asked for.
+
+    As it was measured, where the volume has it; else the generator's.
+    """
+    if volume.phase is not None:
+        return volume.phase[index]
     magnitude, name = volume.magnitude[index], f"{pixels}#{index}"
     if settings.weights:
         write = _generator(settings.weights, _stamp(settings.weights))
@@ -410,7 +499,10 @@ def _header(
     settings, report, level = job.settings, prepared.report, prepared.level
     assert report is not None and level is not None
     record: dict[str, Any] = runs.make_record({"synthesize": settings.record()})
-    record[SYNTHETIC] = "phase, coils and noise were written by synthlib; not measured"
+    source = phase_source(volume, settings)
+    what = "coils and noise" if source == MEASURED else "phase, coils and noise"
+    record[SYNTHETIC] = f"{what} were written by synthlib; not measured"
+    record["phase"] = source
     record["inputs"] = {"pixels_sha256": prepared.pixels}
     record["audit"] = report.to_dict()
     record["notes"] = list(notes)
@@ -421,13 +513,8 @@ def _header(
         "distance": match.distance,
     }
     record["noise"] = {**dataclasses.asdict(level), "std_out": std}
-    if settings.weights:
-        record["generator"] = {
-            "weights_sha256": _sha256(settings.weights, _stamp(settings.weights)),
-            "architecture": dataclasses.asdict(
-                _generator(settings.weights, _stamp(settings.weights)).architecture
-            ),
-        }
+    if settings.weights and source != MEASURED:
+        record["generator"] = _generator_record(settings.weights)
     n_samples = settings.oversampling * volume.magnitude.shape[1]
     return RawHeader(
         contrast=volume.contrast,
@@ -452,11 +539,20 @@ def _header(
             SYNTHETIC: True,
             "key": job.key,
             "upside_down": volume.upside_down,
+            "phase_source": source,
             "anatomy": volume.anatomy,
         },
         labels={name: label.long() for name, label in volume.labels.items()},
         annotations=prepared.annotations,
     )
+
+
+def _generator_record(weights: Path) -> dict[str, object]:
+    architecture = _generator(weights, _stamp(weights)).architecture
+    return {
+        "weights_sha256": _sha256(weights, _stamp(weights)),
+        "architecture": dataclasses.asdict(architecture),
+    }
 
 
 def _number(volume: ImageVolume, name: str) -> float:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from synthlib import __version__, archive, runs
 from synthlib.conversion.one import ASIDE, Outcome
-from synthlib.conversion.settings import Settings
+from synthlib.conversion.settings import MEASURED, Settings
 
 Picture = Callable[[str], str]  # name of a series to a base64 PNG, "" if there is none
 FACTS = (
-    "matrix", "slices", "coils", "pixel (mm)", "donor", "SNR in", "SNR out", "noise from",
+    "matrix", "slices", "phase", "coils", "pixel (mm)", "donor", "SNR in", "SNR out", "noise from",
 )  # fmt: skip
 COLUMNS = ("status", "series", "patient", "contrast", "input", "reason", *FACTS, "audit", "notes")
 WHICH = (
@@ -100,7 +100,7 @@ def _page(
         "<h1>Raw data from magnitude images</h1>"
         f"<p><b>SYNTHETIC.</b> Raw data of {len(good)} series, patients: {patients}. "
         f"Set aside: {len(bad)} series, {n_others} other files. "
-        "Phase, coils and noise were written by synthlib; the magnitude alone was measured.</p>"
+        f"{_phases(good)}</p>"
     )
     shown = {name: value for name, value in settings.record().items() if value not in (False, ())}
     facts = ", ".join(
@@ -109,7 +109,7 @@ def _page(
     yield f'<p class="small">{_text(facts)}. synthlib {__version__}.</p>'
     if good:
         yield (
-            "<h2>Made</h2><table><tr><th>magnitude, written phase, received</th><th>series</th>"
+            "<h2>Made</h2><table><tr><th>magnitude, phase, received</th><th>series</th>"
             "<th>how</th><th>audit and notes</th></tr>"
         )
         for outcome in good:
@@ -133,6 +133,18 @@ def _page(
             yield f"<tr><td>{_text(check)}</td><td>{n}</td></tr>"
         yield "</table>"
     yield "</body></html>\n"
+
+
+def _phases(outcomes: Sequence[Outcome]) -> str:
+    """What was measured in the results, and what synthlib wrote."""
+    measured = sum(outcome.facts.get("phase") == MEASURED for outcome in outcomes)
+    if not measured:
+        return "Phase, coils and noise were written by synthlib; the magnitude alone was measured."
+    which = "all" if measured == len(outcomes) else f"{measured} of {len(outcomes)}"
+    return (
+        f"Phase was measured in {which} series; coils, noise and all other phase were written by "
+        "synthlib."
+    )
 
 
 def _made(outcome: Outcome, picture: str) -> str:

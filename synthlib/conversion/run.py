@@ -15,7 +15,7 @@ from synthlib.conversion import annotations as labelled
 from synthlib.conversion import one, private, report
 from synthlib.conversion.one import ASIDE, MADE, THERE, Job, Outcome
 from synthlib.conversion.private import PARTS, pseudonym_salt, require_pseudonyms
-from synthlib.conversion.settings import FOLDERS, Settings
+from synthlib.conversion.settings import FOLDERS, IMAGES, Settings
 from synthlib.phase import generator
 
 MOST_ABREAST = 4  # series in memory at the same time
@@ -70,7 +70,8 @@ def synthesize(
     that cannot be used is set aside with the reason and stops no other.
 
     Args:
-        inputs: files and folders of DICOM, NIfTI, fastMRI HDF5, PNG or NPY.
+        inputs: files and folders of DICOM, NIfTI, fastMRI HDF5, PNG or NPY; measured phase
+            beside them (DICOM, NIfTI) is found with them.
         out: folder of the raw data (multicoil/) and the report (report.html, report.csv).
         settings: see Settings.
         force: replace raw data that are there, made with other settings.
@@ -130,7 +131,7 @@ def synthesize(
         )
     todo = [job for job in jobs if job.series.name not in outcomes]
     alone = workers <= 1 and not scheduler
-    if todo and workers > 1 and settings.maps == bank.SIMULATED:
+    if todo and workers > 1 and settings.maps == bank.SIMULATED and settings.format not in IMAGES:
         bank.open_bank(settings.maps, n_coils=settings.n_coils)  # once, not by every worker
     # A generator's dropout takes torch's global state: one series after the other.
     abreast = _Abreast(todo) if alone and todo and not settings.weights else None

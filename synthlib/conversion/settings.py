@@ -10,9 +10,25 @@ from pathlib import Path
 from synthlib import bank
 from synthlib.phase import sources
 
-FORMATS = {"fastmri": ".h5", "mrd": ".mrd.h5", "cfl": ".hdr"}
-# Folders of raw data and nothing else: stock loaders open all that is in one.
-FOLDERS = {"fastmri": "multicoil", "mrd": "mrd", "cfl": "cfl"}
+# Endings of what is written last: a result that has it is complete.
+FORMATS = {
+    "fastmri": ".h5",
+    "mrd": ".mrd.h5",
+    "cfl": ".hdr",
+    "nifti": "_part-mag.nii.gz",
+    "nifti-complex": "_complex.nii.gz",
+}
+# Folders of one kind of file and nothing else: stock loaders open all that is in one.
+FOLDERS = {
+    "fastmri": "multicoil",
+    "mrd": "mrd",
+    "cfl": "cfl",
+    "nifti": "nifti",
+    "nifti-complex": "nifti",
+}
+IMAGES = ("nifti", "nifti-complex")  # formats without coils
+AUTO, MEASURED, WRITTEN = "auto", "measured", "written"
+PHASES = (AUTO, MEASURED, WRITTEN)
 RAW = FOLDERS["fastmri"]
 MATCH, NONE = "match", "none"
 # Sources that need nothing but the slice itself.
@@ -25,16 +41,20 @@ class Settings:
 
     Attributes:
         generator: a file of weights (.safetensors) that notebook 02 left, or
-            "sinusoidal", "random", "zero".
+            "sinusoidal", "random", "zero"; "" where only measured phase is taken.
         maps: folder of a coil bank, or "simulated".
         n_coils: of the raw data.
-        format: "fastmri", "mrd" or "cfl".
+        format: "fastmri", "mrd" or "cfl"; "nifti" (magnitude and phase) or
+            "nifti-complex" for images without coils and noise.
         noise: "match": receiver noise such that the result has the SNR of the
             image; a number: that SNR; "none".
         oversampling: of the readout (rows), 1 or more.
         pairing: of heads and donors, "matched" or "random".
         strict: images in which the audit finds something are set aside.
         repair: images that were interpolated are cropped to their true matrix.
+        phase: "auto": that of the archive where it was measured, else the
+            generator's; "measured": series without are set aside; "written": always
+            the generator's.
         contrasts: keep these labels, for example ("AXT1", "AXT2"); none keeps all.
         seed: every draw follows from it and the volume's name.
 
@@ -42,7 +62,7 @@ class Settings:
         ValueError: a setting that cannot be.
     """
 
-    generator: str
+    generator: str = ""
     maps: str = bank.SIMULATED
     n_coils: int = 16
     format: str = "fastmri"
@@ -51,6 +71,7 @@ class Settings:
     pairing: str = bank.MATCHED
     strict: bool = False
     repair: bool = False
+    phase: str = AUTO
     contrasts: tuple[str, ...] = ()
     seed: int = 2023
 
@@ -63,6 +84,11 @@ class Settings:
             raise ValueError(
                 f"pairing {self.pairing!r} is unknown; choose one of {', '.join(bank.PAIRINGS)}"
             )
+        if self.phase not in PHASES:
+            raise ValueError(
+                f"phase {self.phase!r} is unknown; choose one of {', '.join(PHASES)}. What writes "
+                "phase is chosen by generator"
+            )
         for name, least in (("n_coils", 2), ("oversampling", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
@@ -72,9 +98,23 @@ class Settings:
                 raise ValueError(
                     f"noise {self.noise!r}; expected {MATCH}, {NONE}, or an SNR above 0"
                 )
-        if self.weights is None and self.generator not in PLAIN_SOURCES:
-            known = self.generator in sources.REGISTRY
-            why = "needs measured phase, which images have not" if known else "is unknown"
+        if self.format in IMAGES and self.noise not in (MATCH, NONE):
+            raise ValueError(
+                f"noise {self.noise} with format {self.format}; noise is the coils', and images "
+                "keep what they have. Leave noise out, or choose a format of raw data"
+            )
+        needed = self.generator or self.phase != MEASURED
+        if needed and self.weights is None and self.generator not in PLAIN_SOURCES:
+            if not self.generator:
+                raise ValueError(
+                    "no generator for series without measured phase; expected a file of weights "
+                    f"(.safetensors), one of {', '.join(PLAIN_SOURCES)}, or phase {MEASURED}"
+                )
+            why = (
+                "needs phase of other scans" if self.generator in sources.REGISTRY else "is unknown"
+            )
+            if self.generator == sources.MEASURED:
+                why = f"is no generator: choose phase {MEASURED}, or {AUTO} beside a generator"
             raise ValueError(
                 f"generator {self.generator!r} {why}; expected a file of weights (.safetensors) of "
                 f"notebook 02_gan_training, or one of {', '.join(PLAIN_SOURCES)}"
@@ -92,6 +132,6 @@ class Settings:
     def record(self) -> dict[str, object]:
         """For keys and records: no path, for a path may hold a name."""
         facts = dataclasses.asdict(self)
-        facts["generator"] = "gan" if self.weights else self.generator
+        facts["generator"] = "gan" if self.weights else self.generator or "none"
         facts["maps"] = self.maps if self.maps == bank.SIMULATED else "a folder"
         return facts

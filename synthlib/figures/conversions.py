@@ -23,7 +23,7 @@ class Made:
     Attributes:
         title: of its row.
         magnitude: float (y, x), the archive's.
-        phase: float (y, x), written.
+        phase: float (y, x), measured or written.
         received: float (y, x), root sum of squares of the raw data.
         kspace: complex (ky, kx) of one coil.
         noise: of the magnitude, along its signal.
@@ -38,10 +38,10 @@ class Made:
 
 
 def received(rows: Sequence[Made]) -> Figure:
-    """Magnitude, written phase, what was received, their difference in units of noise, k-space."""
+    """Magnitude, phase, what was received, their difference in units of noise, k-space."""
     titles = [
         "magnitude of the archive",
-        "written phase",
+        "phase",
         "received (RSS of the coils)",
         "difference / noise of the image",
         "|k-space|, one coil (log)",

@@ -12,11 +12,12 @@ from torch import Tensor
 EDGE = 112  # pixels
 
 
-def thumbnail(magnitude: Tensor, phase: Tensor, received: Tensor) -> bytes:
+def thumbnail(magnitude: Tensor, phase: Tensor, received: Tensor | None = None) -> bytes:
     """Magnitude, phase and the root sum of squares of the result, side by side.
 
     Args:
-        magnitude, phase, received: float (y, x), one grid; phase in radians.
+        magnitude, phase, received: float (y, x), one grid; phase in radians; received
+            None for results without coils.
 
     Returns:
         A PNG, at most some 100 kB.
@@ -26,7 +27,7 @@ def thumbnail(magnitude: Tensor, phase: Tensor, received: Tensor) -> bytes:
     panels = [
         greys(_small(magnitude) / top),
         circle(_small(phase) / (2 * np.pi) + 0.5),
-        greys(_small(received) / top),
+        *([] if received is None else [greys(_small(received) / top)]),
     ]
     picture = np.concatenate(panels, axis=1)[..., :3]
     file = io.BytesIO()

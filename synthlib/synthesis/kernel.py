@@ -102,6 +102,7 @@ def receive(
     seen: Object,
     state: int,
     shift: tuple[int, int],
+    across: np.float32,
     images: Floats,
     rss: Floats,
 ) -> None:
@@ -118,6 +119,7 @@ def receive(
         state: address of the state of a numpy SFC64, which the noise is drawn from
             and which must outlive the call; 0: no noise.
         shift: (y, x) that pixels move in the images, around their edges.
+        across: 1 if the phase was measured, and has the noise across the signal; else 0.
         images: float32 (coil, ny, nx, 2), filled.
         rss: float32 (ny, nx), filled, not moved.
     """
@@ -151,10 +153,13 @@ def receive(
                 noise[:], re[:], im[:] = f4(0), f4(0), f4(0)
             for j in range(n):
                 cos, sin = seen.cos[y, x + j], seen.sin[y, x + j]
-                # Along the signal u = S exp(i phase) lies Re(u^H n): the image has it already.
-                had = seen.share[y, x + j] * scale[j] * (cos * re[j] + sin * im[j])
+                # Along the signal u = S exp(i phase) lies Re(u^H n), which a magnitude has already;
+                # across it Im(u^H n), which measured phase has.
+                share = seen.share[y, x + j] * scale[j]
+                had = share * (cos * re[j] + sin * im[j])
+                turned = -across * share * (cos * im[j] - sin * re[j]) * scale[j]
                 image = (seen.signal[y, x + j] - had) * scale[j]
-                re[j], im[j] = image * cos, image * sin
+                re[j], im[j] = image * cos - turned * sin, image * sin + turned * cos
             power[:] = f4(0)
             for coil in range(n_coils):
                 out = images[coil, to_y, to_x:]

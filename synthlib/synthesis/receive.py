@@ -61,7 +61,14 @@ class Receiver:
         self._threads = threading.local()
 
     def slice(
-        self, magnitude: Tensor, phase: Tensor, *, index: int, donor_slice: int, seed: int = 0
+        self,
+        magnitude: Tensor,
+        phase: Tensor,
+        *,
+        index: int,
+        donor_slice: int,
+        seed: int = 0,
+        measured: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """One slice of k-space, and the root sum of squares of its coil images.
 
@@ -71,6 +78,8 @@ class Receiver:
             index: of the slice, for the head's outline.
             donor_slice: of the donor's maps.
             seed: of the noise.
+            measured: the phase has noise of its own, as the magnitude has: none is added
+                across the signal that is there already.
 
         Returns:
             complex64 (coil, ny, nx), valid until this thread's next call; float32 (ny, nx).
@@ -96,7 +105,10 @@ class Receiver:
         along_y, along_x = bank.taps(self.head, index, self.shape)
         few = self.coils.splines[donor_slice].reshape(bank.POINTS, -1)
         state = numbers.ctypes.state_address if numbers else 0
-        kernel.receive(few, along_y, along_x, mixing, seen, state, shift, images, rss.numpy())
+        across = np.float32(measured)
+        kernel.receive(
+            few, along_y, along_x, mixing, seen, state, shift, across, images, rss.numpy()
+        )
         if not self._even:
             return arrays.fft2c(space.images), rss
         torch.fft.fft2(space.images, norm="ortho", out=space.kspace)

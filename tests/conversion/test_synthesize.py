@@ -337,8 +337,11 @@ def test_labels_and_boxes_come_along(make, place, head):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"generator": "measured"}, "needs measured phase, which images have not"),
+        ({"generator": "measured"}, "is no generator: choose phase measured"),
         ({"generator": "nonsense"}, "generator 'nonsense' is unknown"),
+        ({"generator": ""}, "no generator for series without measured phase"),
+        ({"phase": "best"}, "phase .best. is unknown; choose one of auto, measured, written"),
+        ({"format": "nifti", "noise": 5.0}, "noise 5.0 with format nifti"),
         ({"format": "dicom"}, "format 'dicom' is unknown; choose one of fastmri, mrd, cfl"),
         ({"noise": -3.0}, "noise -3.0; expected match, none, or an SNR above 0"),
         ({"noise": "loud"}, "noise 'loud'; expected match"),

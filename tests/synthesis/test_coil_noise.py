@@ -121,6 +121,23 @@ def test_the_result_has_the_snr_of_the_image():
     assert float(difference.mean().abs()) < 0.35 * std
 
 
+@pytest.mark.parametrize("measured", [True, False])
+def test_measured_phase_keeps_its_noise_and_gets_no_more(measured):
+    """Of a complex image both parts have the noise already: phase would lose sqrt 2 in SNR."""
+    std, coils = 0.02, donor_coils()
+    rng = torch.Generator().manual_seed(11)
+    noise = torch.view_as_complex(std * torch.randn(*SHAPE, 2, generator=rng))
+    image = torch.polar(head_mask()[0].float(), phase()) + noise
+    receiver = synthesis.Receiver(coils, outline(), SHAPE, level=level_of(std), std=std)
+    kspace, _ = receiver.slice(
+        image.abs(), image.angle(), index=0, donor_slice=0, seed=3, measured=measured
+    )
+    combined = (maps_at(coils, SHAPE).conj() * arrays.ifft2c(kspace)).sum(0)
+    across = (combined * torch.polar(torch.ones(SHAPE), -phase())).imag[head_mask()[0]]
+    expected = std if measured else std * math.sqrt(2)
+    assert float(across.std()) == pytest.approx(expected, rel=0.08)
+
+
 def test_root_sum_of_squares_equals_the_magnitude_within_the_noise():
     std = 0.02
     for channels in (1, 8):

@@ -38,6 +38,7 @@ DEFLATED = b"1.2.840.10008.1.2.1.99"
 IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # float, double, integer
 BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "US or SS": "H"}
+PHILIPS_FRAME = (0x2005, 0x140F)  # of an enhanced image: a frame as a classic image has it
 # The parts of an enhanced image's functional groups that are of use, each with one item.
 GROUPS = (
     "PlanePositionSequence",
@@ -136,6 +137,29 @@ class Header:
     def below(self, item: Dataset) -> Header:
         """The header of an item by itself."""
         return Header([item], self.syntax)
+
+    def private_text(self, tag: tuple[int, int]) -> str:
+        """A private element as text, without padding; "" where there is none."""
+        value = self._private(tag)
+        text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+        return text.strip(" \0")
+
+    def private_number(self, tag: tuple[int, int], *, binary: bool = False) -> float | None:
+        """A private element's number, written as text or as a little-endian float32."""
+        value = self._private(tag)
+        if binary and isinstance(value, bytes):
+            number = struct.unpack("<f", value)[0] if len(value) == 4 else math.nan
+            return number if math.isfinite(number) else None
+        return _number(self.private_text(tag))
+
+    def _private(self, tag: tuple[int, int]) -> object:
+        for layer in self.layers:
+            inner = layer[PHILIPS_FRAME].value if PHILIPS_FRAME in layer else None
+            for holder in (layer, *(inner if isinstance(inner, Sequence) else ())):
+                if isinstance(holder, Dataset) and tag in holder:
+                    element = holder.get_item(tag)
+                    return None if element is None else element.value
+        return None
 
     def _element(self, keyword: str) -> pydicom.DataElement | RawDataElement | None:
         tag = _tag(keyword)
@@ -275,10 +299,10 @@ def frames(header: Header) -> Iterator[Header]:
     shared = [
         layer
         for item in header.items("SharedFunctionalGroupsSequence")[:1]
-        for layer in _layers(header.below(item))
+        for layer in (*_layers(header.below(item)), item)
     ]
     for item in groups:
-        layers = [*_layers(header.below(item)), *shared, *header.layers]
+        layers = [*_layers(header.below(item)), item, *shared, *header.layers]
         yield Header(layers, header.syntax, header.n_bytes)
 
 

@@ -7,8 +7,11 @@ told by the codes that follow.
 
 from __future__ import annotations
 
+import re
+
 from synthlib.formats import words
 from synthlib.formats.dicom.header import Header
+from synthlib.formats.phase import DIFFERENCE, Component
 from synthlib.formats.refusals import Refusal
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -30,8 +33,23 @@ MODALITIES = {
     "CT", "PT", "NM", "US", "CR", "DX", "MG", "XA", "RF", "OT", "SC", "SR", "PR", "SEG", "KO",
     "DOC", "REG", "RWV", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE", "ECG", "ES", "OP", "OCT",
 }  # fmt: skip
-PHASE = {"P", "PHASE", "PHASE MAP", "VELOCITY", "VELOCITY MAP", "P_FFE", "P_SE", "P_PCA"}
-COMPLEX_PARTS = {"R", "I", "REAL", "IMAGINARY", "R_FFE", "I_FFE", "R_IR", "R_SE", "I_SE"}
+VELOCITY = {"VELOCITY", "VELOCITY MAP", "P_PCA"}
+COMPONENTS: dict[str, Component] = {
+    "P": "phase", "PHASE": "phase", "PHASE MAP": "phase", "P_FFE": "phase", "P_SE": "phase",
+    "P_IR": "phase",
+    "R": "real", "REAL": "real", "R_FFE": "real", "R_IR": "real", "R_SE": "real",
+    "I": "imaginary", "IMAGINARY": "imaginary", "I_FFE": "imaginary", "I_IR": "imaginary",
+    "I_SE": "imaginary",
+}  # fmt: skip
+GE_COMPONENTS: dict[int, Component] = {1: "phase", 2: "real", 3: "imaginary"}
+# Siemens' sequence for maps of the field: its phase images are differences of two echoes, whatever
+# their codes say.
+DIFFERENCE_SEQUENCE = "FM2D"
+# Siemens' sequences with flow encoding tell its velocity, for example *fl2d1_v150in.
+FLOW_SEQUENCE = re.compile(r"_V\d+")
+OF_VELOCITY = "a map of velocity (phase contrast), no phase of a magnitude"
+FILTERED = "pha images"  # Siemens' name for the phase of SWI, its slow changes taken out
+PHILIPS_PART = (0x2005, 0x1011)
 MOSAIC = {"MOSAIC"}
 SCOUTS = {"LOCALIZER", "SCOUT", "SURVEY"}
 COMPUTED = {
@@ -101,28 +119,55 @@ def refuse_file(header: Header) -> None:
         raise Refusal("a DICOM header that tells no grey scale; it is cut off or damaged")
 
 
-def refuse_frame(frame: Header) -> None:
-    """Raise the Refusal of an image that is no plain magnitude of a slice."""
+def component(frame: Header) -> Component:
+    """Whether an image is a magnitude, or the phase or another part of a complex one.
+
+    Raises:
+        Refusal: neither: a map, a projection, a localizer, a difference of phases ...
+    """
     codes = [*frame.codes("ImageType"), *frame.codes("FrameType")]
     later = {code for code in codes if code not in ("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY")}
-    parts = {*later, *frame.codes("ComplexImageComponent")}
-    # first: a map of the field calls itself a real part, too
-    for code in codes:
+    if later & VELOCITY:
+        raise Refusal(OF_VELOCITY)
+    for code in codes:  # before the parts: a map of the field is called REAL, too
         if code in COMPUTED:
             raise Refusal(f"{COMPUTED[code]}, computed from other images")
-    if parts & PHASE or _ge_part(frame) == 1:
-        raise Refusal("a phase image; expected a magnitude")
-    if parts & COMPLEX_PARTS or _ge_part(frame) in (2, 3):
-        raise Refusal("a real or imaginary part; expected a magnitude")
+    part = _part(frame, later)
     # Frames have places of their own: the code is left over from how the scanner once kept them.
     if later & MOSAIC and frame.whole("NumberOfFrames", 1) <= 1:
         raise Refusal("a mosaic (many slices in one picture); export it as single slices")
     descriptions = [frame.text(word) for word in ("SeriesDescription", "ProtocolName")]
     what = words.not_magnitude(*descriptions[:1], frame.text("ImageComments"))
-    if what:
+    if what and not (part == "phase" and what == "a phase image"):
         raise Refusal(f"{what} by its description; expected a magnitude")
     if later & SCOUTS or words.is_scout(*descriptions):
         raise Refusal("a localizer")
+    if part == "phase" and FILTERED in words.plain(descriptions[0]):
+        raise Refusal("a phase image of SWI, filtered; expected one as it was measured")
+    if part != "magnitude":
+        _require_phase_of_magnitude(frame, later)
+    return part
+
+
+def _require_phase_of_magnitude(frame: Header, codes: set[str]) -> None:
+    """Refuse what is stored as phase and is a difference: of echoes, or of flow encodings."""
+    sequences = [frame.text(word).upper() for word in ("SequenceName", "PulseSequenceName")]
+    if any(DIFFERENCE_SEQUENCE in name for name in sequences):
+        raise Refusal(DIFFERENCE)
+    flow = "PCA" in codes or frame.text("PhaseContrast").upper() == "YES"
+    if flow or any(FLOW_SEQUENCE.search(name) for name in sequences):
+        raise Refusal(OF_VELOCITY)
+
+
+def _part(frame: Header, codes: set[str]) -> Component:
+    parts = [COMPONENTS[c] for c in sorted(codes) if c in COMPONENTS]
+    parts += [COMPONENTS[c] for c in frame.codes("ComplexImageComponent") if c in COMPONENTS]
+    if not parts and _ge_part(frame) in GE_COMPONENTS:
+        parts.append(GE_COMPONENTS[_ge_part(frame)])
+    if not parts and frame.text("Manufacturer").upper().startswith("PHILIPS"):
+        told = frame.private_text(PHILIPS_PART)
+        parts += [COMPONENTS[told]] if told in ("P", "R", "I") else []
+    return parts[0] if parts else "magnitude"
 
 
 def _ge_part(frame: Header) -> int:

@@ -46,7 +46,7 @@ def magnitude(frame: Header, dataset: Dataset, index: int) -> np.ndarray:
     Raises:
         Refusal: no pixels, too few, of a kind that is not read, or no decoder.
     """
-    stored = _slice(frame, dataset, index)
+    stored = stored_numbers(frame, dataset, index)
     slope, intercept = frame.number("RescaleSlope"), frame.number("RescaleIntercept")
     slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
     values = stored.astype(np.float32)
@@ -71,8 +71,8 @@ def is_lossy(syntax: str) -> bool:
     return syntax in LOSSY
 
 
-def _slice(frame: Header, dataset: Dataset, index: int) -> np.ndarray:
-    """Stored numbers of one slice, also where it is a part of a picture of many."""
+def stored_numbers(frame: Header, dataset: Dataset, index: int) -> np.ndarray:
+    """One slice as it is stored, whole numbers (y, x), also of a picture of many slices."""
     if frame.corner is None:
         return _stored(frame, dataset, index)
     (top, left), (ny, nx) = frame.corner, shape(frame)

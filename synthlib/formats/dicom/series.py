@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from array import array
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,13 +14,11 @@ import numpy as np
 from synthlib.formats import quiet, words
 from synthlib.formats.dicom import facts, kinds, mosaic
 from synthlib.formats.dicom.header import Header
+from synthlib.formats.dicom.pairing import COLUMNS, Group, Image, Match, Pairing
 from synthlib.formats.dicom.pixels import shape
+from synthlib.formats.phase import Component
 from synthlib.formats.refusals import Refusal
 
-# What is kept of an image, as float64: one row in an array for each.
-COLUMNS = (
-    "file", "frame", "place", "bytes", "number", "copy", "time", "acquisition", "b", "ti", "flip",
-)  # fmt: skip
 SPLITTERS = ("time", "acquisition", "b", "ti", "flip")
 SAME_PLACE_MM = 0.01
 MOST_VOLUMES = 8  # of one series, at the same places: echoes and the like, no time series
@@ -36,24 +34,18 @@ class Bundle:
         weighting, orientation: words of fixed lists.
         order: for sorting a patient's series, not to be shown.
         notes: what was left out or taken apart.
+        phase, imaginary: (file, frame) of each image's phase, or of its real and
+            imaginary part; empty where they were not measured.
     """
 
-    images: list[tuple[int, int]]
+    images: list[Image]
     patient: str
     weighting: str
     orientation: str
     order: tuple[str, ...]
     notes: tuple[str, ...] = ()
-
-
-@dataclass
-class _Group:
-    directions: tuple[float, ...]
-    patient: str
-    weighting: str
-    orientation: str
-    order: tuple[str, ...]
-    rows: array = field(default_factory=lambda: array("d"))
+    phase: tuple[Image, ...] = ()
+    imaginary: tuple[Image, ...] = ()
 
 
 class _Image(NamedTuple):
@@ -62,7 +54,7 @@ class _Image(NamedTuple):
     series: bytes
     apart: bytes
     place: facts.Place
-    group: _Group  # if it is the first of its kind
+    group: Group  # if it is the first of its kind
     source: tuple[int, int]
     later: tuple[float, ...]
 
@@ -72,7 +64,10 @@ class Sorter:
 
     def __init__(self, pseudonym: Callable[[str], str]) -> None:
         self._pseudonym = pseudonym
-        self._groups: dict[bytes, list[_Group]] = {}  # of one series, by what else must agree
+        self._groups: dict[bytes, list[Group]] = {}  # of one series, by what else must agree
+        self._parts: dict[bytes, list[Group]] = {}  # the same of phase, real and imaginary images
+        self._frames: dict[int, int] = {}  # of files that hold some of those
+        self._pairing = Pairing((), ())
         self._planes: dict[bytes, set[str]] = {}  # that the images of one series UID lie in
 
     @quiet.hush()
@@ -87,24 +82,52 @@ class Sorter:
         images = []
         for number, frame in enumerate(mosaic.images(header)):
             try:
-                kinds.refuse_frame(frame)
-                images.append(self._image(file, number, frame))
+                images.append(self._image(file, number, frame, kinds.component(frame)))
             except Refusal as error:
                 refused[str(error)] += 1
         if refused and not images:
             raise Refusal(next(reversed(refused)))
-        for image in images:  # not before all are known: a damaged file leaves no trace
-            self._take(image)
         n_frames = len(images) + refused.total()
+        for image in images:  # not before all are known: a damaged file leaves no trace
+            if image.group.component == "magnitude":
+                self._planes.setdefault(image.series, set()).add(image.group.orientation)
+                _take(image, self._groups)
+            else:
+                self._frames[file] = n_frames
+                _take(image, self._parts)
         return "; ".join(
             f"{n} of {n_frames} frames left out: {reason}" for reason, n in refused.items()
         )
 
-    def bundles(self) -> Iterator[Bundle]:
+    def bundles(self) -> list[Bundle]:
         """The series, each image in one of them or left out with a note."""
-        for groups in self._groups.values():
-            for group in groups:
-                yield from _bundles(group)
+        groups = [group for several in self._groups.values() for group in several]
+        parts = [group for several in self._parts.values() for group in several]
+        self._pairing = Pairing(parts, groups)
+        bundles, matches = [], []
+        for group in groups:
+            for bundle, table in _bundles(group):
+                match, reason = self._pairing.of(group, table) if parts else (None, "")
+                bundles.append(_noted(bundle, reason))
+                matches.append(match)
+        reasons = self._pairing.settle(matches)
+        return [
+            _noted(bundle, reason) if reason or match is None else _with_phase(bundle, match)
+            for bundle, match, reason in zip(bundles, matches, reasons, strict=True)
+        ]
+
+    def left_over(self) -> Iterator[tuple[int, str]]:
+        """After :meth:`bundles`: files whose phase images belong to no magnitude, and why."""
+        left: dict[int, Counter[str]] = {}
+        for (file, _), reason in self._pairing.left_over():
+            left.setdefault(file, Counter())[reason] += 1
+        for file, reasons in sorted(left.items()):
+            n_frames = self._frames[file]
+            if n_frames == 1:
+                yield file, next(iter(reasons))
+            else:
+                lines = (f"{n} of {n_frames} frames left out: {why}" for why, n in reasons.items())
+                yield file, "; ".join(lines)
 
     def scouts(self) -> set[int]:
         """Files of series that lie in all three planes; their images are forgotten."""
@@ -115,19 +138,20 @@ class Sorter:
                 files.update(int(file) for file in group.rows[:: len(COLUMNS)])
         return files
 
-    def _image(self, file: int, number: int, frame: Header) -> _Image:
+    def _image(self, file: int, number: int, frame: Header, component: Component) -> _Image:
         shape(frame)
         place = facts.place(frame)
         patient = self._pseudonym(_identity(frame))
         uid = frame.text("SeriesInstanceUID") or frame.text("SeriesNumber")
-        series = _digest(patient, frame.text("StudyInstanceUID"), uid)
+        study = frame.text("StudyInstanceUID")
+        series = _digest(patient, study, uid)
         te, spacing = frame.number("EffectiveEchoTime") or frame.number("EchoTime"), "PixelSpacing"
         apart = _digest(
             frame.text("Rows"), frame.text("Columns"), str(frame.numbers("Rows")),
             str(frame.numbers("Columns")), frame.text(spacing), f"{te or 0:.1f}",
             frame.text("EchoNumbers"), frame.text("ImageType"), frame.text("FrameType"),
             frame.text("ComplexImageComponent"), frame.text("StackID"),
-            frame.text("PhotometricInterpretation"),
+            frame.text("PhotometricInterpretation"), component,  # GE tells it in a field of its own
         )  # fmt: skip
         plane, _ = words.orientation(place.normal)
         order = (
@@ -143,26 +167,52 @@ class Sorter:
             frame.n_bytes, frame.whole("InstanceNumber", number), copy, time,
             frame.whole("AcquisitionNumber"),
             frame.number("DiffusionBValue") or 0, frame.number("InversionTime") or 0,
-            frame.number("FlipAngle") or 0,
+            frame.number("FlipAngle") or 0, *place.corner, _clock(frame),
         )  # fmt: skip
-        group = _Group(place.directions, patient, facts.weighting(frame), plane, order)
+        sizes = f"{frame.numbers('Rows')} {frame.numbers('Columns')} {frame.numbers(spacing)}"
+        echo = f"{te or 0:.1f}"
+        group = Group(
+            place.directions, patient, facts.weighting(frame), plane, order, component, series,
+            _digest(patient, study, sizes, echo), echo,
+            bool({"DIS2D", "DIS3D"} & {*frame.codes("ImageType"), *frame.codes("FrameType")}),
+        )  # fmt: skip
         return _Image(series, apart, place, group, (file, number), later)
 
-    def _take(self, image: _Image) -> None:
-        self._planes.setdefault(image.series, set()).add(image.group.orientation)
-        groups = self._groups.setdefault(image.series + image.apart, [])
-        fits = (one for one in groups if image.place.is_parallel(one.directions))
-        group = next(fits, None)
-        if group is None:
-            group = image.group
-            groups.append(group)
-        # one normal for all, or their places could not be compared
-        shared = facts.Place(group.directions, image.place.corner)
-        group.rows.extend((*image.source, shared.along, *image.later))
+
+def _take(image: _Image, into: dict[bytes, list[Group]]) -> None:
+    groups = into.setdefault(image.series + image.apart, [])
+    fits = (one for one in groups if image.place.is_parallel(one.directions))
+    group = next(fits, None)
+    if group is None:
+        group = image.group
+        groups.append(group)
+    # one normal for all, or their places could not be compared
+    shared = facts.Place(group.directions, image.place.corner)
+    group.rows.extend((*image.source, shared.along, *image.later))
 
 
-def _bundles(group: _Group) -> Iterator[Bundle]:
-    table = np.frombuffer(group.rows, np.float64).reshape(-1, len(COLUMNS))
+def _noted(bundle: Bundle, note: str) -> Bundle:
+    return replace(bundle, notes=(*bundle.notes, note)) if note else bundle
+
+
+def _with_phase(bundle: Bundle, match: Match) -> Bundle:
+    return replace(bundle, phase=tuple(match.images), imaginary=tuple(match.imaginary))
+
+
+def _clock(frame: Header) -> float:
+    """When an image was acquired, as a number that is the same for what was acquired together."""
+    for keyword in ("FrameAcquisitionDateTime", "AcquisitionTime", "AcquisitionDateTime"):
+        text = frame.text(keyword).split("+")[0].split("-")[0]
+        try:
+            return float(text)
+        except ValueError:
+            continue
+    return math.nan
+
+
+def _bundles(group: Group) -> Iterator[tuple[Bundle, np.ndarray]]:
+    """Volumes, each with the rows of its images."""
+    table = group.table
     notes: list[str] = []
     # of copies the longest file is kept: a copy that was cut off must not hide a whole one
     table = table[np.argsort(-table[:, COLUMNS.index("bytes")], kind="stable")]
@@ -186,7 +236,7 @@ def _bundles(group: _Group) -> Iterator[Bundle]:
         yield Bundle(
             images, group.patient, group.weighting, group.orientation, group.order,
             (*notes, *more),
-        )  # fmt: skip
+        ), kept  # fmt: skip
 
 
 def _ranks(table: np.ndarray) -> np.ndarray:

@@ -2,9 +2,10 @@
 
 from synthlib.formats.nifti.axial import read_images, read_values
 from synthlib.formats.nifti.header import Head, looks_like, read_head, unpacked_start
+from synthlib.formats.nifti.images import write_images
+from synthlib.formats.nifti.parts import Part, part_of
 from synthlib.formats.nifti.volumes import (
     image_codes,
-    is_phase,
     n_slices,
     not_magnitude,
     plane,
@@ -15,11 +16,12 @@ from synthlib.formats.nifti.writing import write
 
 __all__ = [
     "Head",
+    "Part",
     "image_codes",
-    "is_phase",
     "looks_like",
     "n_slices",
     "not_magnitude",
+    "part_of",
     "plane",
     "read_head",
     "read_images",
@@ -28,4 +30,5 @@ __all__ = [
     "same_grid",
     "unpacked_start",
     "write",
+    "write_images",
 ]

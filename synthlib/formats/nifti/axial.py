@@ -59,6 +59,8 @@ def read_values(path: str | Path) -> tuple[Tensor, tuple[float, float]]:
         head = read_head(path)
         if len(head.shape) != 3:
             raise Refusal(f"it has shape {head.shape}")
+        if head.is_complex:
+            raise Refusal(f"it holds {head.dtype.name} numbers")
         values = slices(head, 0, FOOT_CROWN)
     except (Refusal, OSError) as error:
         found = str(error) if isinstance(error, Refusal) else "it cannot be read"

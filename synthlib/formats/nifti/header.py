@@ -15,6 +15,7 @@ import nibabel.orientations
 import numpy as np
 
 from synthlib.formats.refusals import Refusal, by, require_voxels
+from synthlib.records import SYNTHETIC
 
 GZIP = b"\x1f\x8b"
 SIZES = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
@@ -44,6 +45,7 @@ class Head:
         is_placed: the header tells directions (qform or sform).
         phase_axis: stored axis along which phase was encoded, None if it is not told.
         numbers: times and field that `descrip` tells, by name.
+        synthetic: it carries the mark of what synthlib made.
     """
 
     path: str
@@ -58,6 +60,11 @@ class Head:
     is_placed: bool
     phase_axis: int | None
     numbers: dict[str, float]
+    synthetic: bool = False
+
+    @property
+    def is_complex(self) -> bool:
+        return self.dtype.kind == "c"
 
     @property
     def n_volumes(self) -> int:
@@ -96,7 +103,7 @@ def read_head(path: str | Path) -> Head:
     """The header of a .nii, .nii.gz, or .hdr beside its .img.
 
     Raises:
-        Refusal: not NIfTI, not real numbers, not 3-D or 4-D, larger than what is
+        Refusal: not NIfTI, not real or complex numbers, not 3-D or 4-D, larger than what is
             read, or larger than the file can be.
         OSError: it cannot be opened.
     """
@@ -130,7 +137,9 @@ def read_head(path: str | Path) -> Head:
     slope, inter = _scaling(header)
     spacing_mm, affine, placed = _affine(header)
     phase = header.get_dim_info()[1]
-    numbers = _numbers(bytes(header["descrip"].item()).decode("latin-1"))
+    descrip = bytes(header["descrip"].item()).decode("latin-1")
+    if dtype.kind == "c" and inter != 0:
+        raise Refusal("it holds complex numbers with scl_inter, whose meaning is not defined")
     return Head(
         path=str(path),
         packed=packed,
@@ -143,7 +152,8 @@ def read_head(path: str | Path) -> Head:
         affine=affine,
         is_placed=placed,
         phase_axis=phase,
-        numbers=numbers,
+        numbers=_numbers(descrip),
+        synthetic=descrip.startswith(SYNTHETIC),
     )
 
 
@@ -166,7 +176,8 @@ def _dtype(header: nibabel.Nifti1Header) -> np.dtype:
         dtype = header.get_data_dtype()
     except Exception:  # a code that nibabel does not know
         raise Refusal("it holds numbers of an unknown type") from None
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+    complex_of_two = dtype.kind == "c" and dtype.itemsize <= 16
+    if not complex_of_two and (dtype.kind not in "iuf" or dtype.itemsize > 8):
         name = dtype.name if dtype.names is None else "coloured"
         raise Refusal(f"it holds {name} numbers")
     return dtype

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from synthlib.formats import words
+from synthlib.formats.phase import Component
+from synthlib.records import SYNTHETIC
 
+COMPONENTS: dict[str, Component] = {
+    "P": "phase", "PHASE": "phase", "PHASE MAP": "phase",
+    "R": "real", "REAL": "real",
+    "I": "imaginary", "IMAGINARY": "imaginary",
+}  # fmt: skip
 MAX_BYTES = 2**22
 
 
@@ -69,10 +76,28 @@ def facts(content: dict[str, Any]) -> dict[str, object]:
     return told
 
 
-def is_phase(content: dict[str, Any]) -> bool:
+def component(content: dict[str, Any]) -> Component:
+    """What the codes of ImageType call an image; a magnitude where they say nothing."""
     kinds = content.get("ImageType")
-    codes = {str(code).upper() for code in kinds} if isinstance(kinds, list) else set()
-    return bool(codes & {"P", "PHASE", "PHASE MAP", "REAL", "IMAGINARY", "R", "I"})
+    codes = [str(code).upper() for code in kinds] if isinstance(kinds, list) else []
+    return next((COMPONENTS[code] for code in codes if code in COMPONENTS), "magnitude")
+
+
+def is_difference(content: dict[str, Any]) -> bool:
+    """Phase of one echo less that of another: BIDS tells both, Siemens a sequence for it."""
+    both = {"EchoTime1", "EchoTime2"} <= content.keys()
+    sequence = content.get("SequenceName"), content.get("PulseSequenceDetails")
+    return both or any("fm2d" in name.lower() for name in sequence if isinstance(name, str))
+
+
+def is_synthetic(content: dict[str, Any]) -> bool:
+    return bool(content.get(SYNTHETIC, False))
+
+
+def clock(content: dict[str, Any]) -> str:
+    """When it was acquired, to the second; "" where that is not told."""
+    told = content.get("AcquisitionTime")
+    return told.split(".")[0] if isinstance(told, str) else ""
 
 
 def codes(content: dict[str, Any]) -> list[str]:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from synthlib import arrays
 from synthlib.formats import words
-from synthlib.formats.nifti import sidecar
+from synthlib.formats.nifti import parts, sidecar
 from synthlib.formats.nifti.header import Head, read_head
 from synthlib.formats.nifti.voxels import (
     phase_encoding,
@@ -20,10 +21,17 @@ from synthlib.formats.nifti.voxels import (
     slice_sizes,
     slices,
 )
+from synthlib.formats.phase import (
+    COMPLEX,
+    PARTS,
+    PhaseImages,
+    angle_of,
+    radians,
+    unit_of,
+    with_phase,
+)
 from synthlib.formats.refusals import Refusal, require_magnitude
 from synthlib.records import ImageVolume
-
-PHASE = ("phase", "phasediff", "fieldmap", "ph", "phasemap", "realpart", "imag", "imaginary")
 
 
 def plane(head: Head) -> tuple[str, float]:
@@ -40,12 +48,6 @@ def n_slices(head: Head) -> int:
     return next(head.shape[axis] for axis, (of, _) in enumerate(head.ornt) if int(of) == side)
 
 
-def is_phase(path: str | Path) -> bool:
-    """Do the file's name or its sidecar say phase, or a part of a complex image?"""
-    named = words.plain(sidecar.stem(Path(path).name)).split()
-    return bool(set(named) & set(PHASE)) or sidecar.is_phase(sidecar.read(path))
-
-
 def not_magnitude(path: str | Path) -> str:
     """What name and sidecar call an image that is no magnitude (T1map, ADC ...); "" if neither."""
     content = sidecar.read(path)
@@ -60,7 +62,10 @@ def image_codes(path: str | Path) -> list[str]:
 
 
 def read_volume(
-    path: str | Path, volume: int = 0, labels: Mapping[str, str] | None = None
+    path: str | Path,
+    volume: int = 0,
+    labels: Mapping[str, str] | None = None,
+    phase: PhaseImages | None = None,
 ) -> ImageVolume:
     """One volume of a file; its slices lie across the side of the thickest voxels.
 
@@ -68,6 +73,8 @@ def read_volume(
         path: .nii, .nii.gz, or .hdr beside its .img.
         volume: of a 4-D file, from 0.
         labels: further NIfTI files on the same grid, by name.
+        phase: measured with it; of kind COMPLEX the magnitude is made of it, too. Where phase
+            cannot be used a note says why.
 
     Returns:
         An ImageVolume; name, patient and contrast are left to the caller.
@@ -79,16 +86,19 @@ def read_volume(
     head = read_head(path)
     if volume >= head.n_volumes:
         raise Refusal(f"it has {head.n_volumes} volumes; number {volume + 1} was expected")
-    if is_phase(path):
-        raise Refusal("a phase image, or a part of a complex one; expected a magnitude")
     side = slice_side(head)
-    values = slices(head, volume, side, signal=True)
+    if phase is not None and phase.kind == COMPLEX:
+        image = _complex(phase, head, side)
+        values, angle_of_image = image.abs(), arrays.wrap(image.angle()).nan_to_num()
+    else:
+        _require_plain(path, head)
+        values, angle_of_image = slices(head, volume, side, signal=True), None
     mended = require_magnitude(values)
     found, angle = plane(head)
     step_mm, y, x = slice_sizes(head, side)
     beside = sidecar.read(path)
     told: dict[str, object] = {"format": "nifti"}
-    if head.dtype.kind in "iu":
+    if head.dtype.kind in "iu" and (phase is None or phase.kind != COMPLEX):
         told["bits_stored"] = head.dtype.itemsize * 8
     told |= {name: value for name, value in head.numbers.items() if name != "field_t"}
     if phase_encoding(head, side):
@@ -99,7 +109,7 @@ def read_volume(
         else ("the header tells no directions; slices lie along the third axis",)
     )
     field_t = sidecar.field_t(beside)
-    return ImageVolume(
+    images = ImageVolume(
         name="nifti",
         patient_id="unknown",
         contrast="unknown",
@@ -112,9 +122,54 @@ def read_volume(
         field_t=head.numbers.get("field_t", math.nan) if math.isnan(field_t) else field_t,
         facts=told | sidecar.facts(beside),
         labels={name: _labels(one, head, side) for name, one in (labels or {}).items()},
+        phase=angle_of_image,
         notes=(*mended, *notes),
         placement=placement(head, side),
     )
+    if phase is None or phase.kind == COMPLEX:
+        return images
+    return with_phase(images, lambda: _phase(phase, head, side))
+
+
+def _require_plain(path: str | Path, head: Head) -> None:
+    """Refuse what is no magnitude by itself."""
+    kind = parts.part_of(path, head).kind
+    if kind != parts.MAGNITUDE:
+        raise Refusal(parts.REASONS[kind])
+
+
+def _phase(images: PhaseImages, head: Head, side: int) -> Tensor:
+    """Radians (slice, y, x) on the grid of a magnitude."""
+    if images.kind == PARTS:
+        real, imaginary = (_on_grid(images, which, head, side) for which in ("real", "imaginary"))
+        return angle_of(real, imaginary)
+    beside = sidecar.read(images.files[images.parts[0][0]])
+    unit = beside.get("Units")
+    values = _on_grid(images, "phase", head, side)
+    return radians(values, unit_of(unit) if isinstance(unit, str) else "")
+
+
+def _complex(images: PhaseImages, head: Head, side: int) -> Tensor:
+    """Complex64 (slice, y, x) of one complex file, or of a real and an imaginary one."""
+    image = _on_grid(images, "real", head, side)
+    if images.imaginary:
+        imaginary = _on_grid(images, "imaginary", head, side)
+        angle_of(image, imaginary)  # refuses parts whose zero is not known
+        return torch.complex(image, imaginary)
+    if not image.is_complex():
+        raise Refusal("it holds real numbers; expected complex ones")
+    return image
+
+
+def _on_grid(images: PhaseImages, which: str, head: Head, side: int) -> Tensor:
+    """One component as slices; refused on another grid."""
+    file, volume = (images.imaginary if which == "imaginary" else images.parts)[0]
+    other = read_head(images.files[file])
+    if not same_grid(head, other):
+        raise Refusal("it lies on another grid than its magnitude")
+    if volume >= other.n_volumes:
+        raise Refusal(f"it has {other.n_volumes} volumes; number {volume + 1} was expected")
+    return slices(other, volume, side)
 
 
 def same_grid(one: Head, other: Head) -> bool:
@@ -137,6 +192,8 @@ def same_grid(one: Head, other: Head) -> bool:
 
 def _labels(path: str, head: Head, side: int) -> Tensor:
     other = read_head(path)
+    if other.is_complex:
+        raise Refusal("its label map holds complex numbers")
     if not same_grid(head, other):
         raise Refusal("its label map lies on another grid than the image")
     values = slices(other, 0, side)
@@ -150,7 +207,7 @@ def _anatomy(path: str | Path, beside: dict[str, Any]) -> str:
     """From the sidecar, else the file's name, else from BIDS, whose anat is of the head."""
     found = [sidecar.anatomy(beside), words.anatomy(sidecar.stem(Path(path).name))]
     known = [word for word in found if word != "unknown"]
-    parts = Path(path).parts
-    if not known and "anat" in parts[:-1] and parts[-1].startswith("sub-"):
+    steps = Path(path).parts
+    if not known and "anat" in steps[:-1] and steps[-1].startswith("sub-"):
         return "head"
     return known[0] if known else "unknown"

@@ -47,7 +47,7 @@ def slices(head: Head, volume: int, side: int, *, signal: bool = False) -> Tenso
         signal: refuse a volume of zeros before any more time is spent on it.
 
     Returns:
-        float32 (slice, y, x); how they lie is told by LAYOUTS.
+        float32 (slice, y, x), complex64 for a complex file; how they lie is told by LAYOUTS.
 
     Raises:
         Refusal: the file ends too early, its gzip is damaged, or there is no signal.
@@ -109,9 +109,9 @@ def phase_encoding(head: Head, side: int) -> str:
 
 
 def _volume(head: Head, volume: int) -> np.ndarray:
-    """float32 as stored, three axes."""
+    """float32 or complex64 as stored, three axes."""
     count = math.prod(head.shape[:3])
-    values = np.empty(count, np.float32)
+    values = np.empty(count, np.complex64 if head.is_complex else np.float32)
     width = head.dtype.itemsize
     try:
         with open_stream(head.path, head.packed) as file:
@@ -135,7 +135,7 @@ def _volume(head: Head, volume: int) -> np.ndarray:
     if (head.slope, head.inter) != (1.0, 0.0):
         with np.errstate(all="ignore"):
             values *= np.float32(head.slope)
-            values += np.float32(head.inter)
+            values += np.float32(head.inter)  # 0 of complex files
     return values.reshape(head.shape[:3], order="F")
 
 
