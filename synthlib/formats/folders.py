@@ -7,14 +7,54 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from synthlib.formats.fastmri_hdf5 import read_raw
+from synthlib.formats import array_reader
+from synthlib.formats.reading import ENDINGS, EXPECTED, HDF5, read_raw
 from synthlib.records import MADE_BY_US, RawVolume
+
+LABELS = "_labels_"  # in the names of label maps beside a pair
 
 
 def raw_files(folder: str | Path) -> list[Path]:
-    """Every .h5 file of a folder and its subfolders, sorted by name; none is opened."""
-    paths = sorted(Path(folder).rglob("*.h5"), key=lambda path: (path.stem, path))
-    return [path for path in paths if not path.name.startswith(".")]  # a file under way
+    """Every file of a folder and its subfolders that may be raw data, sorted by name.
+
+    Those of HDF5 (.h5, .hdf5, .mrd) and BART's pairs (by their .cfl) by their endings alone;
+    of .npy and .dat files, which may be anything, those that begin as raw data do. Label
+    maps beside our own pairs and files under way are left out.
+
+    Args:
+        folder: also one file, which is then the only one; of a pair its .cfl or .hdr.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        return [folder.with_suffix(".cfl") if folder.suffix == ".hdr" else folder]
+    paths = [path for path in folder.rglob("*") if path.suffix in ENDINGS and _may_be_raw(path)]
+    return sorted(paths, key=lambda path: (path.stem, path))
+
+
+def _may_be_raw(path: Path) -> bool:
+    if path.name.startswith(".") or path.suffix == ".hdr":  # a file under way; half of a pair
+        return False
+    if path.suffix in HDF5:
+        return True
+    try:
+        if path.suffix == ".cfl":
+            base, _, label = path.stem.partition(LABELS)
+            is_label = bool(label) and path.with_name(f"{base}.cfl").is_file()
+            return path.with_suffix(".hdr").is_file() and not is_label
+        if path.suffix == ".npy":
+            shape, dtype, _ = array_reader.npy_head(path)
+            return dtype.kind == "c" and len(shape) in (3, 4)
+        from synthlib.formats import twix  # its package is needed for no other format
+
+        return twix.is_twix(path)
+    except (ValueError, OSError):
+        return False
+
+
+def volume_name(path: str | Path) -> str:
+    """Name of a file's first volume: "scan" of scan.h5, scan.mrd.h5, scan.cfl ..."""
+    path = Path(path)
+    return path.name.removesuffix(path.suffix).removesuffix(".mrd")
 
 
 def find_raw(
@@ -24,10 +64,10 @@ def find_raw(
     n_coils: int | None = None,
     skip_broken: bool = False,
 ) -> list[RawVolume]:
-    """Open every .h5 file below a folder, sorted by name.
+    """Open every file of raw data below a folder, sorted by name.
 
     Args:
-        folder: searched with its subfolders (multicoil_train, multicoil_val ...).
+        folder: searched with its subfolders (multicoil_train, multicoil_val ...); also one file.
         contrasts: keep these acquisition labels, for example ("AXT1", "AXT2"); none: all.
         n_coils: keep this number of coils; None: all, as long as they agree.
         skip_broken: warn about files that cannot be used instead of stopping.
@@ -40,9 +80,9 @@ def find_raw(
     folder = Path(folder)
     paths = raw_files(folder)
     if not paths:
-        what = "has no .h5 file" if folder.is_dir() else "is not a folder"
+        what = "has no file of raw data" if folder.is_dir() else "is not a folder"
         raise FileNotFoundError(
-            f"{folder} {what}; expected a folder of fastMRI HDF5 files. "
+            f"{folder} {what}; {EXPECTED}. "
             'Check the path, or use data = "simulated" for the embedded scanner.'
         )
     volumes, broken, padded = [], [], []
@@ -51,8 +91,8 @@ def find_raw(
             warnings.simplefilter("always")
             try:
                 volume = read_raw(path)
-            except ValueError as error:
-                broken.append(str(error))
+            except (ValueError, PermissionError, BlockingIOError) as error:
+                broken.append(str(getattr(error, "strerror", None) or error))
             else:
                 if volume.synthetic:
                     broken.append(f"{path.name}: {MADE_BY_US}; expected measured k-space")

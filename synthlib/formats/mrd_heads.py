@@ -16,6 +16,7 @@ import numpy as np
 
 from synthlib.formats import raw_header
 from synthlib.formats.raw_header import PROTON_HZ_PER_T, RawHeader
+from synthlib.records import SYNTHETIC
 
 with warnings.catch_warnings():  # the package changes the filters when it is imported
     import ismrmrd
@@ -28,6 +29,7 @@ DIRECTIONS = {
     "coronal": ((0, 0, -1), (1, 0, 0), (0, 1, 0)),
     "sagittal": ((0, 0, -1), (0, 1, 0), (-1, 0, 0)),
 }
+MADE_FROM_IMAGES = f"{SYNTHETIC}: made from magnitude images, not measured"
 LABEL_TYPES: dict[int, type[np.integer]] = {
     ismrmrd.DATATYPE_USHORT: np.uint16,
     ismrmrd.DATATYPE_SHORT: np.int16,
@@ -69,7 +71,7 @@ def xml_header(shape: tuple[int, int, int, int], header: RawHeader) -> str:
         measurementInformation=xsd.measurementInformationType(
             patientPosition=xsd.patientPositionType.HFS,
             protocolName=header.contrast,
-            seriesDescription="SYNTHETIC: made from magnitude images, not measured",
+            seriesDescription=MADE_FROM_IMAGES if header.synthetic else None,
         ),
         acquisitionSystemInformation=xsd.acquisitionSystemInformationType(
             systemFieldStrength_T=header.field_t if known else None, receiverChannels=n_coils
@@ -154,7 +156,7 @@ def acquisition_heads(shape: tuple[int, int, int, int], header: RawHeader) -> np
 
 
 def _user_parameters(header: RawHeader, assumed: list[str]) -> xsd.userParametersType:
-    """SYNTHETIC, what is assumed, and the header's attributes by their type."""
+    """The mark of synthetic data, what is assumed, and the header's attributes by their type."""
     texts: dict[str, str] = {}
     longs: dict[str, int] = {}
     doubles: dict[str, float] = {}
@@ -167,7 +169,8 @@ def _user_parameters(header: RawHeader, assumed: list[str]) -> xsd.userParameter
             texts[name] = value
         else:
             texts[name] = json.dumps(raw_header.plain(value))
-    texts["synthetic"] = "SYNTHETIC"
+    if header.synthetic:
+        texts["synthetic"] = SYNTHETIC
     if assumed:
         texts["assumed"] = " ".join(assumed)
     return xsd.userParametersType(

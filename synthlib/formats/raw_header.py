@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthlib.records import UNKNOWN_MM
+from synthlib.records import SYNTHETIC, UNKNOWN_MM, RawVolume, is_synthetic
 
 UNKNOWN = float("nan")
 PROTON_HZ_PER_T = 42.577478518e6
@@ -85,6 +85,11 @@ class RawHeader:
                     f"{self.recon_shape[0]}, {self.recon_shape[1]}), the image's grid"
                 )
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether the k-space was made of magnitude images, as attributes or record say."""
+        return is_synthetic(self.attributes) or is_synthetic(self.record)
+
     def columns(self, n_columns: int) -> tuple[int, int]:
         """First and one-past-last measured column of a k-space of `n_columns`."""
         return self.acquired or (0, n_columns)
@@ -153,3 +158,32 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+# --- headers and volumes -----------------------------------------------------------------
+
+
+def applied(volume: RawVolume, header: RawHeader) -> RawVolume:
+    """A volume with the facts of the header that synthlib wrote beside its k-space.
+
+    Raises:
+        ValueError: the header is that of another k-space.
+    """
+    header.require_fits(volume.kspace.shape)
+    numbers = {name: getattr(header, name) for name in NUMBERS}
+    known = {name: value for name, value in numbers.items() if value == value}
+    synthetic = {SYNTHETIC: True} if header.synthetic else {}
+    return dataclasses.replace(
+        volume,
+        contrast=header.contrast,
+        patient_id=header.patient_id,
+        recon_shape=header.recon_shape,
+        spacing_mm=header.spacing_mm,
+        acquired=header.columns(volume.kspace.shape[-1]),
+        attributes={**known, **synthetic, **header.attributes},
+    )
+
+
+def with_attributes(volume: RawVolume, more: Mapping[str, object]) -> RawVolume:
+    """A volume with further attributes."""
+    return dataclasses.replace(volume, attributes={**volume.attributes, **more})

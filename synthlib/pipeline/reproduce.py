@@ -10,7 +10,7 @@ from typing import Any
 
 import nbformat
 
-from synthlib import datasets, runs, tasks
+from synthlib import datasets, formats, runs, tasks
 from synthlib.pipeline import execute, page, profiles
 
 
@@ -101,7 +101,7 @@ def _key(stage: profiles.Stage, before: Sequence[str]) -> str:
 def _listing(data: str) -> list[tuple[str, int, int]]:
     if data == datasets.SIMULATED:
         return []
-    files = sorted(runs.resolve(data).rglob("*.h5"))
+    files = formats.raw_files(runs.resolve(data))
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
