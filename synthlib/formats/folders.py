@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from synthlib.formats import array_reader
@@ -55,6 +55,21 @@ def volume_name(path: str | Path) -> str:
     """Name of a file's first volume: "scan" of scan.h5, scan.mrd.h5, scan.cfl ..."""
     path = Path(path)
     return path.name.removesuffix(path.suffix).removesuffix(".mrd")
+
+
+def names_below(source: str | Path, paths: Sequence[Path]) -> dict[str, Path]:
+    """Files by their names below a folder: without ending, but where two formats have one name.
+
+    Args:
+        source: the folder, or the only file; paths: from :func:`raw_files`.
+    """
+    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+    bare = [path.relative_to(folder).with_name(volume_name(path)) for path in paths]
+    twice = {name for name, n in Counter(bare).items() if n > 1}
+    return {
+        str(path.relative_to(folder) if name in twice else name): path
+        for name, path in zip(bare, paths, strict=True)
+    }
 
 
 def find_raw(

@@ -76,6 +76,14 @@ def facts(text: str | bytes) -> Facts:
     )
 
 
+def lenient(text: str) -> Facts:
+    """Facts of a header, none where it is missing or broken."""
+    try:
+        return facts(text) if text else Facts()
+    except ValueError:
+        return Facts()
+
+
 def _encoding(node: ElementTree.Element) -> Encoding:
     encoded = [_number(node, f"{{*}}encodedSpace/{{*}}matrixSize/{{*}}{axis}") for axis in "xyz"]
     if not all(1 <= n <= MAX_MATRIX and n == int(n) for n in encoded[:2]):

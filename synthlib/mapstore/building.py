@@ -129,7 +129,10 @@ def build_folder(
     if not paths:
         what = "has no file of raw data" if source.is_dir() else "is not a folder"
         raise FileNotFoundError(f"{source} {what}; {formats.EXPECTED}. Check the path.")
-    jobs = [_Job(name, path, out / f"{name}.h5") for name, path in _names(source, paths).items()]
+    jobs = [
+        _Job(name, path, out / f"{name}.h5")
+        for name, path in formats.names_below(source, paths).items()
+    ]
     choice = _Choice(tuple(contrasts), n_coils)
     return _build(jobs, choice, settings, workers, scheduler, device)
 
@@ -177,17 +180,6 @@ def _build(
         )
     made = frozenset(job.name for job in good) & frozenset(job.name for job in todo)
     return Store([MapFile(job.name, job.target) for job in good], broken, made, _listing(others))
-
-
-def _names(source: Path, paths: Sequence[Path]) -> dict[str, Path]:
-    """Files by their names below the folder: no ending, but where two formats have one name."""
-    folder = source if source.is_dir() else source.parent
-    bare = [path.relative_to(folder).with_name(formats.volume_name(path)) for path in paths]
-    twice = {name for name, n in Counter(bare).items() if n > 1}
-    return {
-        str(path.relative_to(folder) if name in twice else name): path
-        for name, path in zip(bare, paths, strict=True)
-    }
 
 
 def _require_device(device: str) -> None:
