@@ -82,7 +82,12 @@ class MrdLines:
 
     def read(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         with _opened(Path(self.path)) as file:
-            data = file[self.group]["data"].fields("data")
+            stored = file[self.group]["data"]
+            # h5py hands out the bytes of such numbers as the file has them, in whatever order
+            number = h5py.check_vlen_dtype(stored.dtype["data"])
+            if number is None or number.kind != "f" or number.itemsize != 4:
+                raise _broken(Path(self.path).name, f"its samples are {number} numbers")
+            data = stored.fields("data")
             for span in _spans(rows):
                 numbers = data[span]
                 for row, values in zip(
@@ -95,7 +100,7 @@ class MrdLines:
                             f"line {row} has {len(values)} numbers where {n_coils} coils of "
                             f"{n_samples} samples were told",
                         )
-                    plain = np.ascontiguousarray(values, np.float32)
+                    plain = np.ascontiguousarray(values.view(number), np.float32)
                     yield plain.view(np.complex64).reshape(n_coils, n_samples)
 
 
