@@ -23,7 +23,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from synthlib.formats import acquisitions, ismrmrd_xml, line_volumes, mrd, raw_header
+from synthlib.formats import acquisitions, hdf5_heaps, ismrmrd_xml, line_volumes, mrd, raw_header
 from synthlib.formats.ismrmrd_xml import Facts
 from synthlib.formats.line_volumes import Scan
 from synthlib.formats.mrd_heads import ismrmrd
@@ -134,6 +134,8 @@ def n_volumes(path: str | Path) -> int:
 def _scan(path: Path) -> tuple[Scan, RawHeader | None, str]:
     """The scan, the header that synthlib wrote (if it did), and the XML."""
     with _opened(path) as file:
+        if not hdf5_heaps.are_whole(path):
+            raise _broken(path.name, "it is truncated or damaged")
         group = _group(path.name, file)
         header = _xml(path.name, file[group]["xml"])
         data = file[group]["data"]

@@ -301,7 +301,7 @@ class _Protocol:
     def text(self, name: str) -> str:
         """Printable text, "" where there is none."""
         value = self._find(name, r"\"+([^\"\n]{1,200})\"")
-        return value.strip() if value.isprintable() else ""
+        return value.strip('" ') if value.isprintable() else ""
 
     def _find(self, name: str, value: str) -> str:
         """The first of name = value (ASCCONV) and <Param."name"> { value } (XProtocol)."""

@@ -52,9 +52,7 @@ def test_coil_images_are_those_of_an_independent_fft_without_the_oversampling(tm
     path = write_mrd(tmp_path / "scan.h5", kspace_lines(kspace), MATRIX, recon=RECON)
     images = formats.read_raw(path).coil_images(1).numpy()
     start = (54 - 27) // 2
-    np.testing.assert_allclose(
-        images, image_by_numpy(kspace[1])[:, start : start + 27], atol=1e-5
-    )
+    np.testing.assert_allclose(images, image_by_numpy(kspace[1])[:, start : start + 27], atol=1e-5)
 
 
 def test_a_volume_travels_to_another_process_and_reads_there(tmp_path, kspace):
@@ -183,7 +181,9 @@ def test_an_elliptical_shutter_is_not_undersampling_and_a_lattice_is(tmp_path):
         path = write_mrd(tmp_path / name, lines, (16, 13, 9))
         return read(path, undersampled=True)
 
-    assert not volume("a.h5", lambda z, x: ((z - 4) / 4.6) ** 2 + ((x - 6) / 6.6) ** 2 <= 1).undersampled
+    assert not volume(
+        "a.h5", lambda z, x: ((z - 4) / 4.6) ** 2 + ((x - 6) / 6.6) ** 2 <= 1
+    ).undersampled
     assert volume("b.h5", lambda z, x: (z + x) % 2 == 0).undersampled
 
 
