@@ -17,6 +17,8 @@ from __future__ import annotations
 import dataclasses
 import errno
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -121,13 +123,12 @@ def read_raw(path: str | Path, *, undersampled: bool = False, number: int = 0) -
         UserWarning: the volume's notes; columns of a fastMRI file are zero-padding.
     """
     path = Path(path)
-    kind = kind_of(path)
-    if kind == FASTMRI:
-        if number:
-            raise IndexError(f"{path.name} has one volume; number {number} was asked for")
-        return fastmri_hdf5.read_raw(path, undersampled=undersampled)
-    volume = _open(path, kind, number)
-    volume = _checked(path.name, volume)
+    with _damage_told(path.name):
+        kind = kind_of(path)
+        if kind == FASTMRI:
+            _require_one(path, number)
+            return fastmri_hdf5.read_raw(path, undersampled=undersampled)
+        volume = _checked(path.name, _open(path, kind, number))
     if volume.undersampled and not undersampled:
         raise ValueError(
             f"{path.name}: the scan is undersampled: lines between the first and the last measured "
@@ -140,16 +141,33 @@ def read_raw(path: str | Path, *, undersampled: bool = False, number: int = 0) -
 
 def n_volumes(path: str | Path) -> int:
     """How many volumes a file holds; raises as :func:`read_raw`."""
-    kind = kind_of(path)
-    if kind == MRD:
-        return mrd_reader.n_volumes(path)
-    if kind == CFL:
-        return array_reader.n_volumes_cfl(path)
-    if kind == TWIX:
-        from synthlib.formats import twix
+    with _damage_told(Path(path).name):
+        kind = kind_of(path)
+        if kind == MRD:
+            return mrd_reader.n_volumes(path)
+        if kind == CFL:
+            return array_reader.n_volumes_cfl(path)
+        if kind == TWIX:
+            from synthlib.formats import twix
 
-        return twix.n_volumes(path)
+            return twix.n_volumes(path)
     return 1
+
+
+@contextmanager
+def _damage_told(name: str) -> Iterator[None]:
+    """What h5py raises of damaged names, types and links becomes a message."""
+    try:
+        yield
+    except (UnicodeDecodeError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{name}: it is damaged; {EXPECTED}. Export or download it again, or leave it out."
+        ) from error
+
+
+def _require_one(path: Path, number: int) -> None:
+    if number:
+        raise IndexError(f"{path.name} has one volume; number {number} was asked for")
 
 
 def _open(path: Path, kind: str, number: int) -> RawVolume:
@@ -158,8 +176,7 @@ def _open(path: Path, kind: str, number: int) -> RawVolume:
     if kind == MRD:
         return mrd_reader.read_raw(path, number)
     if kind == NPY:
-        if number:
-            raise IndexError(f"{path.name} has one volume; number {number} was asked for")
+        _require_one(path, number)
         return array_reader.read_npy(path)
     from synthlib.formats import twix
 
