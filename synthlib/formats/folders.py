@@ -100,7 +100,8 @@ def find_raw(
             f"{folder} {what}; {EXPECTED}. "
             'Check the path, or use data = "simulated" for the embedded scanner.'
         )
-    volumes, broken, padded = [], [], []
+    volumes, broken = [], []
+    notes: dict[str, list[str]] = {}
     for path in paths:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -113,15 +114,19 @@ def find_raw(
                     broken.append(f"{path.name}: {MADE_BY_US}; expected measured k-space")
                 else:
                     volumes.append(volume)
-        padded += [str(warning.message) for warning in caught]
+        for warning in caught:
+            text = str(warning.message)
+            padding = "zero-padding" in text  # its numbers differ from file to file
+            kind = "zero-padding" if padding else text.removeprefix(f"{path.name}: ")
+            notes.setdefault(kind, []).append(text)
     if broken:
         text = f"{len(broken)} of {len(paths)} files cannot be used:\n  " + "\n  ".join(broken)
         if not skip_broken:
             raise ValueError(f"{text}\nMove them away, or set skip_broken to leave them out.")
         warnings.warn(text, stacklevel=2)
-    if padded:
-        more = f" (and {len(padded) - 1} more files like it)" if len(padded) > 1 else ""
-        warnings.warn(padded[0] + more, stacklevel=2)
+    for texts in notes.values():
+        more = f" (and {len(texts) - 1} more files like it)" if len(texts) > 1 else ""
+        warnings.warn(texts[0] + more, stacklevel=2)
     return _choose(volumes, folder.name, tuple(contrasts), n_coils)
 
 

@@ -142,14 +142,14 @@ def test_the_single_coil_file_is_what_stock_loaders_expect(tmp_path):
     assert entry.status == "written"
     data = SliceDataset(tmp_path / "b", challenge="singlecoil")
     values = kspace()
-    for index, (measured, _, target, attributes, *_) in enumerate(data):
+    for index, (measured, _, target, *_) in enumerate(data):
         images = arrays.crop_or_pad_image(arrays.ifft2c(values[index]), RECON)
         columns = images.flatten(1).T.numpy().astype(np.complex128)
         weights = np.linalg.lstsq(columns, np.linalg.norm(columns, axis=1) + 0j, rcond=None)[0]
         expected = np.einsum("c,cyx->yx", weights, values[index].numpy())
         np.testing.assert_allclose(measured, expected, atol=2e-5)
         np.testing.assert_allclose(target, np.abs(columns @ weights).reshape(RECON), atol=2e-5)
-    assert len(data) == 3 and attributes["max"] == pytest.approx(target_max(tmp_path / "b"))
+    assert len(data) == 3 and data[0][3]["max"] == pytest.approx(target_max(tmp_path / "b"))
     with h5py.File(tmp_path / "b" / "scan.h5") as file, h5py.File(tmp_path / "a/scan.h5") as many:
         np.testing.assert_array_equal(file["reconstruction_rss"], many["reconstruction_rss"])
         assert file["kspace"].shape == (3, 54, 21)
