@@ -107,8 +107,8 @@ def find_raw(
             warnings.simplefilter("always")
             try:
                 volume = read_raw(path)
-            except (ValueError, PermissionError, BlockingIOError) as error:
-                broken.append(str(getattr(error, "strerror", None) or error))
+            except ValueError as error:
+                broken.append(str(error))
             else:
                 if volume.synthetic:
                     broken.append(f"{path.name}: {MADE_BY_US}; expected measured k-space")

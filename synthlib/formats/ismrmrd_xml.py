@@ -35,6 +35,7 @@ class Facts:
     tr_ms: float = math.nan
     ti_ms: float = math.nan
     flip_deg: float = math.nan
+    frequency_hz: float = math.nan
     noise_bandwidth: float = math.nan
     encodings: tuple[Encoding, ...] = ()
     trajectories: tuple[str, ...] = ()
@@ -64,6 +65,7 @@ def facts(text: str | bytes) -> Facts:
         tr_ms=_number(root, "{*}sequenceParameters/{*}TR"),
         ti_ms=_number(root, "{*}sequenceParameters/{*}TI"),
         flip_deg=_number(root, "{*}sequenceParameters/{*}flipAngle_deg"),
+        frequency_hz=_number(root, "{*}experimentalConditions/{*}H1resonanceFrequency_Hz"),
         noise_bandwidth=_number(
             root, "{*}acquisitionSystemInformation/{*}relativeReceiverNoiseBandwidth"
         ),

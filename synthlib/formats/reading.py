@@ -43,8 +43,7 @@ def kind_of(path: str | Path) -> str:
 
     Raises:
         FileNotFoundError: there is no such file.
-        PermissionError, BlockingIOError: it may not be opened, or another program writes it.
-        ValueError: it is none of these.
+        ValueError: it is none of these, may not be opened, or is locked by another program.
     """
     path = Path(path)
     if path.suffix in (".cfl", ".hdr"):
@@ -73,10 +72,9 @@ def _hdf5_kind(path: Path) -> str:
                 return MRD
     except (OSError, RuntimeError, KeyError) as error:
         if getattr(error, "errno", None) in (errno.EAGAIN, errno.EACCES):
-            raise BlockingIOError(
-                errno.EAGAIN,
-                f"{path.name}: another program has locked it, most likely one that still writes "
-                "it. Wait until that has ended",
+            raise ValueError(
+                f"{path.name}: another program holds it open and has locked it. Expected a file "
+                "at rest; close it there, or wait until it is written, or leave it out."
             ) from error
         if path.suffix == ".mrd":
             raise ValueError(
@@ -94,8 +92,9 @@ def require_readable(path: Path) -> None:
         with path.open("rb"):
             pass
     except PermissionError as error:
-        raise PermissionError(
-            error.errno, f"{path.name}: the file may not be opened; check its permissions"
+        raise ValueError(
+            f"{path.name}: it may not be opened. Expected a file that you may read; change its "
+            "permissions (chmod u+r), or leave it out."
         ) from error
 
 
@@ -114,9 +113,8 @@ def read_raw(path: str | Path, *, undersampled: bool = False, number: int = 0) -
 
     Raises:
         FileNotFoundError: there is no such file.
-        PermissionError, BlockingIOError: it may not be opened, or another program writes it.
-        ValueError: another format, damaged, not Cartesian, NaN or all zero in the middle
-            slice, or undersampled where that was not accepted.
+        ValueError: another format, not to be opened, locked, damaged, not Cartesian, NaN
+            or all zero in the middle slice, or undersampled where that was not accepted.
         IndexError: the file has fewer volumes.
 
     Warns:

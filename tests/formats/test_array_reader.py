@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import warnings
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -175,7 +177,7 @@ def test_a_file_that_may_not_be_opened_is_not_called_damaged(tmp_path, monkeypat
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(type(path), "open", refuse)
-    with pytest.raises(PermissionError, match=r"scan\.npy: the file may not be opened; check"):
+    with pytest.raises(ValueError, match=r"scan\.npy: it may not be opened.*permissions"):
         formats.read_raw(path)
 
 
@@ -185,3 +187,17 @@ def test_find_raw_takes_one_file_of_any_format(tmp_path):
         warnings.simplefilter("error")
         (volume,) = formats.find_raw(tmp_path / "scan.npy")
     assert (volume.name, volume.n_coils, volume.n_slices) == ("scan", 5, 3)
+
+
+def test_a_locked_hdf5_file_is_not_called_damaged(tmp_path):
+    with h5py.File(tmp_path / "scan.h5", "w") as file:  # open for writing, so that it is locked
+        file["kspace"] = random_kspace(SHAPE)
+        file.flush()
+        code = (
+            "import sys; from synthlib import formats\n"
+            "try: formats.read_raw(sys.argv[1])\n"
+            "except ValueError as error: print(error)"
+        )
+        command = [sys.executable, "-c", code, str(tmp_path / "scan.h5")]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert "scan.h5: another program holds it open and has locked it" in done.stdout, done.stderr
