@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from synthlib.formats import acquisitions, line_volumes, quiet
-from synthlib.formats.acquisitions import Encoding
+from synthlib.formats import acquisitions, line_volumes, quiet, twix_protocol
 from synthlib.formats.line_volumes import Scan
 from synthlib.formats.mrd_reader import EPI
+from synthlib.formats.twix_protocol import Protocol
 from synthlib.records import RawVolume
 
 with quiet.hush():
@@ -33,8 +33,6 @@ with quiet.hush():
 MULTI = hdr_def.MultiRaidFileHeader  # the list of measurements, VD and later
 MAX_LINES, MAX_MEASUREMENTS = 2**22, 64
 NOISE_HZ_PER_PIXEL = 130.0  # of the noise scans that precede an image (siemens_to_ismrmrd)
-TRAJECTORIES = {2: "radial", 4: "spiral", 8: "BLADE"}  # ucTrajectory; 1 is Cartesian
-DIMENSION_3D = 4  # ucDimension
 NAME = re.compile(rb"[A-Za-z]\w{3,}\x00")  # of the header's first part
 PASSED_BY = (
     "RTFEEDBACK", "HPFEEDBACK", "SYNCDATA", "REFPHASESTABSCAN", "PHASESTABSCAN", "PHASCOR",
@@ -137,14 +135,14 @@ def _scan(path: Path) -> Scan:
     shapes = np.stack([table["n_coils"], table["n_samples"]], 1)
     starts = np.concatenate([measurement.starts for measurement in measurements])
     sizes = mdh_def.Channel_header if is_multi else mdh_def.VB17_header
-    protocol = _Protocol(chosen.protocol)
+    protocol = Protocol(chosen.protocol)
     notes = () if chosen.is_complete else ("the file has no end mark: the scan was cut short",)
     if protocol.number("alRegridMode") >= 2:
         notes = (*notes, EPI)
     return Scan(
         table=table,
         source=TwixLines(str(path), starts, shapes, np.dtype(sizes).itemsize),
-        encodings=(_encoding(protocol, tables[last], chosen.heads),),
+        encodings=(twix_protocol.encoding(protocol, tables[last], chosen.heads),),
         contrast=protocol.text("tProtocolName"),
         patient_id=_pseudonym(protocol),
         noise_bandwidth=math.nan,
@@ -153,7 +151,7 @@ def _scan(path: Path) -> Scan:
     )
 
 
-def _pseudonym(protocol: _Protocol) -> str:
+def _pseudonym(protocol: Protocol) -> str:
     """The same for all files of one patient; "" where the file names nobody.
 
     A hash without a secret: who has the patient's number can find it again.
@@ -268,7 +266,7 @@ def _table(measurement: _Measurement, is_multi: bool) -> np.ndarray:
         [acquisitions.NOISE, acquisitions.OTHER, acquisitions.BOTH, acquisitions.CALIBRATION],
         acquisitions.IMAGE,
     )
-    table["dwell_us"] = _Protocol(measurement.protocol).number("sRXSPEC.alDwellTime[0]") / 1000
+    table["dwell_us"] = Protocol(measurement.protocol).number("sRXSPEC.alDwellTime[0]") / 1000
     noise = table["kind"] == acquisitions.NOISE
     table["dwell_us"] = np.nan_to_num(table["dwell_us"])
     table["dwell_us"][noise] = 1e6 / NOISE_HZ_PER_PIXEL / table["n_samples"][noise]
@@ -281,100 +279,6 @@ def _normals(quaternions: np.ndarray) -> np.ndarray:
     normal = np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], -1)
     is_known = np.abs(quaternions).max(-1, keepdims=True) > 0
     return np.where(is_known, normal, 0)
-
-
-class _Protocol:
-    """Values of a protocol's text by their names."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def number(self, name: str) -> float:
-        """A number, nan where there is none."""
-        try:
-            value = float(self._find(name, r"-?(?:0x[0-9a-fA-F]+|[\d.]+(?:[eE][-+]?\d+)?)"))
-        except ValueError:
-            text = self._find(name, r"0x[0-9a-fA-F]+")
-            return float(int(text, 16)) if text else math.nan
-        return value if math.isfinite(value) else math.nan
-
-    def text(self, name: str) -> str:
-        """Printable text, "" where there is none."""
-        value = self._find(name, r"\"+([^\"\n]{1,200})\"")
-        return value.strip('" ') if value.isprintable() else ""
-
-    def _find(self, name: str, value: str) -> str:
-        """The first of name = value (ASCCONV) and <Param."name"> { value } (XProtocol)."""
-        bare = re.escape(name)
-        asc = rf"(?:^|\n){bare}[ \t]*=[ \t]*({value})"
-        xml = (
-            rf"<Param\w{{1,20}}\.\"{bare}\">\s{{0,20}}{{(?:\s{{0,20}}<\w{{1,20}}>[^\n<]{{1,40}}\n)?"
-        )
-        for pattern in (asc, rf"{xml}\s{{0,20}}({value})"):
-            match = re.search(pattern, self._text)
-            if match:
-                return match.group(match.lastindex or 1)
-        return ""
-
-    def attributes(self) -> dict[str, object]:
-        """What is known of field and timing, by RawHeader's names."""
-        values = {
-            "field_t": self.number("sProtConsistencyInfo.flNominalB0"),
-            "thickness_mm": self.number("sSliceArray.asSlice[0].dThickness"),
-            "te_ms": self.number("alTE[0]") / 1000,
-            "tr_ms": self.number("alTR[0]") / 1000,
-            "ti_ms": self.number("alTI[0]") / 1000,
-            "flip_deg": self.number("adFlipAngleDegree[0]"),
-        }
-        return {name: value for name, value in values.items() if value == value}
-
-
-def _encoding(protocol: _Protocol, table: np.ndarray, heads: np.ndarray) -> Encoding:
-    image: np.ndarray = np.flatnonzero(
-        np.isin(table["kind"], (acquisitions.IMAGE, acquisitions.BOTH))
-    )
-    lines = table[image]
-    trajectory = protocol.number("sKSpace.ucTrajectory")
-    if trajectory in TRAJECTORIES:
-        raise ValueError(
-            f"its trajectory is {TRAJECTORIES[int(trajectory)]}, and only Cartesian is read"
-        )
-    n_samples = int(lines["n_samples"].max())
-    base = _positive(protocol.number("sKSpace.lBaseResolution"), n_samples)
-    oversampling = 1 if n_samples <= base else 2  # Siemens samples twice as densely, or has cut it
-    rows = max(oversampling * base, n_samples)
-    is_3d = protocol.number("sKSpace.ucDimension") == DIMENSION_3D and lines["partition"].any()
-    sizes, recon = [rows], [rows // oversampling]
-    centres: list[int] = []
-    for counter, centre, count, more in (
-        ("line", "CenterLin", "lPhaseEncodingLines", "dPhaseOversamplingForDialog"),
-        ("partition", "CenterPar", "lPartitions", "dSliceOversamplingForDialog"),
-    ):
-        if counter == "partition" and not is_3d:
-            sizes, centres, recon = [*sizes, 1], [*centres, 0], [*recon, 1]
-            continue
-        middle = int(np.median(heads[centre][image]))
-        last = int(lines[counter].max())
-        n = _positive(protocol.number(f"sKSpace.{count}"), last + 1)
-        n = max(n, 2 * middle, 2 * (last - middle) + 1)  # the centre in the middle, all lines in
-        extra = protocol.number(f"sKSpace.{more}")
-        kept = round(n / (1 + extra)) if extra > 0 else n
-        sizes, centres, recon = [*sizes, n], [*centres, middle], [*recon, max(kept, 1)]
-    fields_mm = [
-        protocol.number(f"sSliceArray.asSlice[0].{name}") for name in ("dReadoutFOV", "dPhaseFOV")
-    ]
-    thickness = protocol.number("sSliceArray.asSlice[0].dThickness")
-    return Encoding(
-        matrix=(sizes[0], sizes[1], sizes[2]),
-        recon=(recon[0], recon[1], recon[2]),
-        spacing_mm=(fields_mm[0] / recon[0], fields_mm[1] / recon[1]),
-        thickness_mm=thickness / recon[2],
-        centre=(centres[0], centres[1]),
-    )
-
-
-def _positive(value: float, otherwise: int) -> int:
-    return int(value) if 1 <= value < 2**16 else otherwise
 
 
 @contextmanager

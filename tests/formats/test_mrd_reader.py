@@ -14,6 +14,7 @@ import torch
 from line_files import Line, image_by_numpy, kspace_lines, random_kspace, write_mrd
 
 from synthlib import arrays, formats
+from synthlib.formats import hdf5_heaps
 
 SHAPE = (3, 4, 54, 21)  # two-fold oversampled readout of 27 rows; odd and unequal
 MATRIX, RECON = (54, 21, 1), (27, 21, 1)
@@ -273,6 +274,29 @@ def test_big_endian_files_and_other_groups_are_read(tmp_path, kspace):
         kind = np.dtype([("head", head), ("traj", swapped), ("data", swapped)])
         file.create_dataset("scan_2/data", data.shape, kind)[:] = data
     np.testing.assert_array_equal(whole(formats.read_raw(path)), kspace)
+
+
+def test_a_heap_without_length_is_found_before_hdf5_goes_round_in_it(tmp_path, kspace):
+    path = write_mrd(tmp_path / "bad.mrd", kspace_lines(kspace), MATRIX)
+    assert hdf5_heaps.are_whole(path)
+    data = bytearray(path.read_bytes())
+    entry = data.find(b"GCOL") + 16
+    data[entry : entry + 16] = bytes(16)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"bad\.mrd: it is truncated or damaged"):
+        read(path)
+
+
+def test_the_mark_of_synthetic_data_is_seen_where_only_the_xml_was_kept(tmp_path, kspace):
+    mark = (
+        "<userParameters><userParameterString><name>synthetic</name><value>SYNTHETIC</value>"
+        "</userParameterString></userParameters></ismrmrdHeader>"
+    )
+    path = write_mrd(tmp_path / "scan.mrd", kspace_lines(kspace), MATRIX)
+    with h5py.File(path, "a") as file:
+        text = file["dataset/xml"][0].replace(b"</ismrmrdHeader>", mark.encode())
+        file["dataset/xml"][0] = text
+    assert formats.read_raw(path).synthetic
 
 
 def test_debians_tools_reconstruct_the_same_image(tmp_path):
