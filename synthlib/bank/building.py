@@ -26,6 +26,10 @@ AIR_FROM = 1.3  # half axes from the head's centre: beyond lies air
 FEW_SAMPLES = 20  # of noise per coil, at least, for its covariance
 SHRINK = 0.01  # share of white noise in the covariance, so that it can be inverted
 ORIENTATIONS = {"AX": "axial", "SAG": "sagittal", "COR": "coronal"}
+SIDEWAYS = (
+    "its readout runs from side to side (axial, coronal) or front to back (sagittal), so that the "
+    "head lies on its side. Expected one along the head's rows; leave it out of the bank"
+)
 KNEE = ("CORPD", "CORPDFS")  # fastMRI's knees are known by their acquisition
 # The embedded bank: a few heads from the base of the skull to the crown.
 SIMULATED_SUBJECTS = 4
@@ -363,6 +367,8 @@ def _build_one(
             volume = formats.read_raw(path)
         if volume.synthetic:
             return f"{path.name}: {MADE_BY_US}; its coils are a bank's already. Leave it out."
+        if volume.attributes.get("sideways"):
+            return f"{path.name}: {SIDEWAYS}"
         name = f"donor-{runs.sha256(path)[:8]}"
         make(out / f"{name}.h5", volume, settings=settings, place=place, name=name, key=key)
     except Exception as error:  # damaged HDF5 raises many kinds, and none may stop the others

@@ -19,6 +19,7 @@ from synthlib.records import RawVolume
 ROWS_TOWARDS = {"axial": (0, 1, 0), "coronal": (0, 0, -1), "sagittal": (0, 0, -1)}
 NORMALS = {"sagittal": 0, "coronal": 1, "axial": 2}
 MAX_SPARSE = 64  # times that a k-space may be larger than what was measured of it
+SIDEWAYS = "sideways"  # attribute of volumes whose rows run where a head's columns should
 SURE = 0.7  # cosine of less than 45 degrees
 
 
@@ -202,5 +203,9 @@ def _directions(lines: np.ndarray) -> dict[str, object]:
     orientation = next((word for word, axis in NORMALS.items() if abs(normal[axis]) > SURE), "")
     if not orientation:
         return {}
+    if not rows.any():
+        return {"orientation": orientation}
     along = float(np.dot(rows, ROWS_TOWARDS[orientation]))
+    if abs(along) < SURE:  # phase was encoded along the rows of DICOM's views
+        return {"orientation": orientation, SIDEWAYS: True}
     return {"orientation": orientation, "upside_down": along < -SURE}

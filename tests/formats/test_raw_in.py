@@ -121,6 +121,21 @@ def test_a_bank_refuses_synthetic_data_of_every_format_and_maps_take_them(scan, 
     assert own_facts.record_of(tmp_path / "raw" / "cfl" / "one.cfl", "cfl")["convert_raw"]["key"]
 
 
+def test_a_head_on_its_side_or_upside_down_is_told_by_the_lines_directions(scan, tmp_path):
+    kspace = scan.volume.kspace[:].numpy()
+    found = {}
+    for name, direction in (("side", (1, 0, 0)), ("up", (0, -1, 0)), ("down", (0, 1, 0))):
+        lines = kspace_lines(kspace, read_dir=direction)
+        write_mrd(tmp_path / f"{name}.mrd", lines, (144, 63, 1), recon=(72, 63, 1))
+        found[name] = formats.read_raw(tmp_path / f"{name}.mrd").upside_down
+    assert found == {"side": False, "up": True, "down": False}
+    made = bank.build_folder(tmp_path, tmp_path / "bank")
+    assert len(made.donors) == 2 and "from side to side" in made.broken[0]
+    maps = [prepared_hdf5.read(donor.path, "maps") for donor in made.donors]
+    # both are kept upright: the same head, once turned
+    assert (maps[0].flip(-2) - maps[1]).abs().median() < 0.05
+
+
 def test_fully_sampled_test_files_of_fastmri_2_are_accepted(folder, tmp_path):
     path = tmp_path / "brain_multicoil_test_full" / "file_brain_AXT2_210_6001944.h5"
     path.parent.mkdir()
