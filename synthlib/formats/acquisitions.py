@@ -137,7 +137,8 @@ def _end(line: np.void) -> int:
 def volumes(table: np.ndarray) -> list[tuple[int, ...]]:
     """COUNTERS of every volume that has lines of an image, sorted."""
     image = table[np.isin(table["kind"], (IMAGE, BOTH))]
-    return sorted({tuple(int(row[name]) for name in COUNTERS) for row in image[list(COUNTERS)]})
+    counters = np.stack([image[name] for name in COUNTERS], 1)
+    return [tuple(map(int, row)) for row in np.unique(counters, axis=0)]
 
 
 def of_volume(table: np.ndarray, counters: tuple[int, ...], *kinds: int) -> np.ndarray:

@@ -53,8 +53,13 @@ def _parts(dataset: h5py.Dataset) -> list[tuple[int, int]]:
     if dataset.chunks is None:
         start = dataset.id.get_offset()
         return [] if start is None else [(start, start + dataset.id.get_storage_size())]
-    infos = [dataset.id.get_chunk_info(k) for k in range(dataset.id.get_num_chunks())]
-    return [(info.byte_offset, info.byte_offset + info.size) for info in infos]
+    parts: list[tuple[int, int]] = []
+
+    def add(info: h5py.h5d.StoreInfo) -> None:
+        parts.append((info.byte_offset, info.byte_offset + info.size))
+
+    dataset.id.chunk_iter(add)
+    return parts
 
 
 def _heaps_end(data: mmap.mmap, numbers: list[tuple[int, int]]) -> bool:
@@ -90,15 +95,15 @@ def _lengths_fit(dataset: h5py.Dataset, data: mmap.mmap) -> bool:
     if not offsets or dataset.id.get_create_plist().get_nfilters():
         return True
     n_bytes = dataset.id.get_type().get_size()
-    for start, end in _parts(dataset):
-        if not 0 <= start <= end <= len(data):
+    parts = _parts(dataset)
+    if any(not 0 <= start <= end <= len(data) for start, end in parts):
+        return False
+    whole = [data[start : end - (end - start) % n_bytes] for start, end in parts]
+    raw = np.frombuffer(b"".join(whole), np.uint8).reshape(-1, n_bytes)
+    for offset, item in offsets:
+        lengths = np.ascontiguousarray(raw[:, offset : offset + 4]).view("<u4")
+        if lengths.size and int(lengths.max()) * item > len(data):
             return False
-        n = (end - start) // n_bytes
-        raw = np.frombuffer(data[start : start + n * n_bytes], np.uint8).reshape(n, n_bytes)
-        for offset, item in offsets:
-            lengths = np.ascontiguousarray(raw[:, offset : offset + 4]).view("<u4")
-            if n and int(lengths.max()) * item > len(data):
-                return False
     return True
 
 
