@@ -157,9 +157,6 @@ def _convert(path: Path, number: int, name: str, target: Path, settings: _Settin
     header = own_facts.header_of(volume)
     record = {**header.record, RECORD: {"key": key, "single_coil": settings.single_coil}}
     header = dataclasses.replace(header, record=record)
-    notes = volume.notes
-    if volume.undersampled and settings.format == "fastmri":
-        notes = (*notes, ZERO_FILLED)
     try:
         _write(target, volume, header, settings)
     except ValueError:
@@ -167,7 +164,19 @@ def _convert(path: Path, number: int, name: str, target: Path, settings: _Settin
             raise
         # columns that are empty in the middle slice are not in another
         _write(target, volume, dataclasses.replace(header, acquired=None), settings)
-    return Converted(name, WRITTEN, notes=notes)
+    return Converted(name, WRITTEN, notes=_notes(volume, settings))
+
+
+def _notes(volume: RawVolume, settings: _Settings) -> tuple[str, ...]:
+    """What was found in the source, and what of it is not in the new file."""
+    notes = [note for note in volume.notes if "convert-raw" not in note]  # which is what happens
+    if volume.undersampled and settings.format == "fastmri":
+        notes.append(ZERO_FILLED)
+    if volume.calibration is not None:
+        notes.append("lines measured for calibration alone are not in the new file")
+    if volume.noise is not None:
+        notes.append("the noise scan is not in the new file")
+    return tuple(notes)
 
 
 def _write(target: Path, volume: RawVolume, header: RawHeader, settings: _Settings) -> None:

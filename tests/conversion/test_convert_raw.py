@@ -131,7 +131,7 @@ def test_volumes_of_one_file_become_files_of_their_own(tmp_path):
     (tmp_path / "scan.hdr").write_text(f"# Dimensions\n{' '.join(map(str, shape))}\n")
     (tmp_path / "scan.cfl").write_bytes(values.tobytes())
     entries = convert(tmp_path / "scan.cfl", tmp_path / "out", "mrd")
-    assert [entry.name for entry in entries] == ["scan", "scan_v2"]
+    assert [(entry.name, entry.notes) for entry in entries] == [("scan", ()), ("scan_v2", ())]
     expected = values.reshape(shape, order="F")[:, :, 0, :, 0, 1].squeeze().transpose(2, 0, 1)
     np.testing.assert_array_equal(whole(tmp_path / "out" / "scan_v2.mrd.h5")[0], expected)
 
