@@ -11,7 +11,7 @@ from synthlib.formats import array_reader
 from synthlib.formats.reading import ENDINGS, EXPECTED, HDF5, read_raw
 from synthlib.records import MADE_BY_US, RawVolume
 
-LABELS = "_labels_"  # in the names of label maps beside a pair
+LABELS, NOISE = "_labels_", "_noise"  # in the names of label maps and noise beside a pair
 
 
 def raw_files(folder: str | Path) -> list[Path]:
@@ -19,7 +19,7 @@ def raw_files(folder: str | Path) -> list[Path]:
 
     Those of HDF5 (.h5, .hdf5, .mrd) and BART's pairs (by their .cfl) by their endings alone;
     of .npy and .dat files, which may be anything, those that begin as raw data do. Label
-    maps beside our own pairs and files under way are left out.
+    maps and noise beside our own pairs and files under way are left out.
 
     Args:
         folder: also one file, which is then the only one; of a pair its .cfl or .hdr.
@@ -38,9 +38,11 @@ def _may_be_raw(path: Path) -> bool:
         return True
     try:
         if path.suffix == ".cfl":
-            base, _, label = path.stem.partition(LABELS)
-            is_label = bool(label) and path.with_name(f"{base}.cfl").is_file()
-            return path.with_suffix(".hdr").is_file() and not is_label
+            owner, mark, _ = path.stem.partition(LABELS)
+            if not mark:
+                owner = path.stem.removesuffix(NOISE)
+            is_part = owner != path.stem and path.with_name(f"{owner}.cfl").is_file()
+            return path.with_suffix(".hdr").is_file() and not is_part
         if path.suffix == ".npy":
             shape, dtype, _ = array_reader.npy_head(path)
             return dtype.kind == "c" and len(shape) in (3, 4)

@@ -153,6 +153,7 @@ def test_a_folder_is_searched_for_what_may_be_raw_data(tmp_path):
     np.save(tmp_path / "mask.npy", np.ones((18, 11)))  # no k-space, passed by
     write_pair(tmp_path / "pair", {0: 18, 1: 11, 3: 5})
     write_pair(tmp_path / "pair_labels_tissue", {0: 18, 1: 11})  # a label map beside it
+    write_pair(tmp_path / "pair_noise", {0: 18, 3: 5})
     (tmp_path / "alone.cfl").write_bytes(bytes(8))
     (tmp_path / "notes.dat").write_text("a text")
     (tmp_path / "sub").mkdir()
