@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_synthesize(commands)
     _add_audit(commands)
     _add_bank(commands)
+    _add_convert_raw(commands)
     for command in commands.choices.values():
         command.epilog = EXIT_STATUS
     return parser
@@ -79,7 +80,7 @@ def _add_reproduce(commands: Any) -> None:
 def _add_profile(command: argparse.ArgumentParser) -> None:
     """What a command needs to know to run notebooks with a profile's parameters."""
     command.add_argument("profile", nargs="?", default="params/demo", help="default: params/demo")
-    command.add_argument("--data", help="folder of fastMRI HDF5 files instead of the profile's")
+    command.add_argument("--data", help="folder of raw data instead of the profile's")
     command.add_argument("--out", help="folder for results instead of the profile's out_dir")
     command.add_argument(
         "--set",
@@ -153,13 +154,14 @@ def _add_maps(commands: Any) -> None:
     maps = commands.add_parser(
         "maps",
         help="estimate the coil maps of every raw file of a folder and judge them",
-        description="ESPIRiT maps of every fastMRI HDF5 file below a folder, one map file each, "
-        "with the quality of every slice in quality.csv. Files that have current maps are not "
-        "repeated; a file that cannot be used is told at the end and stops no other. Parameters "
-        "that are left out keep their defaults, which are printed at the start.",
+        description="ESPIRiT maps of every raw file below a folder (fastMRI, MRD, BART, .npy, "
+        "Siemens .dat), one map file each, with the quality of every slice in quality.csv. Files "
+        "that have current maps are not repeated; a file that cannot be used is told at the end "
+        "and stops no other. Parameters that are left out keep their defaults, which are printed "
+        "at the start.",
     )
     maps.set_defaults(run=_maps)
-    maps.add_argument("folder", help="raw files, searched with its subfolders")
+    maps.add_argument("folder", help="raw files, searched with its subfolders; or one file")
     maps.add_argument("--out", required=True, help="folder for the map files")
     group = maps.add_argument_group("parameters of the maps")
     group.add_argument("--calib-width", type=int, help="edge of the calibration region (samples)")
@@ -466,12 +468,12 @@ def _add_bank(commands: Any) -> None:
     bank = commands.add_parser(
         "bank",
         help="make a coil bank of measured raw data, for `synthesize --maps`",
-        description="Coil maps of every multi-coil fastMRI HDF5 file below a folder in head "
-        "coordinates, continued beyond the head, with the receivers' noise covariance and the "
-        "maps' quality. What is there and current is not made again.",
+        description="Coil maps of every multi-coil raw file below a folder (fastMRI, MRD, BART, "
+        ".npy, Siemens .dat) in head coordinates, continued beyond the head, with the receivers' "
+        "noise covariance and the maps' quality. What is there and current is not made again.",
     )
     bank.set_defaults(run=_bank)
-    bank.add_argument("folder", help="raw files, searched with its subfolders")
+    bank.add_argument("folder", help="raw files, searched with its subfolders; or one file")
     bank.add_argument("--out", required=True, help="folder of the bank")
     bank.add_argument("--orientation", default="", help="axial, ...; default: from the label")
     bank.add_argument("--anatomy", default="", help="head, knee, ...; default: from the file")
@@ -507,3 +509,60 @@ def _bank(chosen: argparse.Namespace) -> int:
     for line in _some(found.broken):
         print(line, file=sys.stderr)
     return 1 if found.broken or not found.donors else 0
+
+
+# --- convert-raw ---------------------------------------------------------------------
+
+
+def _add_convert_raw(commands: Any) -> None:
+    convert = commands.add_parser(
+        "convert-raw",
+        help="write raw data of any format as fastMRI HDF5, MRD or BART files",
+        description="K-space of fastMRI HDF5, ISMRMRD (MRD), BART (.cfl), .npy or Siemens .dat "
+        "files, one volume a file, as it is: sorted, averages averaged, not reconstructed. What a "
+        "file says of itself is kept, what it does not say stays unknown. The same command goes "
+        "on where it was stopped.",
+    )
+    convert.set_defaults(run=_convert_raw)
+    convert.add_argument("input", help="a file, or a folder, searched with its subfolders")
+    convert.add_argument("--out", required=True, help="folder for the new files")
+    convert.add_argument("--format", required=True, help="fastmri, mrd or cfl")
+    convert.add_argument(
+        "--single-coil",
+        action="store_true",
+        help="one coil that stands for all, as fastMRI emulates it; --format fastmri only",
+    )
+    convert.add_argument("--force", action="store_true", help="replace files that are there")
+    convert.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="processes; default: 1"
+    )
+    convert.add_argument(
+        "--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster (tcp://host:8786)"
+    )
+
+
+def _convert_raw(chosen: argparse.Namespace) -> int:
+    from synthlib import conversion
+
+    entries = conversion.convert_raw(
+        Path(chosen.input).expanduser().absolute(),
+        Path(chosen.out).expanduser().absolute(),
+        format=chosen.format,
+        single_coil=chosen.single_coil,
+        force=chosen.force,
+        workers=chosen.workers,
+        scheduler=chosen.scheduler,
+    )
+    counts = {"written": 0, "present": 0, "failed": 0}
+    for entry in entries:
+        counts[entry.status] += 1
+    print(
+        f"volumes: {len(entries)}, of which {counts['written']} written, {counts['present']} "
+        f"already there, {counts['failed']} failed"
+    )
+    notes = (f"{entry.name}: {note}" for entry in entries for note in entry.notes)
+    for line in _some(notes):
+        print(line)
+    for line in _some(f"{entry.name}: {entry.reason}" for entry in entries if entry.reason):
+        print(line, file=sys.stderr)
+    return 1 if counts["failed"] or not entries else 0

@@ -31,7 +31,7 @@ def raw_volumes(
     """Open the scans of one coil count, sorted by name.
 
     Args:
-        data: a folder of fastMRI HDF5 files (searched with its subfolders), or
+        data: a folder of raw data of any format (searched with its subfolders), a file, or
             "simulated" for the embedded scanner, whose files are made on first
             use and kept under data/ in the project.
         n_coils: keep files with this number of coils.

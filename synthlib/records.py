@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -83,6 +84,11 @@ class RawVolume:
         acquired: first and one-past-last column of kx that was measured; the
             columns outside are zero-padding.
         undersampled: columns between those are missing, too.
+        noise: complex64 (coil, sample), what the receivers recorded without an
+            object, scaled to the bandwidth and the averages of kspace; None if unknown.
+        calibration: [slice] gives complex64 (coil, ky, kx): the lines measured to
+            calibrate parallel imaging, zeros elsewhere; None if there are none apart.
+        notes: what was found, averaged or left out on the way, one sentence each.
         spacing_mm: (y, x) pixel size of the scanner's image, nan if unknown.
         rss: [slice] gives the file's own magnitude (ny, nx), None if it has none.
         header: the ISMRMRD XML as found.
@@ -102,6 +108,9 @@ class RawVolume:
     attributes: Mapping[str, object] = field(default_factory=dict)
     source: str = ""
     undersampled: bool = False
+    noise: Tensor | None = None
+    calibration: Slices | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def n_slices(self) -> int:
@@ -143,6 +152,26 @@ class RawVolume:
         if not bool(kspace.any()):
             raise ValueError(f"{where} is all zero; expected signal. Leave this file out.")
         return kspace
+
+    def calibration_signal(self, index: int) -> Tensor:
+        """K-space of one slice for coil maps: its calibration lines, or all where none are apart.
+
+        Raises:
+            ValueError: as :meth:`signal` says.
+        """
+        if self.calibration is None:
+            return self.signal(index)
+        return dataclasses.replace(self, kspace=self.calibration).signal(index)
+
+    def noise_covariance(self) -> Tensor | None:
+        """Mean of n n^H over the noise samples, complex128 (coil, coil); None without a noise scan.
+
+        It is that of one k-space sample, real and imaginary part together.
+        """
+        if self.noise is None:
+            return None
+        samples = self.noise.to(torch.complex128)
+        return samples @ samples.mH / samples.shape[1]
 
     def images_of(self, kspace: Tensor) -> Tensor:
         """K-space (..., coil, ky, kx) to complex (..., coil, y, x) on :attr:`image_shape`."""

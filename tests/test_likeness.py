@@ -348,7 +348,7 @@ def test_a_folder_gives_the_middle_slices_of_at_most_twelve_files(tmp_path, odd_
     assert len(found) == 12
     assert [found[0].name, found[-1].name] == ["head00", "head13"]
     assert {one.n_coils for one in found} == {3, 4}
-    with pytest.raises(FileNotFoundError, match=r"has no \.h5 file"):
+    with pytest.raises(FileNotFoundError, match=r"has no file of raw data"):
         likeness.measured(tmp_path / "absent")
 
 

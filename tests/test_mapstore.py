@@ -510,9 +510,9 @@ def test_contrasts_and_coil_counts_are_chosen_and_the_others_told(write, build):
 
 
 def test_an_empty_and_a_missing_folder_are_told_apart(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"has no \.h5 file of raw data; expected a folder"):
+    with pytest.raises(FileNotFoundError, match=r"has no file of raw data; expected raw data"):
         mapstore.build_folder(tmp_path, tmp_path / "maps")
-    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder; expected a folder"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder; expected raw data"):
         mapstore.build_folder(tmp_path / "nowhere", tmp_path / "maps")
 
 

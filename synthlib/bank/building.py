@@ -26,6 +26,10 @@ AIR_FROM = 1.3  # half axes from the head's centre: beyond lies air
 FEW_SAMPLES = 20  # of noise per coil, at least, for its covariance
 SHRINK = 0.01  # share of white noise in the covariance, so that it can be inverted
 ORIENTATIONS = {"AX": "axial", "SAG": "sagittal", "COR": "coronal"}
+SIDEWAYS = (
+    "its readout runs from side to side (axial, coronal) or front to back (sagittal), so that the "
+    "head lies on its side. Expected one along the head's rows; leave it out of the bank"
+)
 # fastMRI's knees and brains are known by their acquisition.
 KNEE = ("CORPD", "CORPDFS")
 HEAD = ("AXT1", "AXT1PRE", "AXT1POST", "AXT2", "AXFLAIR")
@@ -51,7 +55,8 @@ class Place:
     Attributes:
         orientation: of all volumes.
         anatomy: of all volumes, a word of words.ANATOMIES ("head", "knee" ...).
-        step_mm: between slice centres; the slice thickness where it is nan.
+        step_mm: between slice centres; what the file says of them, or the slice thickness,
+            where it is nan.
 
     Raises:
         ValueError: another word for the anatomy.
@@ -97,7 +102,8 @@ def build_folder(
     Donors that are there and current are not made again.
 
     Args:
-        source: folder of fastMRI HDF5 files, searched with its subfolders.
+        source: folder of raw data of any format (see formats.reading), searched with its
+            subfolders; also one file.
         folder: of the bank.
         place: what the files do not say.
         settings: of the coil maps; they are always continued beyond the object.
@@ -112,10 +118,10 @@ def build_folder(
     out = Path(folder)
     paths = [path for path in formats.raw_files(source) if out.resolve() not in path.parents]
     if not paths:
-        what = "has no .h5 file of raw data" if Path(source).is_dir() else "is not a folder"
+        what = "has no file of raw data" if Path(source).is_dir() else "is not a folder"
         raise FileNotFoundError(
-            f"{source} {what}; expected a folder of fastMRI HDF5 files. Check the path, or use "
-            "the simulated bank, which needs no data."
+            f"{source} {what}; {formats.EXPECTED}. Check the path, or use the simulated bank, "
+            "which needs no data."
         )
     place = place or Place()
     code = runs.code_fingerprint("bank", "coils", "arrays", "records")
@@ -234,7 +240,9 @@ def make(
     level = [math.nan] * volume.n_slices
     thickness, field_t = header_numbers(volume)
     field_t = float(str(volume.attributes.get("field_t", field_t)))
-    step = place.step_mm if place.step_mm == place.step_mm else thickness
+    thickness = float(str(volume.attributes.get("thickness_mm", thickness)))
+    step = float(str(volume.attributes.get("step_mm", thickness)))
+    step = place.step_mm if place.step_mm == place.step_mm else step
     if step == step:
         level = [(index - head.widest) * step for index in range(volume.n_slices)]
     kept, maps, flags, residuals = [], [], [], []
@@ -267,7 +275,8 @@ def make(
     source_hash = runs.sha256(volume.source) if volume.source else ""
     label = volume.contrast.upper()
     orientation = place.orientation or next(
-        (word for prefix, word in ORIENTATIONS.items() if label.startswith(prefix)), "unknown"
+        (word for prefix, word in ORIENTATIONS.items() if label.startswith(prefix)),
+        str(volume.attributes.get("orientation", "unknown")),
     )
     anatomy = place.anatomy or anatomy_of(volume)
     attributes = {
@@ -312,8 +321,10 @@ def _covariance_sum(images: Tensor, head: Outline, index: int) -> Tensor:
 
 def _covariance(total: Tensor, volume: RawVolume) -> tuple[Tensor, str]:
     """Covariance with a mean diagonal of 1, and where it is from."""
-    source = "air"
-    if not bool(total.diagonal().real.min() > 0):
+    source, scanned = "air", volume.noise_covariance()
+    if scanned is not None:
+        source, total = "noise scan", scanned
+    elif not bool(total.diagonal().real.min() > 0):
         # a masked background: the ends of k-space are noise, too
         kspace = volume.signal(volume.n_slices // 2)
         first, end = volume.acquired
@@ -391,6 +402,8 @@ def _build_one(
             volume = formats.read_raw(path)
         if volume.synthetic:
             return f"{path.name}: {MADE_BY_US}; its coils are a bank's already. Leave it out."
+        if volume.attributes.get("sideways"):
+            return f"{path.name}: {SIDEWAYS}"
         name = f"donor-{runs.sha256(path)[:8]}"
         make(out / f"{name}.h5", volume, settings=settings, place=place, name=name, key=key)
     except Exception as error:  # damaged HDF5 raises many kinds, and none may stop the others

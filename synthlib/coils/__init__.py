@@ -16,6 +16,7 @@ from synthlib.coils.quality import (
     worst,
 )
 from synthlib.coils.settings import AUTO, CoilMaps, EspiritSettings
+from synthlib.coils.single_coil import emulated_kspace, emulated_weights
 
 __all__ = [
     "AUTO",
@@ -25,6 +26,8 @@ __all__ = [
     "against_sigpy",
     "alignment",
     "combine",
+    "emulated_kspace",
+    "emulated_weights",
     "espirit_maps",
     "expand",
     "find_region",

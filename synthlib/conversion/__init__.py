@@ -3,6 +3,7 @@
 from synthlib.conversion.checking import Reviewed, review
 from synthlib.conversion.look import Looked, look
 from synthlib.conversion.one import ASIDE, MADE, THERE, Outcome
+from synthlib.conversion.raw_files import Converted, convert_raw
 from synthlib.conversion.run import Result, pseudonym_salt, rows, summary, synthesize
 from synthlib.conversion.settings import (
     AUTO,
@@ -30,11 +31,13 @@ __all__ = [
     "RAW",
     "THERE",
     "WRITTEN",
+    "Converted",
     "Looked",
     "Outcome",
     "Result",
     "Reviewed",
     "Settings",
+    "convert_raw",
     "look",
     "pseudonym_salt",
     "review",

@@ -11,7 +11,8 @@ Source: BART 0.8, src/misc/mri.h; https://mrirecon.github.io/bart.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -23,11 +24,14 @@ from synthlib import runs
 from synthlib.formats import raw_header
 from synthlib.formats.raw_header import RawHeader
 from synthlib.formats.raw_writer import RawWriter
+from synthlib.records import SYNTHETIC
 
 N_DIMENSIONS = 16
 READOUT, PHASE, COIL, SLICE = 0, 1, 3, 13
 ENDINGS = (".hdr", ".cfl", ".json")
 LABELS, NOISE = "_labels_", "_noise"  # of the names of further pairs
+CREATOR = "synthlib"
+MADE_BY_US = f"{CREATOR}: {SYNTHETIC}"  # of what was made of magnitude images
 LARGEST_LABEL = 2**24  # whole numbers that a float32 keeps
 
 
@@ -62,23 +66,26 @@ class CflWriter(RawWriter):
             with ExitStack() as stack:
 
                 def scratch(suffix: str, part: str = "") -> Path:
-                    path = _beside(self.path, suffix, part)
+                    path = beside(self.path, suffix, part)
                     stack.push(lambda error, *_: None if error else named.append(path))
                     return stack.enter_context(runs.atomic_path(path))
 
                 # What is opened first gets its name last.
-                scratch(".hdr").write_text(_hdr(rows, columns, n_coils, n_slices))
+                creator = MADE_BY_US if self.header.synthetic else CREATOR
+                scratch(".hdr").write_text(_hdr(rows, columns, n_coils, n_slices, creator))
                 scratch(".json").write_text(self.header.to_json(), encoding="utf-8")
                 for name, labels in self.header.labels.items():
-                    sizes = *self.header.recon_shape, 1, len(labels)
-                    scratch(".hdr", LABELS + name).write_text(_hdr(*sizes))
+                    sizes = (*self.header.recon_shape, 1, len(labels))
+                    scratch(".hdr", LABELS + name).write_text(_hdr(*sizes, creator))
                     with scratch(".cfl", LABELS + name).open("wb") as file:
                         for label in labels:
                             file.write(_columns_first(label.numpy(force=True)))
                 if self.header.noise is not None:
                     noise = self.header.noise.numpy(force=True).transpose(1, 0, 2)
                     samples = noise.reshape(n_coils, -1, 1)  # (coil, sample, 1)
-                    scratch(".hdr", NOISE).write_text(_hdr(samples.shape[1], 1, n_coils, 1))
+                    scratch(".hdr", NOISE).write_text(
+                        _hdr(samples.shape[1], 1, n_coils, 1, creator)
+                    )
                     scratch(".cfl", NOISE).write_bytes(_columns_first(samples))
                 data = scratch(".cfl")
                 stack.enter_context(_removed_before_naming(self.path))
@@ -122,8 +129,8 @@ def write_array(path: str | Path, array: Tensor) -> None:
     """
     n_coils, rows, columns = array.shape
     path = base(path)
-    runs.write_bytes(_beside(path, ".cfl"), _columns_first(array.numpy(force=True)))
-    runs.write_text(_beside(path, ".hdr"), _hdr(rows, columns, n_coils, 1, creator="synthlib"))
+    runs.write_bytes(beside(path, ".cfl"), _columns_first(array.numpy(force=True)))
+    runs.write_text(beside(path, ".hdr"), _hdr(rows, columns, n_coils, 1, CREATOR))
 
 
 def read_header(path: str | Path) -> RawHeader:
@@ -134,10 +141,10 @@ def read_header(path: str | Path) -> RawHeader:
         ValueError: one is damaged.
     """
     path = base(path)
-    text = _existing(_beside(path, ".json")).read_bytes()
+    text = _existing(beside(path, ".json")).read_bytes()
 
     def labels(name: str) -> Tensor:
-        return torch.from_numpy(_read(_beside(path, "", LABELS + name))[:, 0].real.astype(np.int64))
+        return torch.from_numpy(_read(beside(path, "", LABELS + name))[:, 0].real.astype(np.int64))
 
     return raw_header.from_json(text, labels)
 
@@ -148,13 +155,14 @@ def read_noise(path: str | Path) -> Tensor | None:
     Raises:
         ValueError: it is damaged.
     """
-    stem = _beside(base(path), "", NOISE)
-    if not _beside(stem, ".hdr").is_file():
+    stem = beside(base(path), "", NOISE)
+    if not beside(stem, ".hdr").is_file():
         return None
     return torch.from_numpy(_read(stem)[..., 0])
 
 
-def _beside(path: Path, suffix: str, part: str = "") -> Path:
+def beside(path: Path, suffix: str, part: str = "") -> Path:
+    """Another file of a set: its ending, and LABELS with a name, or NOISE."""
     return path.with_name(path.name + part + suffix)
 
 
@@ -162,12 +170,12 @@ def _beside(path: Path, suffix: str, part: str = "") -> Path:
 def _removed_before_naming(path: Path) -> Iterator[None]:
     """An older set goes: its .hdr would make the first new files look complete, and no label map
     of it belongs to the new images."""
-    labels = _labels_of(_beside(path, ".json"))
+    labels = _labels_of(beside(path, ".json"))
     yield
-    _beside(path, ".hdr").unlink(missing_ok=True)
+    beside(path, ".hdr").unlink(missing_ok=True)
     for part in (NOISE, *(LABELS + label for label in labels)):
         for suffix in (".hdr", ".cfl"):
-            _beside(path, suffix, part).unlink(missing_ok=True)
+            beside(path, suffix, part).unlink(missing_ok=True)
 
 
 def _labels_of(header: Path) -> list[str]:
@@ -179,9 +187,7 @@ def _labels_of(header: Path) -> list[str]:
     return [name for name in names if raw_header.NAME.fullmatch(name)]
 
 
-def _hdr(
-    rows: int, columns: int, n_coils: int, n_slices: int, creator: str = "synthlib: SYNTHETIC"
-) -> str:
+def _hdr(rows: int, columns: int, n_coils: int, n_slices: int, creator: str) -> str:
     sizes = [1] * N_DIMENSIONS
     sizes[READOUT], sizes[PHASE], sizes[COIL], sizes[SLICE] = rows, columns, n_coils, n_slices
     return f"# Dimensions\n{' '.join(map(str, sizes))}\n# Creator\n{creator}\n"
@@ -200,26 +206,42 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _read(path: Path) -> np.ndarray:
-    """A pair as complex64 (slice, coil, y, x)."""
-    header, data = _existing(_beside(path, ".hdr")), _existing(_beside(path, ".cfl"))
+def read_sizes(path: Path, dimensions: Collection[int]) -> tuple[list[int], str]:
+    """The sizes of a pair's dimensions, and who made it ("" where nobody is named).
+
+    Args:
+        path: <name>, without an ending.
+        dimensions: those that may be larger than 1.
+
+    Raises:
+        FileNotFoundError: a file of the pair is missing.
+        ValueError: there are no sizes, other dimensions, or other bytes than they ask for.
+    """
+    header, data = _existing(beside(path, ".hdr")), _existing(beside(path, ".cfl"))
     lines = header.read_text(encoding="utf-8", errors="replace").splitlines()
     try:
         sizes = [int(n) for n in lines[lines.index("# Dimensions") + 1].split()]
     except (ValueError, IndexError) as error:
-        raise _broken(header.name, "it has no line of sizes after '# Dimensions'") from error
+        raise broken(header.name, "it has no line of sizes after '# Dimensions'") from error
     sizes += [1] * (N_DIMENSIONS - len(sizes))
-    others = [n for at, n in enumerate(sizes) if at not in (READOUT, PHASE, COIL, SLICE)]
-    if min(sizes) < 1 or set(others) != {1}:
-        raise _broken(header.name, f"its sizes are {sizes}")
-    shape = sizes[SLICE], sizes[COIL], sizes[PHASE], sizes[READOUT]
-    expected = np.prod([8, *shape], dtype=object)
+    others = [n for dimension, n in enumerate(sizes) if dimension not in dimensions]
+    if min(sizes) < 1 or set(others) - {1}:
+        raise broken(header.name, f"its sizes are {sizes[: 2 * N_DIMENSIONS]}")
+    expected = 8 * math.prod(sizes)
     if data.stat().st_size != expected:
-        raise _broken(data.name, f"it has {data.stat().st_size} bytes where {expected} belong")
-    return np.fromfile(data, np.complex64).reshape(shape).swapaxes(-1, -2)
+        raise broken(data.name, f"it has {data.stat().st_size} bytes where {expected} belong")
+    following = lines[lines.index("# Creator") + 1 :] if "# Creator" in lines else []
+    return sizes, following[0].strip() if following else ""
 
 
-def _broken(name: str, found: str) -> ValueError:
+def _read(path: Path) -> np.ndarray:
+    """A pair as complex64 (slice, coil, y, x)."""
+    sizes, _ = read_sizes(path, (READOUT, PHASE, COIL, SLICE))
+    shape = sizes[SLICE], sizes[COIL], sizes[PHASE], sizes[READOUT]
+    return np.fromfile(beside(path, ".cfl"), np.complex64).reshape(shape).swapaxes(-1, -2)
+
+
+def broken(name: str, found: str) -> ValueError:
     return ValueError(
         f"{name}: {found}. Expected BART's sizes of readout, phase, coil (dimension {COIL}) and "
         f"slice ({SLICE}) and as many complex floats. Write it again, or leave it out."

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays, tasks
-from synthlib.formats import foreign, hdf5
+from synthlib.formats import foreign, hdf5, hdf5_heaps
 from synthlib.formats.raw_header import PROTON_HZ_PER_T
 from synthlib.records import UNKNOWN_MM, RawVolume, Slices
 
@@ -47,7 +47,7 @@ class FileSlices:
         try:
             with h5py.File(self.path, "r") as file:
                 values = file[self.dataset][index]
-        except OSError as error:
+        except (OSError, RuntimeError, KeyError) as error:
             raise _broken(name, f"slice {index} of {self.dataset} cannot be read") from error
         kind = np.complex64 if values.dtype.kind == "c" else np.float32
         # a single-coil slice gains its coil axis here
@@ -87,6 +87,8 @@ def read_raw(path: str | Path, *, undersampled: bool = False) -> RawVolume:
         raise FileNotFoundError(f"{path} is not a file; expected a fastMRI HDF5 file (.h5)")
     try:
         with h5py.File(path, "r") as file:
+            if not hdf5_heaps.are_whole(path):
+                raise _broken(path.name, "it is damaged")
             layout = _layout(path.name, file)
             middle = file["kspace"][layout[0] // 2]
             header = _text(file["ismrmrd_header"][()]) if "ismrmrd_header" in file else ""
@@ -94,6 +96,8 @@ def read_raw(path: str | Path, *, undersampled: bool = False) -> RawVolume:
             magnitudes = {n: tuple(map(int, file[n].shape)) for n in MAGNITUDES if n in file}
     except OSError as error:
         raise hdf5.unreadable(path, error) from error
+    except (RuntimeError, KeyError) as error:  # HDF5 tells of damage in these ways, too
+        raise _broken(path.name, "it is truncated, or not HDF5 at all") from error
 
     geometry = _geometry(path.name, header)
     rss: Slices | None = None

@@ -34,7 +34,7 @@ class FastmriWriter(RawWriter):
         known = {name: value for name, value in _numbers(header).items() if math.isfinite(value)}
         with hdf5_stream.atomic_stream(self.path) as self._stream:
             file = self._stream.file
-            self._kspace = file.create_dataset("kspace", self.shape, np.complex64)
+            self._kspace = file.create_dataset("kspace", self._stored_shape(), np.complex64)
             self._rss = np.zeros((n_slices, ny, nx), np.float32)
             file["ismrmrd_header"] = mrd_heads.xml_header(self.shape, header).encode()
             if header.noise_covariance is not None:
@@ -57,12 +57,19 @@ class FastmriWriter(RawWriter):
                 file.attrs[name] = value
             file.attrs["record"] = json.dumps(raw_header.plain(header.record), sort_keys=True)
             yield
-            largest = float(self._rss.max())
-            if not largest > 0:
-                raise ValueError(f"{self.path.name}: k-space to write is all zero; expected signal")
             file["reconstruction_rss"] = self._rss
-            file.attrs["max"] = largest
-            file.attrs["norm"] = float(np.linalg.norm(self._rss))
+            self._describe(self._rss)
+
+    def _stored_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    def _describe(self, target: np.ndarray) -> None:
+        """What loaders want to know of the images that networks are to reach."""
+        largest = float(target.max())
+        if not largest > 0:
+            raise ValueError(f"{self.path.name}: k-space to write is all zero; expected signal")
+        self._stream.file.attrs["max"] = largest
+        self._stream.file.attrs["norm"] = float(np.linalg.norm(target))
 
     def put(self, index: int, kspace: Tensor, rss: Tensor | None = None) -> None:
         """Write one slice; see :class:`RawWriter`. A known `rss` saves an inverse FFT."""
@@ -75,6 +82,36 @@ class FastmriWriter(RawWriter):
     def _write(self, index: int, kspace: np.ndarray) -> None:
         self._kspace[index] = kspace
         self._stream.check()
+
+
+class SingleCoilWriter(FastmriWriter):
+    """A single-coil fastMRI file under way: kspace [slice, ky, kx] and reconstruction_esc.
+
+    Slices are put as those of one coil, (1, ky, kx), with the root sum of squares of the
+    coils that the one coil stands for, which becomes reconstruction_rss.
+    """
+
+    @contextmanager
+    def _files(self) -> Iterator[None]:
+        self._esc = np.zeros((self.shape[0], *self.header.recon_shape), np.float32)
+        with super()._files():
+            yield
+            self._stream.file["reconstruction_esc"] = self._esc
+
+    def _stored_shape(self) -> tuple[int, ...]:
+        return self.shape[0], self.shape[2], self.shape[3]
+
+    def _describe(self, target: np.ndarray) -> None:
+        super()._describe(self._esc)
+
+    def put(self, index: int, kspace: Tensor, rss: Tensor | None = None) -> None:
+        """Write one slice; see :class:`RawWriter`."""
+        super().put(index, kspace, rss)
+        images = arrays.crop_or_pad_image(arrays.ifft2c(kspace), self.header.recon_shape)
+        self._esc[index] = images[0].abs().to(torch.float32).numpy(force=True)
+
+    def _write(self, index: int, kspace: np.ndarray) -> None:
+        super()._write(index, kspace[0])
 
 
 def _numbers(header: raw_header.RawHeader) -> dict[str, float]:

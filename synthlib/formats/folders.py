@@ -4,17 +4,74 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from synthlib.formats.fastmri_hdf5 import read_raw
+from synthlib.formats import array_reader
+from synthlib.formats.reading import ENDINGS, EXPECTED, HDF5, read_raw
 from synthlib.records import MADE_BY_US, RawVolume
+
+LABELS, NOISE = "_labels_", "_noise"  # in the names of label maps and noise beside a pair
 
 
 def raw_files(folder: str | Path) -> list[Path]:
-    """Every .h5 file of a folder and its subfolders, sorted by name; none is opened."""
-    paths = sorted(Path(folder).rglob("*.h5"), key=lambda path: (path.stem, path))
-    return [path for path in paths if not path.name.startswith(".")]  # a file under way
+    """Every file of a folder and its subfolders that may be raw data, sorted by name.
+
+    Those of HDF5 (.h5, .hdf5, .mrd) and BART's pairs (by their .cfl) by their endings alone;
+    of .npy and .dat files, which may be anything, those that begin as raw data do. Label
+    maps and noise beside our own pairs and files under way are left out.
+
+    Args:
+        folder: also one file, which is then the only one; of a pair its .cfl or .hdr.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        return [folder.with_suffix(".cfl") if folder.suffix == ".hdr" else folder]
+    paths = [path for path in folder.rglob("*") if path.suffix in ENDINGS and _may_be_raw(path)]
+    return sorted(paths, key=lambda path: (path.stem, path))
+
+
+def _may_be_raw(path: Path) -> bool:
+    if path.name.startswith(".") or path.suffix == ".hdr":  # a file under way; half of a pair
+        return False
+    if path.suffix in HDF5:
+        return True
+    try:
+        if path.suffix == ".cfl":
+            owner, mark, _ = path.stem.partition(LABELS)
+            if not mark:
+                owner = path.stem.removesuffix(NOISE)
+            is_part = owner != path.stem and path.with_name(f"{owner}.cfl").is_file()
+            return path.with_suffix(".hdr").is_file() and not is_part
+        if path.suffix == ".npy":
+            shape, dtype, _ = array_reader.npy_head(path)
+            return dtype.kind == "c" and len(shape) in (3, 4)
+        from synthlib.formats import twix  # its package is needed for no other format
+
+        return twix.is_twix(path)
+    except (ValueError, OSError):
+        return False
+
+
+def volume_name(path: str | Path) -> str:
+    """Name of a file's first volume: "scan" of scan.h5, scan.mrd.h5, scan.cfl ..."""
+    path = Path(path)
+    return path.name.removesuffix(path.suffix).removesuffix(".mrd")
+
+
+def names_below(source: str | Path, paths: Sequence[Path]) -> dict[str, Path]:
+    """Files by their names below a folder: without ending, but where two formats have one name.
+
+    Args:
+        source: the folder, or the only file; paths: from :func:`raw_files`.
+    """
+    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+    bare = [path.relative_to(folder).with_name(volume_name(path)) for path in paths]
+    twice = {name for name, n in Counter(bare).items() if n > 1}
+    return {
+        str(path.relative_to(folder) if name in twice else name): path
+        for name, path in zip(bare, paths, strict=True)
+    }
 
 
 def find_raw(
@@ -24,10 +81,10 @@ def find_raw(
     n_coils: int | None = None,
     skip_broken: bool = False,
 ) -> list[RawVolume]:
-    """Open every .h5 file below a folder, sorted by name.
+    """Open every file of raw data below a folder, sorted by name.
 
     Args:
-        folder: searched with its subfolders (multicoil_train, multicoil_val ...).
+        folder: searched with its subfolders (multicoil_train, multicoil_val ...); also one file.
         contrasts: keep these acquisition labels, for example ("AXT1", "AXT2"); none: all.
         n_coils: keep this number of coils; None: all, as long as they agree.
         skip_broken: warn about files that cannot be used instead of stopping.
@@ -40,12 +97,13 @@ def find_raw(
     folder = Path(folder)
     paths = raw_files(folder)
     if not paths:
-        what = "has no .h5 file" if folder.is_dir() else "is not a folder"
+        what = "has no file of raw data" if folder.is_dir() else "is not a folder"
         raise FileNotFoundError(
-            f"{folder} {what}; expected a folder of fastMRI HDF5 files. "
+            f"{folder} {what}; {EXPECTED}. "
             'Check the path, or use data = "simulated" for the embedded scanner.'
         )
-    volumes, broken, padded = [], [], []
+    volumes, broken = [], []
+    notes: dict[str, list[str]] = {}
     for path in paths:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -58,15 +116,19 @@ def find_raw(
                     broken.append(f"{path.name}: {MADE_BY_US}; expected measured k-space")
                 else:
                     volumes.append(volume)
-        padded += [str(warning.message) for warning in caught]
+        for warning in caught:
+            text = str(warning.message)
+            padding = "zero-padding" in text  # its numbers differ from file to file
+            kind = "zero-padding" if padding else text.removeprefix(f"{path.name}: ")
+            notes.setdefault(kind, []).append(text)
     if broken:
         text = f"{len(broken)} of {len(paths)} files cannot be used:\n  " + "\n  ".join(broken)
         if not skip_broken:
             raise ValueError(f"{text}\nMove them away, or set skip_broken to leave them out.")
         warnings.warn(text, stacklevel=2)
-    if padded:
-        more = f" (and {len(padded) - 1} more files like it)" if len(padded) > 1 else ""
-        warnings.warn(padded[0] + more, stacklevel=2)
+    for texts in notes.values():
+        more = f" (and {len(texts) - 1} more files like it)" if len(texts) > 1 else ""
+        warnings.warn(texts[0] + more, stacklevel=2)
     return _choose(volumes, folder.name, tuple(contrasts), n_coils)
 
 

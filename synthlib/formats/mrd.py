@@ -181,6 +181,12 @@ def read_header(path: str | Path) -> RawHeader:
         return raw_header.from_json(file[place][()], labels)
 
 
+def has_own_header(path: str | Path) -> bool:
+    """Whether :class:`MrdWriter` wrote an MRD file; raises as :func:`read_header`."""
+    with _opened(Path(path)) as file:
+        return OWN in file or OWN_BEFORE in file
+
+
 def _write_labels(group: h5py.Group, name: str, labels: Tensor, header: RawHeader) -> None:
     """One label map as MRD images (slice, 1, 1, x, y), packed."""
     values = labels.numpy(force=True).transpose(0, 2, 1)[:, None, None]

@@ -16,6 +16,7 @@ import numpy as np
 
 from synthlib.formats import raw_header
 from synthlib.formats.raw_header import PROTON_HZ_PER_T, RawHeader
+from synthlib.records import SYNTHETIC
 
 with warnings.catch_warnings():  # the package changes the filters when it is imported
     import ismrmrd
@@ -29,6 +30,7 @@ DIRECTIONS = {
     "sagittal": ((0, 0, -1), (0, 1, 0), (-1, 0, 0)),
 }
 NOISE = np.uint64(1 << (ismrmrd.ACQ_IS_NOISE_MEASUREMENT - 1))  # flag of a line
+MADE_FROM_IMAGES = f"{SYNTHETIC}: made from magnitude images, not measured"
 LABEL_TYPES: dict[int, type[np.integer]] = {
     ismrmrd.DATATYPE_USHORT: np.uint16,
     ismrmrd.DATATYPE_SHORT: np.int16,
@@ -76,7 +78,7 @@ def xml_header(shape: tuple[int, int, int, int], header: RawHeader) -> str:
         measurementInformation=xsd.measurementInformationType(
             patientPosition=xsd.patientPositionType.HFS,
             protocolName=header.contrast,
-            seriesDescription="SYNTHETIC: made from magnitude images, not measured",
+            seriesDescription=MADE_FROM_IMAGES if header.synthetic else None,
         ),
         acquisitionSystemInformation=xsd.acquisitionSystemInformationType(
             systemVendor=header.vendor or None,
@@ -199,7 +201,7 @@ def _lines(shape: tuple[int, ...], n_coils: int, n_samples: int, header: RawHead
 
 
 def _user_parameters(header: RawHeader, assumed: list[str]) -> xsd.userParametersType:
-    """SYNTHETIC, what is assumed, and the header's attributes by their type."""
+    """The mark of synthetic data, what is assumed, and the header's attributes by their type."""
     texts: dict[str, str] = {}
     longs: dict[str, int] = {}
     doubles: dict[str, float] = {}
@@ -212,7 +214,8 @@ def _user_parameters(header: RawHeader, assumed: list[str]) -> xsd.userParameter
             texts[name] = value
         else:
             texts[name] = json.dumps(raw_header.plain(value))
-    texts["synthetic"] = "SYNTHETIC"
+    if header.synthetic:
+        texts["synthetic"] = SYNTHETIC
     if assumed:
         texts["assumed"] = " ".join(assumed)
     return xsd.userParametersType(

@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthlib.records import UNKNOWN_MM, Placement
+from synthlib.formats import ismrmrd_xml
+from synthlib.records import SYNTHETIC, UNKNOWN_MM, Placement, RawVolume, is_synthetic
 
 UNKNOWN = float("nan")
 PROTON_HZ_PER_T = 42.577478518e6
+WRITTEN_ANEW = ("acquisition", "patient_id", "max", "norm", "record")  # attributes of files
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # safe as part of a file's or a group's name
 NUMBERS = (
     "thickness_mm", "step_mm", "field_t", "te_ms", "tr_ms", "ti_ms", "flip_deg", "dwell_us",
@@ -101,6 +103,11 @@ class RawHeader:
                     f"label map {name} has shape {tuple(labels.shape)}; expected (slice, "
                     f"{self.recon_shape[0]}, {self.recon_shape[1]}), the image's grid"
                 )
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the k-space was made of magnitude images, as attributes or record say."""
+        return is_synthetic(self.attributes) or is_synthetic(self.record)
 
     def columns(self, n_columns: int) -> tuple[int, int]:
         """First and one-past-last measured column of a k-space of `n_columns`."""
@@ -193,3 +200,75 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+# --- headers and volumes -----------------------------------------------------------------
+
+
+def applied(volume: RawVolume, header: RawHeader) -> RawVolume:
+    """A volume with the facts of the header that synthlib wrote beside its k-space.
+
+    Raises:
+        ValueError: the header is that of another k-space.
+    """
+    header.require_fits(volume.kspace.shape)
+    numbers = {name: getattr(header, name) for name in NUMBERS}
+    known = {name: value for name, value in numbers.items() if value == value}
+    synthetic = {SYNTHETIC: True} if header.synthetic else {}
+    return dataclasses.replace(
+        volume,
+        contrast=header.contrast,
+        patient_id=header.patient_id,
+        recon_shape=header.recon_shape,
+        spacing_mm=header.spacing_mm,
+        acquired=header.columns(volume.kspace.shape[-1]),
+        attributes={**known, **synthetic, **header.attributes},
+    )
+
+
+def of_volume(volume: RawVolume) -> RawHeader:
+    """The header with which a volume's k-space is written to any format.
+
+    What the file says is kept: numbers from its attributes or its ISMRMRD header, what is
+    in neither stays unknown. Attributes that a writer makes anew are left out.
+    """
+    told = ismrmrd_xml.lenient(volume.header)
+    numbers: dict[str, float] = {}
+    for name in NUMBERS:
+        value = volume.attributes.get(name, getattr(told, name, UNKNOWN))
+        numbers[name] = float(value) if isinstance(value, int | float) else UNKNOWN
+    if "thickness_mm" not in volume.attributes and told.encodings:
+        numbers["thickness_mm"] = told.encodings[0].thickness_mm
+    columns = int(volume.kspace.shape[-1])
+    extra = {n: v for n, v in volume.attributes.items() if n not in (*NUMBERS, *WRITTEN_ANEW)}
+    if volume.upside_down:  # no longer told by the name that the file will have
+        extra["upside_down"] = True
+    header = RawHeader(
+        contrast=_one_line(volume.contrast),
+        patient_id=_one_line(volume.patient_id),
+        recon_shape=volume.recon_shape,
+        spacing_mm=volume.spacing_mm,
+        orientation=str(extra.get("orientation", "axial")),
+        acquired=None if volume.acquired == (0, columns) else volume.acquired,
+        record=_record(volume),
+        attributes=extra,
+    )
+    changes: dict[str, Any] = dict(numbers)
+    return dataclasses.replace(header, **changes)
+
+
+def _one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip() or "unknown"
+
+
+def _record(volume: RawVolume) -> dict[str, object]:
+    try:
+        record = json.loads(str(volume.attributes.get("record", "{}")))
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def with_attributes(volume: RawVolume, more: Mapping[str, object]) -> RawVolume:
+    """A volume with further attributes."""
+    return dataclasses.replace(volume, attributes={**volume.attributes, **more})

@@ -72,20 +72,20 @@ def measured(folder: str | Path = "") -> list[Portrait]:
     """Portraits of measured heads: the stored ones, or the middle slices of a folder's files.
 
     Args:
-        folder: fastMRI HDF5 files, searched with subfolders; of more than 12,
+        folder: raw data of any format, searched with subfolders; of more than 12,
             12 are taken evenly from the sorted names.
 
     Raises:
-        FileNotFoundError: a folder without .h5 files.
+        FileNotFoundError: a folder without raw data.
         ValueError: a file is broken; it is named.
     """
     if not str(folder):
         return [_from_json(entry) for entry in runs.read_json(STORE)]
     place = runs.resolve(folder)
-    paths = [path for path in sorted(place.rglob("*.h5")) if not path.name.startswith(".")]
+    paths = formats.raw_files(place)
     if not paths:
         raise FileNotFoundError(
-            f"{place} has no .h5 file; expected fastMRI HDF5 files. Check the path, or name no "
+            f"{place} has no file of raw data; {formats.EXPECTED}. Check the path, or name no "
             "folder for the portraits that synthlib keeps."
         )
     chosen = np.linspace(0, len(paths) - 1, min(MOST, len(paths))).round().astype(int)

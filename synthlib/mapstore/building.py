@@ -111,7 +111,8 @@ def build_folder(
     workers, and those that have current maps not at all.
 
     Args:
-        source: folder of fastMRI HDF5 files, searched with its subfolders.
+        source: folder of raw data of any format (see formats.reading), searched with its
+            subfolders; also one file. Of a file that holds several volumes the first counts.
         folder: of the map files; if it lies in `source`, its files are not taken
             for raw data.
         contrasts, n_coils: keep these acquisition labels and this number of
@@ -126,14 +127,12 @@ def build_folder(
     ours = out if source in out.parents else None
     paths = [path for path in formats.raw_files(source) if ours not in path.parents]
     if not paths:
-        what = "has no .h5 file of raw data" if source.is_dir() else "is not a folder"
-        raise FileNotFoundError(
-            f"{source} {what}; expected a folder of fastMRI HDF5 files. Check the path."
-        )
-    jobs = []
-    for path in paths:
-        name = str(path.relative_to(source).with_suffix(""))
-        jobs.append(_Job(name, path, out / f"{name}.h5"))
+        what = "has no file of raw data" if source.is_dir() else "is not a folder"
+        raise FileNotFoundError(f"{source} {what}; {formats.EXPECTED}. Check the path.")
+    jobs = [
+        _Job(name, path, out / f"{name}.h5")
+        for name, path in formats.names_below(source, paths).items()
+    ]
     choice = _Choice(tuple(contrasts), n_coils)
     return _build(jobs, choice, settings, workers, scheduler, device)
 

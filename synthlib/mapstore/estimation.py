@@ -72,7 +72,7 @@ def write_maps(
                 "n_coils": volume.n_coils,
                 "qualities": [dataclasses.asdict(quality) for quality in qualities],
                 "calib_shape": min(shapes),
-                "warnings": _once(qualities),
+                "warnings": [*volume.notes, *_once(qualities)],
             }
         )
 
@@ -92,7 +92,7 @@ def _estimate(
     shape = (len(indices), *volume.kspace.shape[1:])
     kspace = torch.empty(shape, dtype=torch.complex64, device=device)  # (slice, coil, ky, kx)
     for row, index in enumerate(indices):
-        kspace[row] = volume.signal(index)
+        kspace[row] = volume.calibration_signal(index)
     found = _maps(volume, kspace, indices, settings)
     if volume.undersampled:  # whole images would be folded: judged by what calibrated the maps
         full = (kspace.shape[-2], kspace.shape[-1])

@@ -10,7 +10,7 @@ from typing import Any
 
 import nbformat
 
-from synthlib import datasets, runs, tasks
+from synthlib import datasets, formats, runs, tasks
 from synthlib.pipeline import data, execute, page, profiles
 
 
@@ -102,7 +102,7 @@ def _key(stage: profiles.Stage, before: Sequence[str]) -> str:
 def _listing(source: str) -> list[tuple[str, int, int]]:
     if source == datasets.SIMULATED:
         return []
-    files = sorted(runs.resolve(source).rglob("*.h5"))
+    files = formats.raw_files(runs.resolve(source))
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 

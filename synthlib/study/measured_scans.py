@@ -18,12 +18,12 @@ def open_scans(
     """Measured multi-coil scans of a folder, with their maps; none where no folder is given.
 
     Args:
-        test_data: folder of fastMRI HDF5 files, "": no scans; those of one coil and
+        test_data: folder of raw data of any format, "": no scans; those of one coil and
             undersampled ones are passed over.
         out_dir: prepared files go to its subfolder "prepared_test".
 
     Raises:
-        FileNotFoundError: no such folder, or no .h5 file in it.
+        FileNotFoundError: no such folder, or no raw data in it.
         ValueError: no scan of the folder can be used, or as formats.read_raw.
     """
     if not test_data:
@@ -31,9 +31,9 @@ def open_scans(
     folder = runs.resolve(test_data)
     paths = formats.raw_files(folder)
     if not paths:
-        what = "has no .h5 file" if folder.is_dir() else "is not a folder"
+        what = "has no file of raw data" if folder.is_dir() else "is not a folder"
         raise FileNotFoundError(
-            f"{test_data} {what}; expected measured multi-coil scans in the fastMRI layout. Check "
+            f"{test_data} {what}; expected measured multi-coil scans of any raw data format. Check "
             'test_data, or leave it empty ("") to do without measured scans.'
         )
     raw = [formats.read_raw(path, undersampled=True) for path in paths]

@@ -102,7 +102,7 @@ def test_a_bank_is_made_once(typed, place, real):
     assert status == 0 and "donors: 3, of which 3 made now" in out
     assert "donors: 3, of which 0 made now" in typed(f"bank {real}/multicoil --out @bank")[1]
     status, _, err = typed("bank @archive --out @bank2")
-    assert status == 1 and "has no .h5 file of raw data" in err
+    assert status == 1 and "has no file of raw data" in err
 
 
 def test_ctrl_c_is_exit_status_130(typed, monkeypatch):

@@ -283,7 +283,7 @@ def test_a_bad_file_is_named_with_what_was_found_expected_and_to_do(tmp_path, ki
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.h5 is not a file; expected a fastMRI"):
+    with pytest.raises(FileNotFoundError, match=r"none\.h5 is not a file; expected raw data"):
         formats.read_raw(tmp_path / "none.h5")
 
 
@@ -390,7 +390,7 @@ def test_what_is_not_there_is_answered_with_what_is(folder):
 
 
 def test_an_empty_and_a_missing_folder_are_told_apart(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"has no \.h5 file; expected.*simulated"):
+    with pytest.raises(FileNotFoundError, match=r"has no file of raw data; expected.*simulated"):
         formats.find_raw(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder; expected.*simulated"):
         formats.find_raw(tmp_path / "nowhere")

@@ -70,7 +70,7 @@ def test_a_folder_of_single_coil_or_thinned_files_is_refused(tmp_path, write_sca
 
 def test_a_folder_that_is_not_there_or_empty_is_told(tmp_path):
     (tmp_path / "empty").mkdir()
-    for folder, message in (("empty", "has no .h5 file"), ("none", "is not a folder")):
+    for folder, message in (("empty", "has no file of raw data"), ("none", "is not a folder")):
         with pytest.raises(FileNotFoundError, match=f"{folder} {message}; expected measured"):
             measured_scans.open_scans(str(tmp_path / folder), tmp_path / "out")
 

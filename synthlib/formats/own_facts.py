@@ -1,0 +1,73 @@
+"""What synthlib wrote beside the k-space of a file: labels, annotations, record."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import torch
+
+from synthlib.formats import bart_cfl, mrd, raw_header, reading
+from synthlib.formats.raw_header import RawHeader
+from synthlib.records import RawVolume
+
+LABELS = "labels_"  # of label maps that lie at the root
+
+
+def header_of(volume: RawVolume) -> RawHeader:
+    """The header of a volume, with the labels, annotations and record of our own files.
+
+    Raises:
+        ValueError: what lies beside the k-space is damaged.
+    """
+    header = raw_header.of_volume(volume)
+    path = Path(volume.source)
+    kind = reading.kind_of(path)
+    if kind == reading.FASTMRI:
+        return dataclasses.replace(header, **_of_fastmri(path))
+    if kind == reading.MRD and mrd.has_own_header(path):
+        return _with(header, mrd.read_header(path))
+    if kind == reading.CFL and bart_cfl.beside(bart_cfl.base(path), ".json").is_file():
+        return _with(header, bart_cfl.read_header(path))
+    return header
+
+
+def record_of(path: Path, kind: str) -> dict[str, Any]:
+    """The record in a file that synthlib wrote; empty where there is none."""
+    try:
+        if kind == reading.MRD:
+            return dict(mrd.read_header(path).record)
+        if kind == reading.CFL:
+            return dict(bart_cfl.read_header(path).record)
+        with h5py.File(path, "r") as file:
+            return dict(json.loads(file.attrs["record"]))
+    except (ValueError, OSError, KeyError, TypeError, RuntimeError):
+        return {}
+
+
+def _with(header: RawHeader, own: RawHeader) -> RawHeader:
+    return dataclasses.replace(
+        header,
+        orientation=own.orientation,
+        record=own.record,
+        labels=own.labels,
+        annotations=own.annotations,
+    )
+
+
+def _of_fastmri(path: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    with h5py.File(path, "r") as file:
+        group = file.get("labels")
+        maps = dict(group.items()) if isinstance(group, h5py.Group) else {}
+        maps |= {name.removeprefix(LABELS): file[name] for name in file if name.startswith(LABELS)}
+        if maps:
+            facts["labels"] = {
+                name: torch.from_numpy(values[()]).long() for name, values in maps.items()
+            }
+        if "annotations" in file:
+            facts["annotations"] = json.loads(file["annotations"][()])
+    return facts

@@ -1,0 +1,180 @@
+"""Raw data from one format to another and back: the bits, the facts, the mark, the single coil."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from fastmri.data import SliceDataset
+
+from synthlib import arrays, cli, conversion, formats, runs
+from synthlib.formats import mrd, own_facts
+from synthlib.formats.fastmri_writer import FastmriWriter
+from synthlib.formats.raw_header import RawHeader
+
+SHAPE, RECON = (3, 5, 54, 21), (27, 19)
+# the padding of this fastMRI file is told at every reading
+pytestmark = pytest.mark.filterwarnings("ignore:.*zero-padding")
+
+
+def kspace() -> torch.Tensor:
+    values = torch.randn(SHAPE, dtype=torch.complex64, generator=runs.rng(4, "convert-raw"))
+    values[..., :3] = 0  # not acquired
+    return values
+
+
+def write(path: Path, **changes) -> Path:
+    labels = torch.randint(0, 9, (SHAPE[0], *RECON), generator=runs.rng(4, "labels"))
+    facts = {
+        "contrast": "AXT2", "patient_id": "p-3f9", "recon_shape": RECON, "spacing_mm": (0.9, 1.1),
+        "thickness_mm": 4.0, "te_ms": 90.0, "acquired": (3, 21), "labels": {"tissue": labels},
+        "annotations": [{"label": "lesion", "slice": 1}], "attributes": {"upside_down": True},
+    }  # fmt: skip
+    header = RawHeader(**{**facts, **changes})
+    with FastmriWriter(path, shape=SHAPE, header=header) as writer:
+        for index, values in enumerate(kspace()):
+            writer.put(index, values)
+    return path
+
+
+def convert(source: Path, out: Path, format: str, **options) -> list[conversion.Converted]:
+    return conversion.convert_raw(source, out, format=format, **options)
+
+
+def whole(path: Path) -> torch.Tensor:
+    volume = formats.read_raw(path)
+    return torch.stack([volume.kspace[index] for index in range(volume.n_slices)])
+
+
+@pytest.fixture
+def chain(tmp_path) -> list[Path]:
+    """One scan as fastMRI, MRD, BART, and fastMRI again."""
+    first = write(tmp_path / "a" / "scan.h5")
+    for source, format, out in (("a", "mrd", "b"), ("b", "cfl", "c"), ("c", "fastmri", "d")):
+        (entry,) = convert(tmp_path / source, tmp_path / out, format)
+        assert (entry.name, entry.status, entry.reason) == ("scan", "written", "")
+    return [first, *(tmp_path / p for p in ("b/scan.mrd.h5", "c/scan.cfl", "d/scan.h5"))]
+
+
+def test_the_bits_of_k_space_come_back_from_every_format(chain):
+    for path in chain:
+        assert torch.equal(torch.view_as_real(whole(path)), torch.view_as_real(kspace())), path
+
+
+def test_what_the_file_says_is_kept_and_what_it_does_not_say_stays_unknown(chain):
+    for path in chain:
+        volume = formats.read_raw(path)
+        assert (volume.contrast, volume.patient_id) == ("AXT2", "p-3f9")
+        assert volume.recon_shape == RECON and volume.acquired == (3, 21) and volume.upside_down
+        assert volume.spacing_mm == pytest.approx((0.9, 1.1), abs=1e-4)
+        assert volume.attributes["te_ms"] == 90.0 and volume.attributes["thickness_mm"] == 4.0
+        assert "field_t" not in volume.attributes and not volume.synthetic
+    header = mrd.read_header(chain[1])
+    assert math.isnan(header.field_t) and header.annotations == [{"label": "lesion", "slice": 1}]
+    labels = [own_facts.header_of(formats.read_raw(path)).labels["tissue"] for path in chain]
+    assert all(torch.equal(found, labels[0]) for found in labels)
+    with h5py.File(chain[1]) as file, h5py.File(chain[3]) as last, h5py.File(chain[0]) as first:
+        assert b"systemFieldStrength" not in file["dataset/xml"][0]
+        assert b"systemFieldStrength" not in last["ismrmrd_header"][()]
+        assert b"SYNTHETIC" not in file["dataset/xml"][0]
+        np.testing.assert_array_equal(last["reconstruction_rss"], first["reconstruction_rss"])
+
+
+def test_the_mark_of_synthetic_data_is_kept(tmp_path):
+    write(tmp_path / "a" / "scan.h5", attributes={"SYNTHETIC": True})
+    for source, format, out in (("a", "mrd", "b"), ("b", "cfl", "c"), ("c", "fastmri", "d")):
+        convert(tmp_path / source, tmp_path / out, format)
+        (path,) = formats.raw_files(tmp_path / out)
+        assert formats.read_raw(path).synthetic
+    assert "SYNTHETIC" in (tmp_path / "c" / "scan.hdr").read_text()
+
+
+def test_the_same_command_goes_on_and_never_replaces_unasked(tmp_path):
+    source = write(tmp_path / "a" / "scan.h5")
+    out = tmp_path / "a" / "out"  # inside the source: not taken for a source
+    assert [entry.status for entry in convert(tmp_path / "a", out, "mrd")] == ["written"]
+    before = (out / "scan.mrd.h5").stat().st_mtime_ns
+    assert [entry.status for entry in convert(tmp_path / "a", out, "mrd")] == ["present"]
+    assert (out / "scan.mrd.h5").stat().st_mtime_ns == before
+    write(source, contrast="AXT1")
+    (entry,) = convert(tmp_path / "a", out, "mrd")
+    assert entry.status == "failed" and "give --force to replace it" in entry.reason
+    (entry,) = convert(tmp_path / "a", out, "mrd", force=True)
+    assert entry.status == "written" and mrd.read_header(out / "scan.mrd.h5").contrast == "AXT1"
+    (entry,) = convert(source, source.parent, "fastmri", force=True)
+    assert entry.status == "failed" and "overwrite" in entry.reason
+
+
+def test_a_bad_file_stops_no_other_and_leaves_nothing(tmp_path, capsys):
+    write(tmp_path / "a" / "scan.h5")
+    (tmp_path / "a" / "broken.h5").write_bytes(b"no HDF5")
+    np.save(tmp_path / "a" / "few.npy", np.full((2, 3, 9, 8), np.nan, np.complex64))
+    status = cli.main(
+        ["convert-raw", str(tmp_path / "a"), "--format", "cfl", "--out", str(tmp_path / "b")]
+    )
+    out, err = capsys.readouterr()
+    assert status == 1
+    assert "volumes: 3, of which 1 written, 0 already there, 2 failed" in out
+    assert "broken: " in err and "few: " in err and "NaN or Inf" in err
+    names = sorted(path.name for path in (tmp_path / "b").iterdir())
+    assert {name.split(".")[0].split("_labels")[0] for name in names} == {"scan"}
+
+
+def test_volumes_of_one_file_become_files_of_their_own(tmp_path):
+    shape = [1] * 16
+    shape[0], shape[1], shape[3], shape[5] = 9, 8, 3, 2
+    values = (np.arange(np.prod(shape)) + 1j).astype(np.complex64)
+    (tmp_path / "scan.hdr").write_text(f"# Dimensions\n{' '.join(map(str, shape))}\n")
+    (tmp_path / "scan.cfl").write_bytes(values.tobytes())
+    entries = convert(tmp_path / "scan.cfl", tmp_path / "out", "mrd")
+    assert [(entry.name, entry.notes) for entry in entries] == [("scan", ()), ("scan_v2", ())]
+    expected = values.reshape(shape, order="F")[:, :, 0, :, 0, 1].squeeze().transpose(2, 0, 1)
+    np.testing.assert_array_equal(whole(tmp_path / "out" / "scan_v2.mrd.h5")[0], expected)
+
+
+def test_the_single_coil_file_is_what_stock_loaders_expect(tmp_path):
+    write(tmp_path / "a" / "scan.h5")
+    (entry,) = convert(tmp_path / "a", tmp_path / "b", "fastmri", single_coil=True)
+    assert entry.status == "written"
+    data = SliceDataset(tmp_path / "b", challenge="singlecoil")
+    values = kspace()
+    for index, (measured, _, target, *_) in enumerate(data):
+        images = arrays.crop_or_pad_image(arrays.ifft2c(values[index]), RECON)
+        columns = images.flatten(1).T.numpy().astype(np.complex128)
+        weights = np.linalg.lstsq(columns, np.linalg.norm(columns, axis=1) + 0j, rcond=None)[0]
+        expected = np.einsum("c,cyx->yx", weights, values[index].numpy())
+        np.testing.assert_allclose(measured, expected, atol=2e-5)
+        np.testing.assert_allclose(target, np.abs(columns @ weights).reshape(RECON), atol=2e-5)
+    assert len(data) == 3 and data[0][3]["max"] == pytest.approx(target_max(tmp_path / "b"))
+    with h5py.File(tmp_path / "b" / "scan.h5") as file, h5py.File(tmp_path / "a/scan.h5") as many:
+        np.testing.assert_array_equal(file["reconstruction_rss"], many["reconstruction_rss"])
+        assert file["kspace"].shape == (3, 54, 21)
+    assert formats.read_raw(tmp_path / "b" / "scan.h5").n_coils == 1
+
+
+def target_max(folder: Path) -> float:
+    with h5py.File(folder / "scan.h5") as file:
+        return float(file["reconstruction_esc"][()].max())
+
+
+def test_what_cannot_be_asked_for_is_refused(tmp_path):
+    write(tmp_path / "a" / "scan.h5")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match="format is 'dicom'; expected one of fastmri, mrd, cfl"):
+        convert(tmp_path / "a", tmp_path / "b", "dicom")
+    with pytest.raises(ValueError, match="single coil was asked for in the format mrd"):
+        convert(tmp_path / "a", tmp_path / "b", "mrd", single_coil=True)
+    with pytest.raises(FileNotFoundError, match="has no file of raw data; expected raw data"):
+        convert(tmp_path / "none", tmp_path / "b", "mrd")
+
+
+def test_measured_scans_go_round(real, tmp_path):
+    source = real / "multicoil" / "head_axial_t1_8coil.h5"
+    shutil.copy(source, tmp_path / "scan.h5")
+    convert(tmp_path / "scan.h5", tmp_path / "b", "mrd")
+    assert torch.equal(whole(tmp_path / "b" / "scan.mrd.h5"), whole(source))
