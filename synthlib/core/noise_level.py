@@ -37,12 +37,12 @@ LEAST_BY, LARGEST_BY = 3.4, 3.0
 # in the least varying patches and in the flattest ones; ERROR is the s.d. of what they miss.
 # Fitted by tests/benchmarks/noise_levels.py to simulated heads whose noise is known.
 VARYING = (-0.02, 0.0, 0.03, 0.19, 0.5, 0.81)
-CURVE_VARYING = (0.16, 0.19, 0.13, 0.05, -0.13, -0.39)
+CURVE_VARYING = (0.15, 0.17, 0.11, -0.02, -0.13, -0.49)
 FLAT = (-0.01, 0.01, 0.32, 0.86, 1.12, 1.48)
-CURVE_FLAT = (0.25, 0.25, 0.01, -0.12, -0.28, -0.1)
+CURVE_FLAT = (0.27, 0.22, 0.0, -0.04, -0.13, -0.53)
 DIFFERENCES_ERROR = 0.7  # of log noise, where the head is too small for patches: an upper bound
 GAUSSIAN_MAD = 0.6745  # median of |x|, x standard normal
-ERROR_AT, ERROR = (0.0, 0.1, 0.3, 0.5, 0.8, 1.6), (0.1, 0.11, 0.15, 0.22, 0.37, 1.2)
+ERROR_AT, ERROR = (0.0, 0.1, 0.3, 0.5, 0.8, 1.6), (0.1, 0.1, 0.19, 0.28, 0.47, 1.2)
 AIR_ERROR = 0.08  # of log noise: g-factors, combinations of coils, ghosts
 DENOISED_SHARE = 0.05  # of archives' series with noise in air: the air was damped
 FILTERED_SHARE = 0.025  # the head's finest noise was filtered away
