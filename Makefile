@@ -4,13 +4,14 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CLIENTS := .venv-clients
 PROFILE ?= params/demo
 DATA ?=
 OUT ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce gallery test lab check bench notebooks format clean
+.PHONY: help reproduce gallery test clients lab check bench notebooks format clean
 
 help:  ## show this list
 	@echo "synthlib: from MRI magnitude images to realistic multi-coil raw data"
@@ -26,6 +27,9 @@ gallery: $(READY)  ## notebook 03's gallery in the browser, without JupyterLab (
 test: check  ## lint, types, layers, then all tests and notebooks
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest --nbval --nbval-cell-timeout=600 notebooks -p no:cacheprovider
+
+clients: $(CLIENTS)/.ready  ## our files opened by other people's programs, in an environment of their own
+	$(CLIENTS)/bin/python -m pytest tests/clients -p no:cacheprovider
 
 lab: $(READY)  ## JupyterLab in this environment
 	$(BIN)/jupyter lab notebooks
@@ -48,8 +52,8 @@ format: $(READY)  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## remove .venv (data and results stay)
-	rm -rf $(VENV)
+clean:  ## remove .venv and .venv-clients (data and results stay)
+	rm -rf $(VENV) $(CLIENTS)
 
 # fastmri is installed without its dependencies: pyproject.toml says why.
 $(READY): pyproject.toml constraints.txt requirements-fastmri.txt
@@ -59,3 +63,12 @@ $(READY): pyproject.toml constraints.txt requirements-fastmri.txt
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements-fastmri.txt
 	@touch $(READY)
+
+# Too large for `make test`: MRpro, MONAI and DeepInverse beside the project itself.
+$(CLIENTS)/.ready: pyproject.toml constraints.txt requirements-fastmri.txt tests/clients/requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; install Python 3.11 or name one: make PYTHON=python3"; exit 1; }
+	@echo "Setting up $(CLIENTS): some minutes, about 3 GB on the disk, once."
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e . pytest -r tests/clients/requirements.txt
+	$(CLIENTS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements-fastmri.txt
+	@touch $(CLIENTS)/.ready

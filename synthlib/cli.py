@@ -448,7 +448,7 @@ def _add_bank(commands: Any) -> None:
     bank.add_argument("folder", help="raw files, searched with its subfolders; or one file")
     bank.add_argument("--out", required=True, help="folder of the bank")
     bank.add_argument("--orientation", default="", help="axial, ...; default: from the label")
-    bank.add_argument("--anatomy", default="", help="head, knee, ...; default: from the label")
+    bank.add_argument("--anatomy", default="", help="head, knee, ...; default: from the file")
     bank.add_argument(
         "--slice-step", type=float, default=float("nan"), metavar="MM",
         help="between slice centres; default: the slice thickness",

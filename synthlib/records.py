@@ -31,6 +31,9 @@ FACTS = {
     "tr_ms": "repetition time",
     "ti_ms": "inversion time",
     "flip_deg": "flip angle",
+    "vendor": "of the scanner, one of words.VENDORS",
+    "pixel_bandwidth_hz": "of the readout, per pixel: one over the time that it took",
+    "frequency_mhz": "of the protons, to 10 kHz: its further digits would tell the magnet",
 }
 
 
@@ -187,6 +190,38 @@ def is_synthetic(attributes: Mapping[str, object]) -> bool:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Where the slices of a volume lie, in DICOM's axes: to the left, to the back, to the head.
+
+    Attributes:
+        along_row, along_column: unit vectors that columns and rows are counted along.
+        middles_mm: of every slice the centre of pixel (ny // 2, nx // 2), where zero
+            frequency's phase begins: a crop of k-space leaves it in its place.
+    """
+
+    along_row: tuple[float, float, float]
+    along_column: tuple[float, float, float]
+    middles_mm: tuple[tuple[float, float, float], ...]
+
+    @property
+    def normal(self) -> tuple[float, float, float]:
+        """Of the slices: the cross product of the two directions."""
+        (a, b, c), (d, e, f) = self.along_row, self.along_column
+        return b * f - c * e, c * d - a * f, a * e - b * d
+
+    def centres_mm(
+        self, shape: tuple[int, int], spacing_mm: tuple[float, float]
+    ) -> list[tuple[float, ...]]:
+        """The centre of every slice's field of view, for an image of (ny, nx) pixels."""
+        y, x = ((n - 1) / 2 - n // 2 for n in shape)
+        step = [
+            y * spacing_mm[0] * column + x * spacing_mm[1] * row
+            for row, column in zip(self.along_row, self.along_column, strict=True)
+        ]
+        return [tuple(m + s for m, s in zip(mm, step, strict=True)) for mm in self.middles_mm]
+
+
+@dataclass(frozen=True)
 class ImageVolume:
     """Magnitude images and their geometry, as an archive keeps them.
 
@@ -205,6 +240,7 @@ class ImageVolume:
             FACTS; numbers, flags and words of fixed lists only.
         labels: integer (slice, y, x) label maps by name, on the magnitude's grid.
         notes: what was found and mended or left out on the way, for the report.
+        placement: where the slices lie in the patient, None if it is not told.
     """
 
     name: str
@@ -221,6 +257,7 @@ class ImageVolume:
     facts: Mapping[str, object] = field(default_factory=dict)
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    placement: Placement | None = None
 
     @property
     def n_slices(self) -> int:

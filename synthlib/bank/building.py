@@ -17,7 +17,7 @@ from torch import Tensor
 from synthlib import arrays, coils, formats, runs, scanner, tasks
 from synthlib.bank.donor import POINTS, Donor, to_head
 from synthlib.bank.outline import Outline, outline
-from synthlib.formats import prepared_hdf5
+from synthlib.formats import prepared_hdf5, words
 from synthlib.records import MADE_BY_US, RawVolume
 
 SIMULATED = "simulated"  # the name of the embedded bank
@@ -30,7 +30,9 @@ SIDEWAYS = (
     "its readout runs from side to side (axial, coronal) or front to back (sagittal), so that the "
     "head lies on its side. Expected one along the head's rows; leave it out of the bank"
 )
-KNEE = ("CORPD", "CORPDFS")  # fastMRI's knees are known by their acquisition
+# fastMRI's knees and brains are known by their acquisition.
+KNEE = ("CORPD", "CORPDFS")
+HEAD = ("AXT1", "AXT1PRE", "AXT1POST", "AXT2", "AXFLAIR")
 # The embedded bank: a few heads from the base of the skull to the crown.
 SIMULATED_SUBJECTS = 4
 SIMULATED_SEED = 358
@@ -51,14 +53,24 @@ class Place:
     """What raw data do not say of themselves; empty values are taken from the header or label.
 
     Attributes:
-        orientation, anatomy: of all volumes.
+        orientation: of all volumes.
+        anatomy: of all volumes, a word of words.ANATOMIES ("head", "knee" ...).
         step_mm: between slice centres; what the file says of them, or the slice thickness,
             where it is nan.
+
+    Raises:
+        ValueError: another word for the anatomy.
     """
 
     orientation: str = ""
     anatomy: str = ""
     step_mm: float = float("nan")
+
+    def __post_init__(self) -> None:
+        if self.anatomy and self.anatomy not in words.ANATOMIES:
+            raise ValueError(
+                f"anatomy {self.anatomy!r} is unknown; choose one of {', '.join(words.ANATOMIES)}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,7 +278,7 @@ def make(
         (word for prefix, word in ORIENTATIONS.items() if label.startswith(prefix)),
         str(volume.attributes.get("orientation", "unknown")),
     )
-    anatomy = place.anatomy or ("knee" if label.split("_")[0] in KNEE else "head")
+    anatomy = place.anatomy or anatomy_of(volume)
     attributes = {
         "key": key,
         "fingerprint": runs.fingerprint(source_hash, asked, key),
@@ -327,6 +339,29 @@ def _covariance(total: Tensor, volume: RawVolume) -> tuple[Tensor, str]:
     total = total / total.diagonal().real.mean()
     shrunk = (1 - SHRINK) * total + SHRINK * torch.eye(volume.n_coils).to(total)
     return shrunk.to(torch.complex64), source
+
+
+def anatomy_of(volume: RawVolume) -> str:
+    """The part of the body that raw data tell, a word of words.ANATOMIES, or "unknown".
+
+    An attribute "anatomy", the header's bodyPartExamined, or the acquisition of
+    fastMRI's brains and knees, whichever tells it first.
+    """
+    texts = [str(volume.attributes.get("anatomy", ""))]
+    try:
+        root = ElementTree.fromstring(volume.header)
+        names = {"h": "http://www.ismrm.org/ISMRMRD"}
+        path = "h:studyInformation/h:bodyPartExamined"
+        texts.append(root.findtext(path, default="", namespaces=names))
+    except ElementTree.ParseError:
+        pass
+    known = [part for part in map(words.anatomy, texts) if part != "unknown"]
+    label = volume.contrast.upper()
+    if known:
+        return known[0]
+    if label.split("_")[0] in KNEE:
+        return "knee"
+    return "head" if label in HEAD else "unknown"
 
 
 def header_numbers(volume: RawVolume) -> tuple[float, float]:

@@ -28,11 +28,13 @@ class Match:
         donor: whose coils.
         slices: (slice,) the donor's slice for each slice of the volume.
         distance: 0 for a head of the same size and field; nan where sizes are unknown.
+        notes: what does not fit, or is not known to fit.
     """
 
     donor: Donor
     slices: tuple[int, ...]
     distance: float
+    notes: tuple[str, ...] = ()
 
 
 def choose(
@@ -74,7 +76,8 @@ def choose(
         fitting.sort(key=lambda donor: (_distance(volume, head, donor, n_coils), donor.name))
         fitting = fitting[:AMONG]
     donor = fitting[int(torch.randint(len(fitting), (), generator=rng))]
-    return Match(donor, _slices(volume, head, donor), _distance(volume, head, donor, n_coils))
+    distance = _distance(volume, head, donor, n_coils)
+    return Match(donor, _slices(volume, head, donor), distance, _notes(volume, donor))
 
 
 def _same(volume: ImageVolume, donors: Sequence[Donor]) -> list[Donor]:
@@ -86,11 +89,24 @@ def _same(volume: ImageVolume, donors: Sequence[Donor]) -> list[Donor]:
         if not alike:
             there = ", ".join(sorted({getattr(donor, name) for donor in donors}))
             raise ValueError(
-                f"no donor of the bank has {name} {wanted}, there is {there}; add such scans to "
-                f'the bank, or take any with pairing "{RANDOM}"'
+                f"no donor of the bank has {name} {wanted}, there is {there}. Make a bank of such "
+                f"raw data (`synthlib bank FOLDER --out BANK --{name} {wanted}`) and give it to "
+                f"--maps, or take coils that do not fit with --pairing {RANDOM}"
             )
-        donors = alike
+        # a donor that is known to fit goes before one that is not
+        donors = [d for d in alike if getattr(d, name) == wanted] or alike
     return list(donors)
+
+
+def _notes(volume: ImageVolume, donor: Donor) -> tuple[str, ...]:
+    """Whether the coils were made for this part of the body."""
+    if volume.anatomy == donor.anatomy:
+        return ()
+    if volume.anatomy == "unknown":
+        return (f"the part of the body is not told: received by coils around a {donor.anatomy}",)
+    if donor.anatomy == "unknown":
+        return (f"the bank does not tell whether its coils were around a {volume.anatomy}",)
+    return (f"{volume.anatomy}, received by coils around a {donor.anatomy} as --pairing asks",)
 
 
 def _distance(volume: ImageVolume, head: Outline, donor: Donor, n_coils: int) -> float:

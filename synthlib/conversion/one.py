@@ -35,6 +35,7 @@ WRITERS: dict[str, type[RawWriter]] = {
     "mrd": MrdWriter,
     "cfl": CflWriter,
 }
+NOISE_SAMPLES = 8192  # of each coil: a covariance to one per cent
 _OPENING = threading.Lock()
 MADE, THERE, ASIDE = "made", "already there", "set aside"
 
@@ -207,15 +208,21 @@ def _make(job: Job, prepared: Prepared, n_threads: int, stop: threading.Event) -
     inside = volume.magnitude[head.mask] if bool(head.mask.any()) else volume.magnitude
     mean = float(inside.mean())
     std, note = _noise_std(settings, level, mean)
-    notes = [*volume.notes, *([note] if note else [])]
+    notes = [*volume.notes, *match.notes, *([note] if note else [])]
     n_slices, ny, nx = volume.magnitude.shape
     shape = settings.oversampling * ny, nx
     coils = _coils(match.donor.path, settings.n_coils, volume.upside_down, _stamp(match.donor.path))
     receiver = synthesis.Receiver(coils, head, shape, level=level if std else None, std=std)
+    donor_slice = match.slices[head.widest]
+    noise, covariance = _noise_scan(receiver, donor_slice, prepared.pixels, settings)
     writer = WRITERS[settings.format](
         job.target,
         shape=(n_slices, settings.n_coils, *shape),
-        header=_header(job, prepared, volume, notes, match, std),
+        header=dataclasses.replace(
+            _header(job, prepared, volume, notes, match, std),
+            noise=noise,
+            noise_covariance=covariance,
+        ),
     )
     picture = _write(writer, receiver, volume, prepared.pixels, match, settings, n_threads, stop)
     return dataclasses.replace(
@@ -359,6 +366,24 @@ def _noise_std(settings: Settings, level: synthesis.NoiseLevel, mean: float) -> 
     return max(level.std, mean / snr), synthesis.require_reachable(snr, level)
 
 
+def _noise_scan(
+    receiver: synthesis.Receiver, donor_slice: int, pixels: str, settings: Settings
+) -> tuple[Tensor | None, Tensor | None]:
+    """A header's noise and noise_covariance, as the widest slice has them.
+
+    The gain of the receivers follows each slice of the donor, as the SNR of the image asks.
+    """
+    covariance = receiver.covariance(donor_slice)
+    if not bool(covariance.any()):
+        return None, None
+    rng = runs.rng(settings.seed, "noise scan", pixels)
+    n_samples = receiver.shape[0]  # of a line, as long as the others
+    shape = math.ceil(NOISE_SAMPLES / n_samples), receiver.n_coils, n_samples
+    white = torch.randn(shape, generator=rng, dtype=torch.complex64)
+    root = torch.linalg.cholesky(covariance.to(torch.complex128)).to(torch.complex64)
+    return root @ white, covariance
+
+
 def _header(
     job: Job,
     prepared: Prepared,
@@ -388,6 +413,7 @@ def _header(
                 _generator(settings.weights, _stamp(settings.weights)).architecture
             ),
         }
+    n_samples = settings.oversampling * volume.magnitude.shape[1]
     return RawHeader(
         contrast=volume.contrast,
         patient_id=volume.patient_id,
@@ -401,8 +427,18 @@ def _header(
         tr_ms=_number(volume, "tr_ms"),
         ti_ms=_number(volume, "ti_ms"),
         flip_deg=_number(volume, "flip_deg"),
+        # the time of a readout is that of all its samples
+        dwell_us=1e6 / _number(volume, "pixel_bandwidth_hz") / n_samples,
+        frequency_hz=1e6 * _number(volume, "frequency_mhz"),
+        vendor=str(volume.facts.get("vendor", "")),
+        placement=volume.placement,
         record=record,
-        attributes={SYNTHETIC: True, "key": job.key, "upside_down": volume.upside_down},
+        attributes={
+            SYNTHETIC: True,
+            "key": job.key,
+            "upside_down": volume.upside_down,
+            "anatomy": volume.anatomy,
+        },
         labels={name: label.long() for name, label in volume.labels.items()},
         annotations=prepared.annotations,
     )

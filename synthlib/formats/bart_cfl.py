@@ -2,7 +2,8 @@
 
 Readout ky is BART's dimension 0, phase encoding kx 1, coils 3, slices 13; the
 centre of k-space is at n // 2, the scale that of `bart fft -u`. Beside the pair
-<name> lie <name>.json, the header, and label maps as pairs <name>_labels_<label>.
+<name> lie <name>.json, the header, label maps as pairs <name>_labels_<label>, and a scan of
+the receivers' noise <name>_noise (samples in dimension 0), as `bart whiten` takes it.
 <name>.hdr comes last: a set that has it is complete.
 Source: BART 0.8, src/misc/mri.h; https://mrirecon.github.io/bart.
 """
@@ -30,6 +31,7 @@ READOUT, PHASE, COIL, SLICE = 0, 1, 3, 13
 ENDINGS = (".hdr", ".cfl", ".json")
 CREATOR = "synthlib"
 MADE_BY_US = f"{CREATOR}: {SYNTHETIC}"  # of what was made of magnitude images
+LABELS, NOISE = "_labels_", "_noise"  # of the names of further pairs
 LARGEST_LABEL = 2**24  # whole numbers that a float32 keeps
 
 
@@ -63,8 +65,8 @@ class CflWriter(RawWriter):
         try:
             with ExitStack() as stack:
 
-                def scratch(suffix: str, label: str = "") -> Path:
-                    path = beside(self.path, suffix, label)
+                def scratch(suffix: str, part: str = "") -> Path:
+                    path = beside(self.path, suffix, part)
                     stack.push(lambda error, *_: None if error else named.append(path))
                     return stack.enter_context(runs.atomic_path(path))
 
@@ -73,11 +75,18 @@ class CflWriter(RawWriter):
                 scratch(".hdr").write_text(_hdr(rows, columns, n_coils, n_slices, creator))
                 scratch(".json").write_text(self.header.to_json(), encoding="utf-8")
                 for name, labels in self.header.labels.items():
-                    sizes = (*self.header.recon_shape, 1, len(labels))
-                    scratch(".hdr", name).write_text(_hdr(*sizes, creator))
-                    with scratch(".cfl", name).open("wb") as file:
+                    sizes = *self.header.recon_shape, 1, len(labels)
+                    scratch(".hdr", LABELS + name).write_text(_hdr(*sizes, creator))
+                    with scratch(".cfl", LABELS + name).open("wb") as file:
                         for label in labels:
                             file.write(_columns_first(label.numpy(force=True)))
+                if self.header.noise is not None:
+                    noise = self.header.noise.numpy(force=True).transpose(1, 0, 2)
+                    samples = noise.reshape(n_coils, -1, 1)  # (coil, sample, 1)
+                    scratch(".hdr", NOISE).write_text(
+                        _hdr(samples.shape[1], 1, n_coils, 1, creator)
+                    )
+                    scratch(".cfl", NOISE).write_bytes(_columns_first(samples))
                 data = scratch(".cfl")
                 stack.enter_context(_removed_before_naming(self.path))
                 self._file = stack.enter_context(data.open("wb"))
@@ -135,13 +144,25 @@ def read_header(path: str | Path) -> RawHeader:
     text = _existing(beside(path, ".json")).read_bytes()
 
     def labels(name: str) -> Tensor:
-        return torch.from_numpy(_read(beside(path, "", name))[:, 0].real.astype(np.int64))
+        return torch.from_numpy(_read(beside(path, "", LABELS + name))[:, 0].real.astype(np.int64))
 
     return raw_header.from_json(text, labels)
 
 
-def beside(path: Path, suffix: str, label: str = "") -> Path:
-    return path.with_name(path.name + (f"_labels_{label}" if label else "") + suffix)
+def read_noise(path: str | Path) -> Tensor | None:
+    """The noise scan beside a pair, complex64 (1, coil, sample); None if there is none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    stem = beside(base(path), "", NOISE)
+    if not beside(stem, ".hdr").is_file():
+        return None
+    return torch.from_numpy(_read(stem)[..., 0])
+
+
+def beside(path: Path, suffix: str, part: str = "") -> Path:
+    return path.with_name(path.name + part + suffix)
 
 
 @contextmanager
@@ -151,9 +172,9 @@ def _removed_before_naming(path: Path) -> Iterator[None]:
     labels = _labels_of(beside(path, ".json"))
     yield
     beside(path, ".hdr").unlink(missing_ok=True)
-    for label in labels:
+    for part in (NOISE, *(LABELS + label for label in labels)):
         for suffix in (".hdr", ".cfl"):
-            beside(path, suffix, label).unlink(missing_ok=True)
+            beside(path, suffix, part).unlink(missing_ok=True)
 
 
 def _labels_of(header: Path) -> list[str]:

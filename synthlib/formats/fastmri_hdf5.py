@@ -325,4 +325,4 @@ def _plain(value: Any) -> object:
     """An HDF5 attribute as a plain Python value."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    return value.item() if isinstance(value, np.generic) else value
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

@@ -12,40 +12,43 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays
-from synthlib.formats import hdf5_stream, raw_header
-from synthlib.formats.fastmri_hdf5 import header_xml
+from synthlib.formats import hdf5_stream, mrd_heads, raw_header
 from synthlib.formats.raw_writer import RawWriter
-
-THICKNESS_MM = 5.0  # for the header's field of view, where it is unknown
 
 
 class FastmriWriter(RawWriter):
     """A fastMRI file under way; see :class:`RawWriter`.
 
-    Labels are data sets labels/<name>, annotations and the whole header JSON
-    data sets of their names; stock loaders pass them by.
+    Labels are data sets labels_<name>, annotations a data set of JSON; stock loaders pass
+    them by. There are no groups: MONAI's reader takes whatever lies at the top for an array.
+    The covariance of the receivers' noise is the data set noise_covariance, complex64 (coil,
+    coil), on the scale of k-space; where the slices lie is told by the data sets row_direction
+    and column_direction (3) and slice_centres_mm (slice, 3), in DICOM's axes: as attributes they
+    could not be put in one batch with those of another scan. What is not known is left out.
     """
 
     @contextmanager
     def _files(self) -> Iterator[None]:
-        n_slices, _, _, columns = self.shape
-        header = self.header
+        n_slices, header = self.shape[0], self.header
         ny, nx = header.recon_shape
         known = {name: value for name, value in _numbers(header).items() if math.isfinite(value)}
         with hdf5_stream.atomic_stream(self.path) as self._stream:
             file = self._stream.file
             self._kspace = file.create_dataset("kspace", self._stored_shape(), np.complex64)
             self._rss = np.zeros((n_slices, ny, nx), np.float32)
-            file["ismrmrd_header"] = header_xml(
-                self.shape,
-                header.recon_shape,
-                header.spacing_mm,
-                known.get("thickness_mm", THICKNESS_MM),
-                header.field_t,
-                header.columns(columns),
-            ).encode()
+            file["ismrmrd_header"] = mrd_heads.xml_header(self.shape, header).encode()
+            if header.noise_covariance is not None:
+                file["noise_covariance"] = header.noise_covariance.numpy(force=True)
+            if header.placement:
+                spacing_mm = mrd_heads.lengths(header)[0]
+                centres_mm = header.placement.centres_mm(header.recon_shape, spacing_mm)
+                file["slice_centres_mm"] = np.array(centres_mm)
+                file["row_direction"] = np.array(header.placement.along_row)
+                file["column_direction"] = np.array(header.placement.along_column)
+            if header.vendor:
+                file.attrs["vendor"] = header.vendor
             for name, labels in header.labels.items():
-                file.create_dataset(f"labels/{name}", data=labels.numpy(), compression="gzip")
+                file.create_dataset(f"labels_{name}", data=labels.numpy(), compression="gzip")
             if header.annotations:
                 file["annotations"] = json.dumps(raw_header.plain(header.annotations))
             file.attrs["acquisition"] = header.contrast

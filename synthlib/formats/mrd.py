@@ -39,9 +39,10 @@ class MrdWriter(RawWriter):
     The acquisitions lie in "dataset/data", sorted by slice and column, label
     maps as images in "dataset/labels_<name>" with the axes that a stock
     reconstruction has (y of MRD first: the image's columns), so that they lie
-    over it. Columns of kx outside `acquired` are not written. Positions are those of
-    an axial stack around the isocentre; the user parameter "assumed" names
-    what the XML had to assume.
+    over it. Columns of kx outside `acquired` are not written. A noise scan comes
+    first, its lines flagged as noise and as long as the others: a reader that looks at
+    no flags, as the C++ library's example, lays the first column over them. The user
+    parameter "assumed" names what the XML and the positions had to assume.
     """
 
     def __init__(
@@ -56,8 +57,7 @@ class MrdWriter(RawWriter):
 
     @contextmanager
     def _files(self) -> Iterator[None]:
-        n_slices, _, _, columns = self.shape
-        first, end = self.header.columns(columns)
+        first, end = self.header.columns(self.shape[3])
         heads = mrd_heads.acquisition_heads(self.shape, self.header)
         with hdf5_stream.atomic_stream(self.path) as stream:
             file = stream.file
@@ -67,34 +67,43 @@ class MrdWriter(RawWriter):
             text[0] = mrd_heads.xml_header(self.shape, self.header).encode()
             for name, labels in self.header.labels.items():
                 _write_labels(group, name, labels, self.header)
-            self._stream, self._heads = stream, heads
+            noise_heads = mrd_heads.noise_heads(self.header, heads[0])
+            self._stream, self._heads, self._n_noise = stream, heads, len(noise_heads)
             self._data = group.create_dataset(
                 "data",
-                (n_slices * (end - first),),
+                (len(noise_heads) + len(heads),),
                 maxshape=(None,),  # the package appends to it
                 chunks=(end - first,),
                 dtype=layout.acquisition_dtype,
             )
+            if self.header.noise is not None:
+                self._data[: len(noise_heads)] = _lines(noise_heads, self.header.noise.numpy())
             yield
 
     def _write(self, index: int, kspace: np.ndarray) -> None:
         first, end = self.header.columns(self.shape[3])
         n_lines = end - first
-        lines = np.ascontiguousarray(kspace[..., first:end].transpose(2, 0, 1))  # (kx, coil, ky)
-        numbers = lines.view(np.float32).reshape(n_lines, -1)
-        rows = slice(index * n_lines, (index + 1) * n_lines)
-        acquisitions = np.empty(n_lines, layout.acquisition_dtype)
-        acquisitions["head"] = self._heads[rows]
-        no_trajectory = np.empty(0, np.float32)
-        for line in range(n_lines):
-            acquisitions["traj"][line] = no_trajectory
-            acquisitions["data"][line] = numbers[line]
-        self._data[rows] = acquisitions
+        start, values = index * n_lines, kspace[..., first:end].transpose(2, 0, 1)
+        acquisitions = _lines(self._heads[start : start + n_lines], values)
+        start += self._n_noise
+        self._data[start : start + n_lines] = acquisitions
         self._stream.check()
 
 
+def _lines(heads: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Acquisitions of complex64 (line, coil, sample) as the file holds them."""
+    numbers = np.ascontiguousarray(values).view(np.float32).reshape(len(heads), -1)
+    acquisitions = np.empty(len(heads), layout.acquisition_dtype)
+    acquisitions["head"] = heads
+    no_trajectory = np.empty(0, np.float32)
+    for line in range(len(heads)):
+        acquisitions["traj"][line] = no_trajectory
+        acquisitions["data"][line] = numbers[line]
+    return acquisitions
+
+
 def read_kspace(path: str | Path) -> Tensor:
-    """K-space of a Cartesian 2-D MRD file with one line for each column at most.
+    """K-space of a Cartesian 2-D MRD file with one line for each column at most, beside noise.
 
     Returns:
         complex64 (slice, coil, ky, kx); columns that the file lacks are zero.
@@ -110,6 +119,8 @@ def read_kspace(path: str | Path) -> Tensor:
             raise _broken(path.name, f"its XML header cannot be read ({error})") from error
         data = file[GROUP]["data"]
         heads = data.fields("head")[:]
+        at_line = np.flatnonzero((heads["flags"] & mrd_heads.NOISE) == 0)
+        heads = heads[at_line]
         rows, columns = encoding.encodedSpace.matrixSize.x, encoding.encodedSpace.matrixSize.y
         limits = encoding.encodingLimits
         left = columns // 2 - limits.kspace_encoding_step_1.center
@@ -125,10 +136,30 @@ def read_kspace(path: str | Path) -> Tensor:
         kspace = np.zeros((n_slices, n_coils, rows, columns), np.complex64)
         for start in range(0, len(heads), columns):
             part = slice(start, start + columns)
-            numbers = data.fields("data")[part]
+            numbers = data.fields("data")[at_line[part]]
             for line, at_z, at_kx in zip(numbers, z[part], kx[part], strict=True):
                 kspace[at_z, :, :, at_kx] = line.view(np.complex64).reshape(n_coils, rows)
     return torch.from_numpy(kspace)
+
+
+def read_noise(path: str | Path) -> Tensor | None:
+    """The noise scan of a file, complex64 (line, coil, sample); None if it has none.
+
+    Raises:
+        ValueError: not MRD, damaged, or noise lines of several lengths.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        heads = file[GROUP]["data"].fields("head")[:]
+        at_line = np.flatnonzero((heads["flags"] & mrd_heads.NOISE) != 0)
+        if not len(at_line):
+            return None
+        numbers = file[GROUP]["data"].fields("data")[at_line]
+        n_coils = int(heads["active_channels"][at_line[0]])
+        if len({len(line) for line in numbers}) > 1:
+            raise _broken(path.name, "its noise lines have several lengths")
+        lines = np.stack([line.view(np.complex64).reshape(n_coils, -1) for line in numbers])
+    return torch.from_numpy(lines)
 
 
 def read_header(path: str | Path) -> RawHeader:

@@ -30,6 +30,7 @@ DIRECTIONS = {
     "sagittal": ((0, 0, -1), (0, 1, 0), (-1, 0, 0)),
 }
 MADE_FROM_IMAGES = f"{SYNTHETIC}: made from magnitude images, not measured"
+NOISE = np.uint64(1 << (ismrmrd.ACQ_IS_NOISE_MEASUREMENT - 1))  # flag of a line
 LABEL_TYPES: dict[int, type[np.integer]] = {
     ismrmrd.DATATYPE_USHORT: np.uint16,
     ismrmrd.DATATYPE_SHORT: np.int16,
@@ -43,16 +44,22 @@ def xml_header(shape: tuple[int, int, int, int], header: RawHeader) -> str:
 
     Args:
         shape: (slice, coil, ky, kx) of the whole k-space.
-        header: its facts. Lengths that are nan become 1 mm, a field that is nan
-            a frequency of 0 Hz, for MRD has no word for unknown; the user
-            parameter "assumed" names them.
+        header: its facts. Lengths that are nan become 1 mm, an unknown frequency 0 Hz,
+            unknown positions a stack around the magnet's centre, for MRD has no word for
+            unknown; the user parameter "assumed" names them. An unknown frequency
+            follows from the field, if that is known.
     """
     n_slices, n_coils, rows, columns = shape
     first, end = header.columns(columns)
     (mm_y, mm_x), thickness, _, assumed = lengths(header)
     known = header.field_t == header.field_t
-    if not known:
+    frequency_hz = header.frequency_hz
+    if frequency_hz != frequency_hz:
+        frequency_hz = PROTON_HZ_PER_T * header.field_t if known else 0.0
+    if not frequency_hz:
         assumed = [*assumed, "H1resonanceFrequency_Hz"]
+    if header.placement is None:
+        assumed = [*assumed, "position"]
 
     def space(ny: int, nx: int) -> xsd.encodingSpaceType:
         return xsd.encodingSpaceType(
@@ -74,10 +81,14 @@ def xml_header(shape: tuple[int, int, int, int], header: RawHeader) -> str:
             seriesDescription=MADE_FROM_IMAGES if header.synthetic else None,
         ),
         acquisitionSystemInformation=xsd.acquisitionSystemInformationType(
-            systemFieldStrength_T=header.field_t if known else None, receiverChannels=n_coils
+            systemVendor=header.vendor or None,
+            systemFieldStrength_T=header.field_t if known else None,
+            # of the noise lines, which are sampled like the others
+            relativeReceiverNoiseBandwidth=None if header.noise is None else 1.0,
+            receiverChannels=n_coils,
         ),
         experimentalConditions=xsd.experimentalConditionsType(
-            H1resonanceFrequency_Hz=round(PROTON_HZ_PER_T * header.field_t) if known else 0
+            H1resonanceFrequency_Hz=round(frequency_hz)
         ),
         encoding=[
             xsd.encodingType(
@@ -117,29 +128,32 @@ def lengths(
 
 
 def _place(heads: np.ndarray, header: RawHeader) -> None:
-    """Directions and positions of (slice, ...) headers: a stack around the magnet's centre."""
+    """Directions and positions of (slice, ...) headers; a stack around the magnet's centre
+    where they are not known."""
+    shape = len(heads), *(1,) * (heads.ndim - 1), 3
+    if header.placement:
+        heads["read_dir"] = header.placement.along_column
+        heads["phase_dir"] = header.placement.along_row
+        heads["slice_dir"] = header.placement.normal
+        centres = header.placement.centres_mm(header.recon_shape, lengths(header)[0])
+        heads["position"] = np.reshape(centres, shape)
+        return
     rows, columns, slices = DIRECTIONS.get(header.orientation, DIRECTIONS["axial"])
     if header.attributes.get("upside_down"):
         rows = -rows[0], -rows[1], -rows[2]
     heads["read_dir"], heads["phase_dir"], heads["slice_dir"] = rows, columns, slices
     at = (np.arange(len(heads)) - (len(heads) - 1) / 2) * lengths(header)[2]
     positions = at[:, None] * np.array(slices)
-    heads["position"] = positions.reshape(len(heads), *(1,) * (heads.ndim - 1), 3)
+    heads["position"] = positions.reshape(shape)
 
 
 def acquisition_heads(shape: tuple[int, int, int, int], header: RawHeader) -> np.ndarray:
-    """Headers of all lines, sorted by slice and column."""
+    """Headers of all lines that make the images, sorted by slice and column."""
     n_slices, n_coils, rows, columns = shape
     first, end = header.columns(columns)
-    heads = np.zeros((n_slices, end - first), layout.acquisition_header_dtype)
-    heads["version"] = 1
-    heads["scan_counter"] = np.arange(heads.size).reshape(heads.shape)
-    heads["number_of_samples"] = rows
+    heads = _lines((n_slices, end - first), n_coils, rows, header)
     heads["center_sample"] = rows // 2
-    heads["available_channels"] = heads["active_channels"] = n_coils
-    for word in range(16):
-        bits = min(max(n_coils - 64 * word, 0), 64)
-        heads["channel_mask"][..., word] = 2**bits - 1
+    heads["scan_counter"] += 0 if header.noise is None else len(header.noise)
     _place(heads, header)
     heads["idx"]["kspace_encode_step_1"] = np.arange(end - first)
     heads["idx"]["slice"] = np.arange(n_slices)[:, None]
@@ -153,6 +167,37 @@ def acquisition_heads(shape: tuple[int, int, int, int], header: RawHeader) -> np
         for name in names:
             heads["flags"][place] |= np.uint64(1 << (getattr(ismrmrd, f"ACQ_{name}") - 1))
     return heads.reshape(-1)
+
+
+def noise_heads(header: RawHeader, first: np.void) -> np.ndarray:
+    """Headers of the noise scan's lines, which come before all others.
+
+    Args:
+        first: the header of the first line of the images, whose place they take.
+    """
+    if header.noise is None:
+        return np.zeros(0, layout.acquisition_header_dtype)
+    n_lines, n_coils, n_samples = header.noise.shape
+    heads = _lines((n_lines,), n_coils, n_samples, header)
+    heads["flags"] = NOISE
+    for name in ("position", "read_dir", "phase_dir", "slice_dir"):
+        heads[name] = first[name]
+    return heads
+
+
+def _lines(shape: tuple[int, ...], n_coils: int, n_samples: int, header: RawHeader) -> np.ndarray:
+    """What headers of all kinds of lines share, numbered from 0."""
+    heads = np.zeros(shape, layout.acquisition_header_dtype)
+    heads["version"] = 1
+    heads["scan_counter"] = np.arange(heads.size).reshape(shape)
+    heads["number_of_samples"] = n_samples
+    heads["available_channels"] = heads["active_channels"] = n_coils
+    for word in range(16):
+        bits = min(max(n_coils - 64 * word, 0), 64)
+        heads["channel_mask"][..., word] = 2**bits - 1
+    if header.dwell_us == header.dwell_us:
+        heads["sample_time_us"] = header.dwell_us
+    return heads
 
 
 def _user_parameters(header: RawHeader, assumed: list[str]) -> xsd.userParametersType:

@@ -14,13 +14,17 @@ import torch
 from torch import Tensor
 
 from synthlib.formats import ismrmrd_xml
-from synthlib.records import SYNTHETIC, UNKNOWN_MM, RawVolume, is_synthetic
+from synthlib.records import SYNTHETIC, UNKNOWN_MM, Placement, RawVolume, is_synthetic
 
 UNKNOWN = float("nan")
 PROTON_HZ_PER_T = 42.577478518e6
 WRITTEN_ANEW = ("acquisition", "patient_id", "max", "norm", "record")  # attributes of files
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # safe as part of a file's or a group's name
-NUMBERS = ("thickness_mm", "step_mm", "field_t", "te_ms", "tr_ms", "ti_ms", "flip_deg")
+NUMBERS = (
+    "thickness_mm", "step_mm", "field_t", "te_ms", "tr_ms", "ti_ms", "flip_deg", "dwell_us",
+    "frequency_hz",
+)  # fmt: skip
+IN_OTHER_PLACES = ("labels", "noise", "noise_covariance")  # each format has its own for them
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,10 @@ class RawHeader:
         thickness_mm: of a slice; step_mm: between the centres of neighbours.
         field_t: of the magnet; te_ms, tr_ms, ti_ms, flip_deg: of the sequence.
             What is not known is nan.
+        dwell_us: between two samples of the readout, as k-space holds them.
+        frequency_hz: of the protons' resonance.
+        vendor: of the scanner, one of words.VENDORS; "" if unknown.
+        placement: of the slices in the patient; None: not known.
         orientation: of the slices, "axial", "coronal" or "sagittal"; anything else
             counts as axial where a format must tell directions.
         acquired: first and one-past-last column of kx that was measured; the
@@ -43,6 +51,9 @@ class RawHeader:
         attributes: further facts: text, numbers, lists of them.
         labels: integer (slice, ny, nx) label maps by name.
         annotations: boxes, remarks and the like, one mapping each.
+        noise: complex64 (line, coil, sample), a scan of the receivers' noise alone, on the
+            scale of k-space; None: there is none.
+        noise_covariance: complex64 (coil, coil), what its samples were drawn from.
 
     Raises:
         ValueError: texts, names or shapes that no file could hold.
@@ -59,12 +70,18 @@ class RawHeader:
     tr_ms: float = UNKNOWN
     ti_ms: float = UNKNOWN
     flip_deg: float = UNKNOWN
+    dwell_us: float = UNKNOWN
+    frequency_hz: float = UNKNOWN
+    vendor: str = ""
     orientation: str = "axial"
+    placement: Placement | None = None
     acquired: tuple[int, int] | None = None
     record: Mapping[str, object] = field(default_factory=dict)
     attributes: Mapping[str, object] = field(default_factory=dict)
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     annotations: Sequence[Mapping[str, object]] = ()
+    noise: Tensor | None = None
+    noise_covariance: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name in ("contrast", "patient_id"):
@@ -109,11 +126,23 @@ class RawHeader:
         for name, labels in self.labels.items():
             if len(labels) != shape[0]:
                 raise ValueError(f"label map {name} has {len(labels)} slices, k-space {shape[0]}")
+        if self.placement and len(self.placement.middles_mm) != shape[0]:
+            raise ValueError(
+                f"{len(self.placement.middles_mm)} slices are placed, k-space has {shape[0]}"
+            )
+        for name in ("noise", "noise_covariance"):
+            values = getattr(self, name)
+            if values is not None and values.shape[-2] != shape[1]:
+                raise ValueError(
+                    f"{name} of shape {tuple(values.shape)}; expected {shape[1]} coils, as k-space"
+                )
 
     def to_json(self) -> str:
         """JSON that any reader takes: what is not finite becomes null; of labels only the names."""
-        facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        fields = [f.name for f in dataclasses.fields(self) if f.name not in IN_OTHER_PLACES]
+        facts = {name: getattr(self, name) for name in fields}
         facts["labels"] = sorted(self.labels)
+        facts["placement"] = dataclasses.asdict(self.placement) if self.placement else None
         return json.dumps(plain(facts), sort_keys=True, allow_nan=False, indent=1)
 
 
@@ -137,12 +166,23 @@ def from_json(text: str | bytes, read_labels: Callable[[str], Tensor]) -> RawHea
         facts["spacing_mm"] = tuple(_number(mm) for mm in facts["spacing_mm"])
         facts["recon_shape"] = tuple(facts["recon_shape"])
         facts["acquired"] = tuple(facts["acquired"]) if facts.get("acquired") else None
+        facts["placement"] = _placement(facts.get("placement"))
         facts["labels"] = {name: read_labels(name) for name in names}
         return RawHeader(**facts)
     except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"not the header of a raw data file that synthlib wrote: {error}"
         ) from error
+
+
+def _placement(facts: Mapping[str, Any] | None) -> Placement | None:
+    if facts is None:
+        return None
+    middles = tuple((float(x), float(y), float(z)) for x, y, z in facts["middles_mm"])
+    row, column = (
+        (float(x), float(y), float(z)) for x, y, z in (facts["along_row"], facts["along_column"])
+    )
+    return Placement(row, column, middles)
 
 
 def _number(value: float | None) -> float:

@@ -73,6 +73,21 @@ ANATOMIES = {
     "body": "wholebody|body",
 }
 _ANATOMIES = {part: re.compile(rf"\b({words})\b") for part, words in ANATOMIES.items()}
+# The names of the companies, not the codes of their raw data: MRpro takes k-space of the vendor
+# "Siemens" for one of Siemens' sign and conjugates it, which turns an image over.
+_VENDORS = (
+    ("Siemens Healthineers", "siemens"),
+    ("GE HealthCare", "ge|general electric"),
+    ("Philips Healthcare", "philips|marconi|picker"),
+    ("Canon Medical Systems", "canon|toshiba"),
+    ("United Imaging Healthcare", "uih|united imaging"),
+    ("Fujifilm Healthcare", "hitachi|fujifilm"),
+    ("Bruker BioSpin", "bruker"),
+    ("Hyperfine", "hyperfine"),
+    ("Esaote", "esaote"),
+    ("Neusoft Medical Systems", "neusoft"),
+)
+VENDORS = tuple((vendor, re.compile(rf"\b({words})\b")) for vendor, words in _VENDORS)
 OBLIQUE_DEGREES = 20.0
 
 
@@ -112,6 +127,11 @@ def anatomy(*texts: str) -> str:
     """The part of the body, a word of ANATOMIES; "unknown" where no word of them is found."""
     text = plain(*texts)
     return next((part for part, words in _ANATOMIES.items() if words.search(text)), "unknown")
+
+
+def vendor(text: str) -> str:
+    """Who made the scanner, a word of VENDORS; "" where none of them is named."""
+    return _first(VENDORS, plain(text))
 
 
 def contrast(orientation: str, weighting: str) -> str:

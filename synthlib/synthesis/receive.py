@@ -102,6 +102,24 @@ class Receiver:
         torch.fft.fft2(space.images, norm="ortho", out=space.kspace)
         return space.kspace, rss
 
+    def covariance(self, donor_slice: int) -> Tensor:
+        """Covariance of the receivers' noise in k-space, as :meth:`slice` adds it.
+
+        Returns:
+            complex64 (coil, coil), E[n n^H]; zero where no noise is added.
+        """
+        if self.level is None or not self.std > 0:
+            return torch.zeros_like(self.coils.root)
+        root = self._gain(donor_slice) * self.coils.root
+        return 2 * root @ root.mH  # real and imaginary part each have a variance of 1
+
+    def _gain(self, donor_slice: int) -> float:
+        """What scales the coils' noise such that along the signal it is `std`."""
+        few = self.coils.maps[donor_slice].flatten(1)[:, _inside()]  # (coil, points of the head)
+        seen = self.coils.root.mH @ few  # L^H S
+        # mean over the head of S^H C S
+        return self.std / float(torch.view_as_real(seen).square().sum((0, 2)).mean().sqrt())
+
     def _space(self) -> Workspace:
         """This thread's own."""
         if not hasattr(self._threads, "space"):
@@ -112,11 +130,8 @@ class Receiver:
         """What makes white noise that of the coils, as kernel.receive takes it."""
         if donor_slice in self._mixings:
             return self._mixings[donor_slice]
-        few = self.coils.maps[donor_slice].flatten(1)[:, _inside()]  # (coil, points of the head)
-        seen = self.coils.root.mH @ few  # L^H S
-        # mean over the head of S^H C S: noise along the signal is to have `std`
-        gain = self.std / float(torch.view_as_real(seen).square().sum((0, 2)).mean().sqrt())
-        mixing = self._mixings[donor_slice] = self._padded(gain * self.coils.root)
+        mixing = self._padded(self._gain(donor_slice) * self.coils.root)
+        self._mixings[donor_slice] = mixing
         return mixing
 
     def _padded(self, mixing: Tensor) -> np.ndarray:

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from synthlib import audit
+from synthlib import arrays, audit
 from synthlib.audit import defects, repairing, trials
-from synthlib.records import ImageVolume
+from synthlib.records import ImageVolume, Placement
 
 
 def report_of(grid, true):
@@ -70,3 +70,17 @@ def test_a_repaired_volume_is_not_repaired_again(scan):
 def test_nearest_takes_the_label_below_each_new_pixel():
     labels = torch.arange(8)[None, None].expand(1, 3, 8)
     assert repairing.nearest(labels, (3, 4))[0, 0].tolist() == [0, 2, 4, 6]
+
+
+def test_a_repaired_image_lies_where_it_lay():
+    # a bright point at the pixel of zero frequency's origin is on that pixel of either grid
+    magnitude = torch.zeros(1, 12, 9)
+    magnitude[0, 6, 4] = 1
+    placement = Placement((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), ((10.0, 20.0, 5.0),))
+    volume = ImageVolume("v", "p", "AXT2", magnitude, (1.0, 2.0), placement=placement)
+    small = arrays.resample(magnitude[0].to(torch.complex64), (7, 9)).abs()
+    assert divmod(int(small.argmax()), 9) == (7 // 2, 9 // 2)
+    fine = placement.centres_mm((12, 9), volume.spacing_mm)
+    coarse = placement.centres_mm((7, 9), (12 / 7, 2.0))
+    # the centre of the field of view less the way from pixel n // 2 to it, on either grid
+    assert fine[0][1] == pytest.approx(20 - 0.5 * 1.0) and coarse[0][1] == pytest.approx(20.0)

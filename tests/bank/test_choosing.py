@@ -106,3 +106,13 @@ def test_too_many_coils_are_refused():
     few = dataclasses.replace(donor("a"), n_coils=4)
     with pytest.raises(ValueError, match="no donor of the bank has 8 coils, the most is 4"):
         choose([few])
+
+
+def test_of_a_mixed_bank_only_coils_of_the_same_part_are_taken_and_known_ones_first():
+    donors = [donor("a"), donor("k", anatomy="knee"), donor("u", anatomy="unknown")]
+    drawn = {choose(donors, volume(anatomy="knee"), seed=seed).donor.name for seed in range(20)}
+    assert drawn == {"k"}
+    only_unknown = choose([donors[0], donors[2]], volume(anatomy="knee"))
+    assert only_unknown.donor.name == "u"
+    assert "the bank does not tell whether its coils were around a knee" in only_unknown.notes[0]
+    assert choose(donors).notes == ()

@@ -20,7 +20,7 @@ from fastmri.data.transforms import VarNetDataTransform
 
 from synthlib import archive, arrays, bank, conversion, formats
 from synthlib.conversion import one
-from synthlib.formats import nifti
+from synthlib.formats import dicom, mrd, nifti
 from synthlib.phase import generator, pix2pix
 from synthlib.recon import stock
 
@@ -84,6 +84,49 @@ def test_the_file_says_what_it_is_and_what_it_was_made_of(make):
     assert len(record["inputs"]["pixels_sha256"]) == 64
     assert record["audit"] and record["packages"]["torch"] and record["git_commit"]
     assert record["noise"]["std_out"] == pytest.approx(record["noise"]["std"])
+
+
+def test_the_noise_scan_has_the_covariance_of_the_air(make):
+    result = make("out", format="mrd", oversampling=2)
+    noise = mrd.read_noise(raw(result)[0]).movedim(1, 0).flatten(1)
+    with h5py.File(raw(make("fastmri", oversampling=2))[0]) as file:
+        told = file["noise_covariance"][()]
+    drawn = (noise @ noise.mH / noise.shape[1]).numpy()
+    np.testing.assert_allclose(drawn, told, atol=0.05 * abs(told).max())
+    kspace = mrd.read_kspace(raw(result)[0])
+    beyond = arrays.ifft2c(kspace)[:, :, :30].movedim(1, 0).flatten(1)  # above the head
+    air = (beyond @ beyond.mH / beyond.shape[1]).numpy()
+    # the gain follows the slice of the donor, here by a few per cent
+    np.testing.assert_allclose(air, told, atol=0.1 * abs(told).max())
+
+
+def test_without_noise_there_is_no_noise_scan(make):
+    assert mrd.read_noise(raw(make("mrd", format="mrd", noise="none"))[0]) is None
+    with h5py.File(raw(make("fastmri", noise="none"))[0]) as file:
+        assert "noise_covariance" not in file
+
+
+def test_what_the_header_knows_of_place_and_scanner_comes_along(make, place, head):
+    texts = {
+        "PatientID": "one", "Manufacturer": "SIEMENS", "PixelBandwidth": 130,
+        "ImagingFrequency": 123.258417, "DeviceSerialNumber": "4711",
+        "InstitutionName": "Somewhere", "StudyDate": "20200102",
+    }  # fmt: skip
+    dicom.write_series(place / "s", dataclasses.replace(head, orientation="coronal"), texts)
+    result = make(inputs=[place / "s"], format="mrd", oversampling=2)
+    with ismrmrd.Dataset(raw(result)[0], "dataset", create_if_needed=False) as file:
+        text = file.read_xml_header().decode()
+        line = file.read_acquisition(file.number_of_acquisitions() - 1)
+    document = ismrmrd.xsd.CreateFromDocument(text)
+    assert document.acquisitionSystemInformation.systemVendor == "Siemens Healthineers"
+    assert document.experimentalConditions.H1resonanceFrequency_Hz == 123_260_000
+    # 154 samples in the time of one period of 130 Hz
+    assert line.sample_time_us == pytest.approx(1e6 / 130 / 154)
+    # rows run down from the first pixel's place, which is 0, columns to the left; slices by 10 mm
+    assert tuple(line.read_dir) == (0, 0, -1) and tuple(line.phase_dir) == (1, 0, 0)
+    assert sorted(map(abs, line.position)) == pytest.approx(sorted([32.5 * 3, 38 * 3, 0]), abs=1e-3)
+    for word in ("4711", "Somewhere", "2020", "258417"):
+        assert word.encode() not in raw(result)[0].read_bytes()
 
 
 def test_same_seed_same_bytes_whatever_the_workers(make):
@@ -285,8 +328,8 @@ def test_labels_and_boxes_come_along(make, place, head):
     result = make(inputs=[place / "n"], annotations=boxes, n_coils=5)
     assert result.count(conversion.MADE) == 1
     with h5py.File(raw(result)[0]) as file:
-        (name,) = file["labels"]
-        assert np.array_equal(file[f"labels/{name}"][()], labels.numpy())
+        (name,) = (name for name in file if name.startswith("labels_"))
+        assert np.array_equal(file[name][()], labels.numpy())
         (box,) = json.loads(file["annotations"][()])
     assert box == {"slice": 1, "x": 10.0, "y": 12.0, "width": 5.0, "height": 6.0, "label": "Lesion"}
 
@@ -397,3 +440,16 @@ def test_boxes_that_belong_to_no_series_are_told(make, place):
     boxes.write_text("file,slice,x,y,width,height,label\nnosuch.nii.gz,1,1,1,1,1,Lesion\n")
     lines = list(conversion.summary(make(annotations=boxes)))
     assert lines[-1] == "rows of the annotations whose file is no series: 1"
+
+
+def test_fastmris_layout_tells_place_and_vendor_beside_the_images(make, place, head):
+    texts = {"PatientID": "one", "Manufacturer": "Philips Medical Systems"}
+    dicom.write_series(place / "s", dataclasses.replace(head, orientation="sagittal"), texts)
+    with h5py.File(raw(make(inputs=[place / "s"]))[0]) as file:
+        assert file.attrs["vendor"] == "Philips Healthcare"
+        np.testing.assert_array_equal(file["row_direction"], [0, 1, 0])
+        np.testing.assert_array_equal(file["column_direction"], [0, 0, -1])
+        # pixels of 3 mm, 77 x 66, whose first lies at 0; slices of 10 mm to the right
+        expected = [[-10.0 * z, 32.5 * 3, -38 * 3] for z in range(3)]
+        np.testing.assert_allclose(file["slice_centres_mm"], expected, atol=1e-4)
+        assert not any(isinstance(file[name], h5py.Group) for name in file)

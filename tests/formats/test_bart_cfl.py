@@ -119,6 +119,22 @@ def test_bart_sees_the_dimensions_that_it_expects(tmp_path, bart):
         assert int(shown) == expected
 
 
+def test_bart_whitens_with_the_noise_scan_of_a_set(tmp_path, bart):
+    mixing = torch.tril(torch.randn(5, 5, dtype=torch.complex64, generator=runs.rng(7, "L")))
+    mixing += 2 * torch.eye(5)
+    white = torch.randn(60, 5, 90, dtype=torch.complex64, generator=runs.rng(7, "noise"))
+    noise = mixing @ white
+    write(tmp_path / "scan", header=make_header(noise=noise, labels={}))
+    samples = bart_cfl.read_noise(tmp_path / "scan")[0]
+    assert torch.equal(samples, noise.movedim(1, 0).flatten(1))
+    whitened = bart("whiten", "scan_noise", "scan_noise", "white")[0].flatten(1)
+    covariance = whitened @ whitened.mH / whitened.shape[1]
+    level = covariance.diagonal().real.mean()
+    torch.testing.assert_close(covariance / level, torch.eye(5) + 0j, atol=1e-3, rtol=0)
+    write(tmp_path / "scan", header=make_header(labels={}))  # no noise of an older set stays
+    assert bart_cfl.read_noise(tmp_path / "scan") is None
+
+
 def test_one_slice_taken_out_by_bart_is_that_slice(tmp_path, bart):
     write(tmp_path / "scan")
     found = bart("slice", bart_cfl.SLICE, 2, "scan", "one")

@@ -433,6 +433,46 @@ def test_facts_are_those_of_the_header(tmp_path):
     assert (volume.field_t, volume.anatomy) == (1.5, "head")
 
 
+def test_slices_are_placed_by_their_corners_and_directions(tmp_path):
+    turn = np.radians(20)
+    row, column = [np.cos(turn), np.sin(turn), 0], [0, 0, -1]
+    normal = np.cross(row, column)
+    images = series(ImageOrientationPatient=[*row, *column])
+    for number, image in enumerate(images):
+        image.ImagePositionPatient = list(np.array([5.0, -8, 3]) + 3 * number * normal)
+    found = dicom.read_images(write(tmp_path, images)).placement
+    np.testing.assert_allclose([found.along_row, found.along_column], [row, column], atol=1e-6)
+    for number, middle in enumerate(found.middles_mm):
+        corner = np.array([5.0, -8, 3]) + 3 * number * normal
+        expected = corner + 3 * 0.9 * np.array(column) + 2 * 1.1 * np.array(row)  # of 7 x 5 pixels
+        np.testing.assert_allclose(middle, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("maker", "expected"),
+    [
+        ("SIEMENS", "Siemens Healthineers"),
+        ("GE MEDICAL SYSTEMS", "GE HealthCare"),
+        ("Philips Medical Systems", "Philips Healthcare"),
+        ("TOSHIBA_MEC", "Canon Medical Systems"),
+        ("UIH", "United Imaging Healthcare"),
+        (IDENTITY, None),
+        ("General Hospital", None),
+    ],
+)
+def test_the_vendor_is_a_word_of_a_fixed_list(tmp_path, maker, expected):
+    images = series(Manufacturer=maker, ImagingFrequency=123.258417, PixelBandwidth=130)
+    told = dicom.read_images(write(tmp_path, images)).facts
+    assert told.get("vendor") == expected
+    assert told["frequency_mhz"] == 123.26  # no more digits: they would tell the magnet
+    assert told["pixel_bandwidth_hz"] == 130
+
+
+def test_another_nucleus_tells_no_frequency_of_protons(tmp_path):
+    images = series(ImagedNucleus="31P", ImagingFrequency=49.9)
+    assert "frequency_mhz" not in dicom.read_images(write(tmp_path, images)).facts
+
+
 @pytest.mark.parametrize("degrees", [0, 15, 30])
 def test_oblique_slices_are_of_the_closest_plane_and_said_to_be_oblique(tmp_path, degrees):
     c, s = float(np.cos(np.radians(degrees))), float(np.sin(np.radians(degrees)))

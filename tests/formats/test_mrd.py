@@ -22,6 +22,7 @@ from torch import Tensor
 from synthlib import runs
 from synthlib.formats import hdf5_stream, mrd
 from synthlib.formats.raw_header import RawHeader
+from synthlib.records import Placement
 
 with warnings.catch_warnings():
     import ismrmrd
@@ -239,7 +240,12 @@ def test_the_xml_tells_the_scan_and_that_it_is_synthetic(written):
     assert "SYNTHETIC" in document.measurementInformation.seriesDescription
     user = document.userParameters
     texts = {p.name: p.value for p in user.userParameterString}
-    assert texts == {"synthetic": "SYNTHETIC", "phase_source": "sinusoidal", "list": '[1, "a"]'}
+    assert texts == {
+        "synthetic": "SYNTHETIC",
+        "phase_source": "sinusoidal",
+        "list": '[1, "a"]',
+        "assumed": "position",
+    }
     assert [(p.name, p.value) for p in user.userParameterLong] == [("seed", 7)]
     assert [(p.name, p.value) for p in user.userParameterDouble] == [("snr", 21.5)]
 
@@ -262,8 +268,54 @@ def test_what_is_not_known_is_left_out_or_named_as_assumed(tmp_path):
         "thickness_mm",
         "step_mm",
         "H1resonanceFrequency_Hz",
+        "position",
     ]
+    assert document.acquisitionSystemInformation.systemVendor is None
+    assert {line.sample_time_us for line in lines} == {0.0}
     assert np.isfinite([tuple(line.position) for line in lines]).all()
+
+
+def test_places_of_an_oblique_stack_are_the_centres_of_its_images(tmp_path):
+    # DICOM: a pixel's place is the corner's, x pixels along the row and y along the column on
+    turn = np.radians(25)
+    row, column = np.array([np.cos(turn), 0, -np.sin(turn)]), np.array([0, 1.0, 0])
+    normal, corners = np.cross(row, column), []
+    for z in range(3):
+        corners.append(np.array([-30.0, -40, 7]) + 5.5 * z * normal)
+    (ny, nx), (mm_y, mm_x) = RECON, (0.9, 1.1)
+    middles = [c + ny // 2 * mm_y * column + nx // 2 * mm_x * row for c in corners]
+    placement = Placement(tuple(row), tuple(column), tuple(map(tuple, middles)))
+    header = make_header(placement=placement, frequency_hz=63.68e6, vendor="Esaote", dwell_us=5.5)
+    path = write(tmp_path / "scan.h5", header=header)
+    document, lines = by_the_package(path)
+    for z, line in enumerate(lines[::37]):
+        centre = corners[z] + (ny - 1) / 2 * mm_y * column + (nx - 1) / 2 * mm_x * row
+        np.testing.assert_allclose(line.position, centre, atol=1e-5)
+        np.testing.assert_allclose(line.read_dir, column, atol=1e-6)
+        np.testing.assert_allclose(line.phase_dir, row, atol=1e-6)
+        np.testing.assert_allclose(line.slice_dir, normal, atol=1e-6)
+        assert line.sample_time_us == 5.5
+    assert document.experimentalConditions.H1resonanceFrequency_Hz == 63_680_000
+    assert document.acquisitionSystemInformation.systemVendor == "Esaote"
+    assert "assumed" not in {p.name for p in document.userParameters.userParameterString}
+    assert mrd.read_header(path).placement == placement
+
+
+def test_a_noise_scan_comes_first_flagged_and_is_no_part_of_kspace(tmp_path):
+    noise = torch.randn(4, 5, 90, dtype=torch.complex64, generator=runs.rng(7, "noise"))
+    path = write(tmp_path / "scan.h5", header=make_header(noise=noise))
+    document, lines = by_the_package(path)
+    flags = [line.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT) for line in lines]
+    assert flags == 4 * [True] + 3 * 37 * [False]
+    assert [line.scan_counter for line in lines] == list(range(len(lines)))
+    np.testing.assert_array_equal(np.stack([line.data for line in lines[:4]]), noise.numpy())
+    assert tuple(lines[0].position) == tuple(lines[4].position)
+    assert document.acquisitionSystemInformation.relativeReceiverNoiseBandwidth == 1.0
+    assert torch.equal(mrd.read_kspace(path), make_kspace())
+    assert torch.equal(mrd.read_noise(path), noise)
+    assert mrd.read_noise(write(tmp_path / "none.h5")) is None
+    with pytest.raises(ValueError, match="noise of shape"):
+        write(tmp_path / "bad.h5", header=make_header(noise=noise[:, :3]))
 
 
 # --- labels, record ------------------------------------------------------------------

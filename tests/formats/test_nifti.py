@@ -184,6 +184,27 @@ def test_numbers_of_the_header_and_the_sidecar_are_facts(tmp_path, stored):
     assert (volume.field_t, volume.facts["te_ms"]) == (7, 25)
 
 
+@pytest.mark.parametrize("codes", ["RAS", "LPI", "PIR", "SLA"])
+@pytest.mark.parametrize("spacing", [(2, 3, 4), (9, 3, 2), (2, 9, 3)])
+def test_every_voxel_keeps_its_place_in_the_patient(tmp_path, stored, codes, spacing):
+    path = write(tmp_path / "head.nii", stored, codes, spacing)
+    volume = nifti.read_volume(path)
+    place, (mm_y, mm_x) = volume.placement, volume.spacing_mm
+    _, ny, nx = volume.magnitude.shape
+    affine = nibabel.load(path).affine
+    for s, y, x in ((0, 0, 0), (volume.n_slices - 1, ny - 1, 1), (1, 2, nx - 1)):
+        voxel = np.argwhere(stored == int(volume.magnitude[s, y, x]))[0]
+        right, front, up = (affine @ [*voxel, 1])[:3]
+        found = (
+            np.array(place.middles_mm[s])
+            + (y - ny // 2) * mm_y * np.array(place.along_column)
+            + (x - nx // 2) * mm_x * np.array(place.along_row)
+        )
+        np.testing.assert_allclose(found, [-right, -front, up], atol=1e-4)
+    to_next = np.subtract(place.middles_mm[1], place.middles_mm[0])
+    assert to_next @ np.array(place.normal) > 0  # slices are counted along the normal
+
+
 def test_gzip_that_gives_other_bytes_than_were_packed_is_refused(tmp_path, stored):
     path = write(tmp_path / "a.nii.gz", stored + 1, "RAS")
     data = bytearray(path.read_bytes())

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from synthlib.formats import words
 from synthlib.formats.dicom import kinds
 from synthlib.formats.dicom.header import Header
 from synthlib.formats.dicom.pixels import is_lossy
 from synthlib.formats.refusals import Refusal
+from synthlib.records import Placement
 
 PARALLEL = 0.02  # largest difference of direction cosines that are taken as one direction
 HEADS = {"T-D1100", "T-A0100", "69536005", "12738006", "T-D1400", "89546000"}  # head, brain, skull
@@ -49,6 +52,23 @@ def place(frame: Header) -> Place:
     if not right or abs(math.hypot(*directions[:3]) - 1) > 0.05:
         raise Refusal("directions of the slice that are not at right angles, or a place far away")
     return found
+
+
+def placement(frame: Header, corners: np.ndarray, shape: tuple[int, int]) -> Placement | None:
+    """Of slices in the directions of one, None without a pixel size.
+
+    Args:
+        frame: the first image of the volume.
+        corners: (slice, 3) centres of the first pixels.
+        shape: (ny, nx) of the image.
+    """
+    (mm_y, mm_x), cosines = spacing_mm(frame), np.array(place(frame).directions)
+    if math.isnan(mm_y * mm_x):
+        return None
+    row, column = (part / np.linalg.norm(part) for part in (cosines[:3], cosines[3:]))
+    middles = corners + shape[1] // 2 * mm_x * row + shape[0] // 2 * mm_y * column
+    x, y = (tuple(part.tolist()) for part in (row, column))
+    return Placement(x, y, tuple(tuple(middle) for middle in middles.tolist()))
 
 
 def spacing_mm(frame: Header) -> tuple[float, float]:
@@ -157,8 +177,21 @@ def facts(frame: Header) -> dict[str, object]:
         "tr_ms": positive(frame, "RepetitionTime"),
         "ti_ms": positive(frame, "InversionTime", "InversionTimes"),
         "flip_deg": positive(frame, "FlipAngle"),
+        "pixel_bandwidth_hz": positive(frame, "PixelBandwidth"),
+        "frequency_mhz": _frequency_mhz(frame),
     }
+    if maker := words.vendor(frame.text("Manufacturer")):
+        told["vendor"] = maker
     return told | {name: value for name, value in numbers.items() if not math.isnan(value)}
+
+
+def _frequency_mhz(frame: Header) -> float:
+    """Of protons, rounded to 10 kHz: its further digits are those of one magnet alone."""
+    nuclei = {*frame.codes("ImagedNucleus"), *frame.codes("ResonantNucleus")}
+    value = positive(frame, "ImagingFrequency", "TransmitterFrequency")
+    if nuclei - {"1H", "H1", "H"} or not 0.05 < value < 1000:
+        return math.nan
+    return round(value, 2)
 
 
 def _acquired(frame: Header, phase: str) -> tuple[int, int] | None:

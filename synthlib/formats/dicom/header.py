@@ -50,6 +50,7 @@ GROUPS = (
     "MRDiffusionSequence",
     "MRTimingAndRelatedParametersSequence",
     "MRModifierSequence",
+    "MRImagingModifierSequence",
     "MRFOVGeometrySequence",
 )
 

@@ -38,7 +38,7 @@ def read_series(files: Sequence[str], images: Sequence[tuple[int, int]] = ()) ->
     for at, (file, _) in enumerate(chosen):
         by_file.setdefault(file, []).append(at)
     volume: np.ndarray | None = None
-    places = np.zeros(len(chosen))
+    places, corners = np.zeros(len(chosen)), np.zeros((len(chosen), 3))
     first: Header | None = None
     directions: tuple[float, ...] = ()
     for file, wanted in by_file.items():
@@ -61,16 +61,19 @@ def read_series(files: Sequence[str], images: Sequence[tuple[int, int]] = ()) ->
                     "directions; expected one series"
                 )
             places[at] = facts.Place(directions, place.corner).along
+            corners[at] = place.corner
             volume[at] = magnitude(frame, dataset, index)
     if volume is None or first is None:
         raise Refusal("no images")
     order = np.argsort(places, kind="stable")
     if (order != np.arange(len(order))).any():
-        volume, places = volume[order], places[order]
-    return _volume(first, torch.from_numpy(volume), places)
+        volume, places, corners = volume[order], places[order], corners[order]
+    return _volume(first, torch.from_numpy(volume), places, corners)
 
 
-def _volume(first: Header, values: torch.Tensor, places: np.ndarray) -> ImageVolume:
+def _volume(
+    first: Header, values: torch.Tensor, places: np.ndarray, corners: np.ndarray
+) -> ImageVolume:
     notes: list[str] = []
     if first.text("PhotometricInterpretation") == "MONOCHROME1":
         # bright means little: turned over at the brightest, so that air becomes zero
@@ -95,6 +98,7 @@ def _volume(first: Header, values: torch.Tensor, places: np.ndarray) -> ImageVol
         field_t=facts.field_t(first),
         facts=facts.facts(first),
         notes=(*notes, *of_steps, *words.oblique_note(plane, angle)),
+        placement=facts.placement(first, corners, (values.shape[1], values.shape[2])),
     )
 
 

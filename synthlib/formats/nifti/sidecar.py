@@ -46,10 +46,17 @@ def facts(content: dict[str, Any]) -> dict[str, object]:
         ("tr_ms", "RepetitionTime", 1e3),
         ("ti_ms", "InversionTime", 1e3),
         ("flip_deg", "FlipAngle", 1.0),
+        ("pixel_bandwidth_hz", "PixelBandwidth", 1.0),
+        ("frequency_mhz", "ImagingFrequency", 1.0),
     ):
         value = number(content, keyword)
         if value > 0:
             told[name] = value * scale
+    if "frequency_mhz" in told:
+        told["frequency_mhz"] = round(number(content, "ImagingFrequency"), 2)
+    maker = content.get("Manufacturer")
+    if isinstance(maker, str) and words.vendor(maker):
+        told["vendor"] = words.vendor(maker)
     fraction = number(content, "PartialFourier")
     if not math.isnan(fraction):
         told["partial_fourier"] = fraction < 0.99

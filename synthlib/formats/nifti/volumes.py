@@ -15,6 +15,7 @@ from synthlib.formats.nifti import sidecar
 from synthlib.formats.nifti.header import Head, read_head
 from synthlib.formats.nifti.voxels import (
     phase_encoding,
+    placement,
     slice_side,
     slice_sizes,
     slices,
@@ -99,6 +100,7 @@ def read_volume(
         facts=told | sidecar.facts(beside),
         labels={name: _labels(one, head, side) for name, one in (labels or {}).items()},
         notes=notes,
+        placement=placement(head, side),
     )
 
 

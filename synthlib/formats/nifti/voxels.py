@@ -12,6 +12,7 @@ from torch import Tensor
 
 from synthlib.formats.nifti.header import Head, open_stream
 from synthlib.formats.refusals import Refusal
+from synthlib.records import Placement
 
 PIECE = 2**21  # numbers at a time
 REST = 2**20  # bytes beyond the voxels that are still read, so that gzip checks what it gave
@@ -22,6 +23,7 @@ LAYOUTS = {
     "coronal": ((1, 2, 0), (0, 1, 2)),  # frontmost first; rows crown to foot, right to left
     "sagittal": ((0, 2, 1), (1, 2)),  # leftmost first; rows crown to foot, front to back
 }
+SHEARED = 0.02  # cosine between rows and columns from which they are not at right angles
 SIDES = ("sagittal", "coronal", "axial")  # by the axis across the slices
 
 
@@ -70,6 +72,31 @@ def slice_sizes(head: Head, side: int) -> tuple[float, float, float]:
     axes = {int(side): axis for axis, (side, _) in enumerate(head.ornt)}
     step, y, x = (float(head.spacing_mm[axes[side]]) for side in order)
     return step, y, x
+
+
+def placement(head: Head, side: int) -> Placement | None:
+    """Where :func:`slices` lie; None where the header tells no directions, or a sheared grid."""
+    if not head.is_placed:
+        return None
+    order, turned = LAYOUTS[SIDES[side]]
+    axes = {int(side): axis for axis, (side, _) in enumerate(head.ornt)}
+    signs = {int(side): int(sign) for side, sign in head.ornt}
+    to_dicom = np.diag([-1.0, -1.0, 1.0])  # NIfTI counts to the right and to the front
+    steps, corner = to_dicom @ head.affine[:3, :3], to_dicom @ head.affine[:3, 3]
+    along, sizes = [], []
+    for axis, canonical in enumerate(order):
+        step, n = steps[:, axes[canonical]], head.shape[axes[canonical]]
+        if (signs[canonical] < 0) != (axis in turned):
+            corner, step = corner + (n - 1) * step, -step
+        along.append(step)
+        sizes.append(n)
+    (to_next, column, row), (n_slices, ny, nx) = along, sizes
+    unit_row, unit_column = row / np.linalg.norm(row), column / np.linalg.norm(column)
+    if abs(unit_row @ unit_column) > SHEARED:
+        return None
+    middles = corner + np.arange(n_slices)[:, None] * to_next + ny // 2 * column + nx // 2 * row
+    x, y = (tuple(part.tolist()) for part in (unit_row, unit_column))
+    return Placement(x, y, tuple(tuple(middle) for middle in middles.tolist()))
 
 
 def phase_encoding(head: Head, side: int) -> str:
