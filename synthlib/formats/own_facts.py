@@ -14,6 +14,8 @@ from synthlib.formats import bart_cfl, mrd, raw_header, reading
 from synthlib.formats.raw_header import RawHeader
 from synthlib.records import RawVolume
 
+LABELS = "labels_"  # of label maps that lie at the root
+
 
 def header_of(volume: RawVolume) -> RawHeader:
     """The header of a volume, with the labels, annotations and record of our own files.
@@ -60,9 +62,11 @@ def _of_fastmri(path: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     with h5py.File(path, "r") as file:
         group = file.get("labels")
-        if isinstance(group, h5py.Group):
+        maps = dict(group.items()) if isinstance(group, h5py.Group) else {}
+        maps |= {name.removeprefix(LABELS): file[name] for name in file if name.startswith(LABELS)}
+        if maps:
             facts["labels"] = {
-                name: torch.from_numpy(values[()]).long() for name, values in group.items()
+                name: torch.from_numpy(values[()]).long() for name, values in maps.items()
             }
         if "annotations" in file:
             facts["annotations"] = json.loads(file["annotations"][()])
