@@ -174,7 +174,7 @@ def _notes(volume: RawVolume, settings: _Settings) -> tuple[str, ...]:
         notes.append(ZERO_FILLED)
     if volume.calibration is not None:
         notes.append("lines measured for calibration alone are not in the new file")
-    if volume.noise is not None:
+    if volume.noise is not None and settings.format == "fastmri":
         notes.append("the noise scan is not in the new file")
     return tuple(notes)
 

@@ -11,6 +11,7 @@ Source: NumPy's format.py; BART 0.8, src/misc/mri.h.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,9 @@ def read_cfl(path: str | Path, number: int = 0) -> RawVolume:
     slices = CflSlices(str(data), tuple(sizes), entry)
     volume = _volume(data, base.name, slices, notes)
     if bart_cfl.beside(base, ".json").is_file():
+        noise = bart_cfl.read_noise(base)
+        if noise is not None:
+            volume = dataclasses.replace(volume, noise=noise[0])
         return raw_header.applied(volume, bart_cfl.read_header(base))
     if creator.startswith(bart_cfl.MADE_BY_US):
         volume = raw_header.with_attributes(volume, {SYNTHETIC: True})

@@ -84,6 +84,9 @@ def raw_volume(path: Path, name: str, scan: Scan, number: int) -> RawVolume:
     notes += [text] if text else []
     lines = LineSlices(scan.source, placed, n_coils, encoding, len(slices))
     attributes = dict(scan.attributes)
+    dwell_us = float(np.median(scan.table["dwell_us"][rows]))
+    if dwell_us > 0:
+        attributes.setdefault("dwell_us", dwell_us)
     thickness_mm = encoding.thickness_mm
     if encoding.matrix[2] > 1:
         step_mm = thickness_mm

@@ -23,7 +23,7 @@ def header_of(volume: RawVolume) -> RawHeader:
     Raises:
         ValueError: what lies beside the k-space is damaged.
     """
-    header = raw_header.of_volume(volume)
+    header = dataclasses.replace(raw_header.of_volume(volume), noise=_noise_lines(volume))
     path = Path(volume.source)
     kind = reading.kind_of(path)
     if kind == reading.FASTMRI:
@@ -33,6 +33,16 @@ def header_of(volume: RawVolume) -> RawHeader:
     if kind == reading.CFL and bart_cfl.beside(bart_cfl.base(path), ".json").is_file():
         return _with(header, bart_cfl.read_header(path))
     return header
+
+
+def _noise_lines(volume: RawVolume) -> torch.Tensor | None:
+    """The noise scan as lines (line, coil, sample) that are as long as the image's."""
+    if volume.noise is None:
+        return None
+    n_samples = min(int(volume.kspace.shape[-2]), volume.noise.shape[1])
+    n_lines = volume.noise.shape[1] // n_samples
+    whole = volume.noise[:, : n_lines * n_samples].reshape(-1, n_lines, n_samples)
+    return whole.transpose(0, 1).contiguous()
 
 
 def record_of(path: Path, kind: str) -> dict[str, Any]:
@@ -52,6 +62,8 @@ def _with(header: RawHeader, own: RawHeader) -> RawHeader:
     return dataclasses.replace(
         header,
         orientation=own.orientation,
+        placement=own.placement,
+        vendor=own.vendor,
         record=own.record,
         labels=own.labels,
         annotations=own.annotations,

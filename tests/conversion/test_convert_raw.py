@@ -162,6 +162,24 @@ def target_max(folder: Path) -> float:
         return float(file["reconstruction_esc"][()].max())
 
 
+def test_the_noise_scan_goes_along_as_strong_as_the_image_noise(tmp_path):
+    noise = torch.randn((40, 5, 54), dtype=torch.complex64, generator=runs.rng(4, "noise"))
+    header = RawHeader(
+        contrast="AXT2", patient_id="p", recon_shape=RECON, noise=noise, dwell_us=8.0
+    )
+    with mrd.MrdWriter(tmp_path / "a" / "scan.mrd.h5", shape=SHAPE, header=header) as writer:
+        for index, values in enumerate(kspace()):
+            writer.put(index, values)
+    expected = noise.transpose(0, 1).reshape(5, -1)
+    for source, format, out in (("a", "cfl", "b"), ("b", "mrd", "c")):
+        (entry,) = convert(tmp_path / source, tmp_path / out, format)
+        assert (entry.status, entry.notes) == ("written", ())
+        (path,) = formats.raw_files(tmp_path / out)
+        volume = formats.read_raw(path)
+        torch.testing.assert_close(volume.noise, expected, rtol=1e-6, atol=1e-6)
+        assert torch.equal(whole(path), kspace()) and volume.attributes["dwell_us"] == 8.0
+
+
 def test_what_cannot_be_asked_for_is_refused(tmp_path):
     write(tmp_path / "a" / "scan.h5")
     (tmp_path / "none").mkdir()
