@@ -271,7 +271,7 @@ def _make(job: Job, prepared: Prepared, n_threads: int, stop: threading.Event) -
             "SNR in": _digits(mean / level.std if level.std else level.snr),
             "SNR out": _digits(mean / std if std else level.snr),
             "noise from": level.source,
-            "noise known to": f"{100 * level.error:.0f} %",
+            "noise error": f"{100 * level.error:.0f} %",
         },
     )
 
@@ -353,6 +353,7 @@ def _make_images(job: Job, prepared: Prepared, n_threads: int, stop: threading.E
             "pixel (mm)": " x ".join(_digits(mm) for mm in volume.spacing_mm),
             "SNR in": _digits(level.snr),
             "noise from": level.source,
+            "noise error": f"{100 * level.error:.0f} %",
         },
     )
 

@@ -16,6 +16,7 @@ from synthlib.conversion.settings import MEASURED, Settings
 Picture = Callable[[str], str]  # name of a series to a base64 PNG, "" if there is none
 FACTS = (
     "matrix", "slices", "phase", "coils", "pixel (mm)", "donor", "SNR in", "SNR out", "noise from",
+    "noise error",
 )  # fmt: skip
 COLUMNS = ("status", "series", "patient", "contrast", "input", "reason", *FACTS, "audit", "notes")
 WHICH = (
