@@ -489,7 +489,7 @@ def test_data_that_are_not_there_are_told(tmp_path, capfd):
     command += ["--out", str(tmp_path / "out"), "--only", "01"]
     assert cli.main(command) == 1
     text = capfd.readouterr().err
-    assert "is not a folder; expected a folder of fastMRI HDF5 files" in text
+    assert "is not a folder; expected raw data" in text
     assert "Traceback" not in text
     shutil.rmtree(tmp_path / "out")
 
