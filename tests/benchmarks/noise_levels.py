@@ -145,8 +145,8 @@ def report() -> None:
         "# How well noise levels are estimated",
         "",
         f"{N_STATED} simulated subjects that nothing was fitted to, 0.5 to 2.4 mm, three scans of",
-        "each at three levels of noise, and flat heads with nothing but noise. The coarse scans have",
-        "SNR up to 200. Made by `python -m tests.benchmarks.noise_levels docs`.",
+        "each at three levels of noise, and flat heads with nothing but noise. The coarse scans",
+        "have SNR up to 200. Made by `python -m tests.benchmarks.noise_levels docs`.",
         "",
         *accuracy(stated),
     ]
