@@ -11,7 +11,7 @@ import csv
 import errno
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -134,3 +134,32 @@ def read(path: str | Path | None, salt: bytes) -> Annotations:
 def stem(path: str) -> str:
     """What files and rows are paired by: "scan" of "folder/scan.nii.gz"."""
     return Path(Path(path).name.removesuffix(".gz")).stem
+
+
+def rescaled(
+    annotations: Sequence[Mapping[str, object]], before: Sequence[int], after: Sequence[int]
+) -> tuple[Mapping[str, object], ...]:
+    """Boxes on the pixels of a cropped matrix."""
+    found = []
+    for row in annotations:
+        changed = dict(row)
+        for names, axis in ((("y", "height"), 1), (("x", "width"), 2)):
+            for name in names:
+                if name in changed:
+                    changed[name] = float(str(changed[name])) * after[axis] / before[axis]
+        found.append(changed)
+    return tuple(found)
+
+
+def turned(
+    annotations: Sequence[Mapping[str, object]], n_rows: int
+) -> tuple[Mapping[str, object], ...]:
+    """Boxes on rows that run the other way."""
+    found = []
+    for row in annotations:
+        changed = dict(row)
+        if "y" in changed:
+            height = float(str(changed.get("height", 1)))
+            changed["y"] = n_rows - float(str(changed["y"])) - height
+        found.append(changed)
+    return tuple(found)

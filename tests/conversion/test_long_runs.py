@@ -16,7 +16,7 @@ import pytest
 from dask.distributed import LocalCluster
 
 from synthlib import bank, conversion, runs, synthesis
-from synthlib.conversion import one
+from synthlib.conversion import coils
 
 TYPED = "import sys; from synthlib import cli; sys.exit(cli.main())"
 
@@ -89,9 +89,9 @@ def test_threads_that_need_the_same_simulated_donors_make_them_once(head, monkey
         return bank.Bank(())
 
     monkeypatch.setattr(bank, "open_bank", slow)
-    one._opened.cache_clear()
+    coils.opened.cache_clear()
     settings = conversion.Settings(generator="zero", n_coils=5)
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda _: one._donors(settings, head), range(3)))
-    one._opened.cache_clear()
+        list(pool.map(lambda _: coils.donors_for(settings, head), range(3)))
+    coils.opened.cache_clear()
     assert made == [5]
