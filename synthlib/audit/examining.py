@@ -37,7 +37,8 @@ def examine(volume: ImageVolume) -> Audit:
         )
     )
     remarks = headers.remarks(volume.facts)
-    return Audit(findings, grid, (rows, columns), view.index, remarks)
+    noise = view.level.scaled(view.bright)
+    return Audit(findings, grid, (rows, columns), view.index, remarks, noise)
 
 
 def _ends_at(view: View, axis: int, share: float) -> bool:

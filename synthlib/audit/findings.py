@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from synthlib.core.noise_level import NoiseLevel
+
 EVIDENCE = ("image", "header", "image and header", "")
 # How a finding matters, worst first.
 TOO_GOOD = "too good"  # scores of reconstructions come out better than a scanner allows
@@ -121,6 +123,7 @@ class Audit:
         true_matrix: (ny, nx) believed to be really encoded; the grid if nothing was found.
         slices: those that were looked at.
         remarks: what the header says beside the checks, averages for example.
+        noise: level of the images, in their own units; None if nobody asked for it.
     """
 
     findings: tuple[Finding, ...]
@@ -128,6 +131,7 @@ class Audit:
     true_matrix: tuple[int, int]
     slices: tuple[int, ...] = ()
     remarks: tuple[str, ...] = ()
+    noise: NoiseLevel | None = None
 
     @property
     def found(self) -> list[Finding]:

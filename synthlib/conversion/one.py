@@ -99,6 +99,7 @@ def _look(job: Job, outcome: Outcome) -> Prepared:
     annotations, pixels = job.annotations, pixels_hash(volume)
     if job.upright and volume.upside_down:
         annotations = turned(annotations, volume.magnitude.shape[1])
+    level = None if report.repairable else report.noise  # else the measured grid tells it
     ky, kx = (true / n for true, n in zip(report.true_matrix, report.grid, strict=True))
     if settings.repair:
         ky = kx = 1.0
@@ -111,7 +112,7 @@ def _look(job: Job, outcome: Outcome) -> Prepared:
         volume=volume,
         report=report,
         head=head,
-        level=synthesis.estimate_noise(volume.magnitude, head.mask, (ky, kx)),
+        level=level or synthesis.estimate_noise(volume.magnitude, head.mask, (ky, kx)),
         pixels=pixels,
         annotations=annotations,
     )

@@ -10,6 +10,7 @@ is no switch: four repeats of one scan get one level.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ MOST_CHANNELS = 64
 PATCH = 5  # pixels along the edge of a patch of the head
 PLANE = 3  # components of a patch that a plane takes: they are taken off
 SMOOTHEST = 0.03  # share of the head's patches that is looked at
-FEWEST_PATCHES, MOST_PATCHES = 300, 40_000
+FEWEST_PATCHES, MOST_PATCHES = 300, 20_000
 FULL_BAND = 0.97  # share of k-space along an axis from which on images count as not interpolated
 # Eigenvalues of n patches of white noise spread: the least quarter lies exp(-3.4 / sqrt(n)) below
 # the noise, the largest exp(3 / sqrt(n)) above. Measured on white noise, n = 150 to 4000.
@@ -78,6 +79,12 @@ class NoiseLevel:
     def air_power(self) -> float:
         """Mean square of the noise's magnitude in air; 0 where air was masked."""
         return 2 * self.channels * min(self.air_std, self.std) ** 2
+
+    def scaled(self, by: float) -> NoiseLevel:
+        """The level of the same images, every pixel times `by`."""
+        return dataclasses.replace(
+            self, std=by * self.std, air_std=by * self.air_std, head_std=by * self.head_std
+        )
 
 
 def estimate_noise(
@@ -236,29 +243,37 @@ def patch_structure(images: np.ndarray, head: np.ndarray) -> tuple[float, float,
     """
     if min(images.shape[-2:]) < 2 * PATCH:
         return None
-    windows = np.lib.stride_tricks.sliding_window_view
-    inside = np.argwhere(windows(head, (PATCH, PATCH), axis=(1, 2)).all((-2, -1)))
+    inside = np.argwhere(_window_sums(head.astype(np.uint8)) == PATCH**2)
     if len(inside) < FEWEST_PATCHES:
         return None
     slices, rows, columns = inside[:: -(-len(inside) // MOST_PATCHES)].T
-    whole = windows(images, (PATCH, PATCH), axis=(1, 2))
+    whole = np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), axis=(1, 2))
     patches = whole[slices, rows, columns].reshape(len(rows), PATCH**2).astype(np.float64)
-    means = np.pad(
-        whole.mean((-2, -1), dtype=np.float64), ((0, 0), (PATCH,) * 2, (PATCH,) * 2), "edge"
-    )
+    means = _window_sums(images.astype(np.float32)) / np.float32(PATCH**2)
+    means = np.pad(means, ((0, 0), (PATCH,) * 2, (PATCH,) * 2), "edge")
+    mean = means[slices, rows + PATCH, columns + PATCH]
     slope = np.zeros(len(rows))
     for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)):
         beside = means[slices, rows + (1 + dy) * PATCH, columns + (1 + dx) * PATCH]
-        slope += (beside - patches.mean(1)) ** 2
-    patches -= patches.mean(1, keepdims=True)
+        slope += (beside - mean) ** 2
+    patches -= mean[:, None]
     ramp = np.arange(PATCH) - PATCH // 2
     for plane in (np.repeat(ramp, PATCH), np.tile(ramp, PATCH)):
         unit = plane / np.sqrt((plane**2).sum())
         part = np.einsum("np,p->n", patches, unit)
         patches -= part[:, None] * unit
         slope += PATCH * part**2
-    least, varying = _quarters(patches, (patches**2).sum(1))
+    least, varying = _quarters(patches, np.einsum("np,np->n", patches, patches))
     return least, varying, _quarters(patches, slope)[1]
+
+
+def _window_sums(images: np.ndarray) -> np.ndarray:
+    """Sums over PATCH x PATCH pixels from each one on, of (slice, y, x)."""
+    for axis in (1, 2):
+        n = images.shape[axis] - PATCH + 1
+        parts = [images.take(range(by, by + n), axis) for by in range(PATCH)]
+        images = sum(parts[1:], start=parts[0])
+    return images
 
 
 def _quarters(patches: np.ndarray, order: np.ndarray) -> tuple[float, float]:
@@ -279,9 +294,13 @@ def _quarters(patches: np.ndarray, order: np.ndarray) -> tuple[float, float]:
 
 def _grown(head: Tensor) -> Tensor:
     """Everything within RIM pixels of the head, along either axis."""
-    for kernel in ((2 * RIM + 1, 1), (1, 2 * RIM + 1)):
-        pad = kernel[0] // 2, kernel[1] // 2
-        head = torch.nn.functional.max_pool2d(head[:, None].float(), kernel, 1, pad)[:, 0] > 0
+    for axis in (-2, -1):
+        n, grown = head.shape[axis], head.clone()
+        for step in range(1, min(RIM, n - 1) + 1):
+            ends = (0, n - step), (step, n - step)
+            for (to, length), (start, _) in (ends, ends[::-1]):
+                grown.narrow(axis, to, length).logical_or_(head.narrow(axis, start, length))
+        head = grown
     return head
 
 
