@@ -25,47 +25,36 @@ def examine(volume: ImageVolume) -> Audit:
     view = look(volume)
     grid = view.shape
     said = headers.statements(volume.facts, grid)
-    matrix = headers.encoded(volume.facts, grid) if "zero_filled" in said else None
-    readings, shares = readings_of(view, matrix)
+    statement = said.get("zero_filled")
+    matrix = headers.encoded(volume.facts, grid) if statement else None
+    readings, shares = readings_of(view, matrix, denied=bool(statement and not statement.affirms))
     findings = tuple(
         _finding(check, readings[name], said.get(name)) for name, check in CHECKS.items()
     )
     rows, columns = (
-        encoded if encoded < n and _ends_at(view, axis, encoded / n) else max(1, round(share * n))
-        for axis, (encoded, n, share) in enumerate(
-            zip(headers.encoded(volume.facts, grid), grid, shares, strict=True)
-        )
+        max(1, min(n, round(share * n))) for n, share in zip(grid, shares, strict=True)
     )
     remarks = headers.remarks(volume.facts)
     noise = view.level.scaled(view.bright)
     return Audit(findings, grid, (rows, columns), view.index, remarks, noise)
 
 
-def _ends_at(view: View, axis: int, share: float) -> bool:
-    """Whether the images' own k-space ends where the header says: nothing else may be cropped."""
-    if min(view.shape) < witnesses.LEAST_MATRIX or not bool(view.window.any()):
-        return False
-    profile = witnesses.profile_db(view.spectrum, axis)
-    return witnesses.find_edge(profile, near=share).drop_db > spectra.STEP_WITH_HEADER_DB
-
-
 def readings_of(
-    view: View, matrix: tuple[int, int] | None = None
+    view: View, matrix: tuple[int, int] | None = None, denied: bool = False
 ) -> tuple[dict[str, list[Reading]], tuple[float, float]]:
     """All readings by check, and the shares of (ky, kx) that the images say were encoded.
 
     Args:
         matrix: (rows, columns) that the header says were encoded; None if it does not say.
+        denied: the header says that the whole grid was encoded.
     """
     header = tuple(n / size for n, size in zip(matrix or view.shape, view.shape, strict=True))
     evidence = witnesses.spectra(view)
     edges = [
-        spectra.zero_filled(evidence, axis, header[axis] if matrix else None) for axis in (0, 1)
+        spectra.zero_filled(evidence, axis, header[axis] if matrix else None, denied)
+        for axis in (0, 1)
     ]
-    shares = tuple(
-        (header[axis] if header[axis] < 1 else evidence.edges[axis].at) if reading.found else 1.0
-        for axis, reading in enumerate(edges)
-    )
+    shares = tuple(reading.share if reading.found else 1.0 for reading in edges)
     both = (shares[0], shares[1])
     filled = (min(shares[0], header[0]), min(shares[1], header[1]))  # of what noise can fill
     blocks, background = greys.lossy(view), heads.masked(view)
@@ -104,11 +93,14 @@ def _finding(
     )
     affirmed = header is not None and header.affirms
     found = bool(seen) or affirmed
+    agreed = affirmed and not (seen and all(reading.against_header for reading in seen))
     evidence = " and ".join(
-        name for name, there in (("image", bool(seen)), ("header", affirmed)) if there
+        name for name, there in (("image", bool(seen)), ("header", agreed)) if there
     )
     grade = check.grade if found else ""
-    if (affirmed and judged and not seen) or (seen and all(reading.harmless for reading in seen)):
+    if (affirmed and not seen and check.name not in headers.KNOWS_BEST) or (
+        seen and all(reading.harmless for reading in seen)
+    ):
         grade = NOTE
     detail = _detail(main, seen, bool(judged), header)
     return Finding(
@@ -135,7 +127,8 @@ def _detail(
         image = "; ".join(reading.said for reading in seen)
         if not header:
             return image
-        return f"{image}; {says if header.affirms else f'yet {says}'}"
+        agrees = header.affirms and not all(reading.against_header for reading in seen)
+        return f"{image}; {says if agrees else f'yet {says}'}"
     numbers = f"{main.value:.3g} {main.unit}".strip()
     if header and header.affirms:
         shown = f"the images do not show it ({numbers}, counted from {main.threshold:.3g} on)"

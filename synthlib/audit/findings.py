@@ -55,6 +55,8 @@ class Reading:
         said: one sentence for people that holds when the defect is found.
         slices: those in which it was seen; none means all alike.
         harmless: it is there, but nothing comes of it: a note.
+        share: of the axis that is left, for what ends an axis of k-space.
+        against_header: the header speaks of it, but says otherwise.
     """
 
     value: float
@@ -63,6 +65,8 @@ class Reading:
     said: str
     slices: tuple[int, ...] = ()
     harmless: bool = False
+    share: float = 1.0
+    against_header: bool = False
 
     @property
     def found(self) -> bool:

@@ -126,6 +126,8 @@ def _share_at_top(image: Tensor) -> tuple[float, int]:
 
     The head is outlined only where enough pixels of the whole slice share it: text does, too.
     """
+    if not bool(image.max() > image.min()):  # an empty slice was not clipped
+        return 0.0, 0
     at_top = image >= float(image.max()) * (1 - 1e-6)
     n_lit, n_top = int((image > LIT).sum()), int(at_top.sum()) - 1  # one is natural
     if n_lit <= LEAST_HEAD or 100 * n_top <= CLIPPED_PERCENT * n_lit:

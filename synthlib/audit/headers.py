@@ -8,6 +8,8 @@ from dataclasses import dataclass
 CORRECTED = {"NORM", "NORMALIZED", "PRESCAN_NORM", "FILTERED_NORM"}
 DISTORTION = {"DIS2D", "DIS3D"}
 REFORMATTED = {"MPR", "REFORMATTED", "RESAMPLED", "PROJECTION IMAGE"}
+# What the header says of these counts for itself: the images cannot show all of it.
+KNOWS_BEST = {"burned_in", "lossy"}
 INTERPOLATED = {"ZIP", "INTERPOLATED"}
 
 

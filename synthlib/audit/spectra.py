@@ -7,12 +7,16 @@ import math
 import numpy as np
 
 from synthlib.audit.findings import Reading
-from synthlib.audit.witnesses import Spectra, find_edge
+from synthlib.audit.witnesses import Spectra, find_edge, last_drop
 
 AXES = ("ky", "kx")
 STEP_DB, STEP_WITH_AIR_DB = 9.0, 6.0  # thresholds of the drop, alone and when air agrees
 STEP_WITH_HEADER_DB = 5.0  # where the header tells an edge; measured heads without one have up to 4
 FAR, FAR_STEP_DB, FAR_STEP_WITH_AIR_DB = 0.8, 7.0, 5.0  # beyond, partial Fourier makes no steps
+NEARLY_ALL = 0.9  # of an axis: beyond, the mirror image of a missing side is too near
+BEFORE = 0.1  # of an axis: a filter lets k-space fade before it ends
+OUTWARD = 0.01  # of an axis, that is kept beyond a drop: rather empty lines than cut ones
+SAME_PLACE = 0.03  # of an axis: the header's edge and the image's are one
 ONE_SIDE_DB = 7.0  # of a drop; half of k-space beyond it leaves 3 to 6 dB
 LEAST_ERRORS = 2.5  # standard errors of a correlation of noise in air that agrees with an edge
 FLAT = 0.45  # share of the whole fall from an edge to the end that is the edge's, when it is sharp
@@ -24,38 +28,58 @@ AGREES_PERCENT = 1.5  # by which noise in the head is weaker along an axis that 
 AGREES = 0.06  # share of an axis by which head and air may differ
 
 
-def zero_filled(found: Spectra, axis: int, header: float | None = None) -> Reading:
+def zero_filled(
+    found: Spectra, axis: int, header: float | None = None, denied: bool = False
+) -> Reading:
     """Does k-space end before the grid does, along one axis?
-
-    Args:
-        header: share of the axis that the header says was encoded; None if it does not say.
 
     A drop where the header says so counts from 5 dB on. Any other that air contradicts
     (its noise is whiter than such a k-space allows) does not count; one that it
     confirms counts from 6 dB on. A k-space of which a side is missing drops, too, at the
     mirror image of where it begins, and leaves as much noise as one that fills the
     measured share: between the two, air decides.
+
+    Args:
+        header: share of the axis that the header says was encoded; None if it does not say.
+        denied: the header says that nothing was interpolated.
+
+    Returns:
+        Its share is the header's where the image agrees, else that of the last drop: nothing
+        that was measured lies beyond.
     """
     edge, air = found.edges[axis], found.air
-    named = find_edge(edge.profile_db, near=header) if header and header < 1 else edge
-    if named is not edge and named.drop_db > STEP_WITH_HEADER_DB and found.judged:
-        said = f"k-space drops by {named.drop_db:.0f} dB where the header says that it ends"
-        return Reading(named.drop_db, STEP_WITH_HEADER_DB, "dB", f"{said} along {AXES[axis]}")
-    percent = f"{100 * edge.at:.0f} % of {AXES[axis]}"
-    said = f"k-space ends at {percent}: the log power drops by {edge.drop_db:.0f} dB there"
     if not found.judged:
         return Reading(float("nan"), STEP_DB, "dB", "")
+    shortened = header is not None and header < 1
+    if header is not None and header < 1:
+        named = find_edge(edge.profile_db, near=header)
+        if -BEFORE < named.at - header < SAME_PLACE and named.drop_db > edge.drop_db / 2:
+            edge = named
+    end = last_drop(edge.profile_db, edge.at)
+    if end - edge.at < SAME_PLACE:  # the same drop, whose own place is the better one
+        end = min(1.0, edge.at + OUTWARD)
+    agrees = header is not None and header < 1 and -BEFORE < end - header < SAME_PLACE
     threshold, value = FAR_STEP_DB if edge.at > FAR else STEP_DB, edge.drop_db
-    if air.known and header != 1:  # against the header a drop must stand alone
+    told = ""
+    one_side = False
+    if air.known:
         correlation = air.along[axis][0]
         low = float(np.sinc(min(edge.at + AGREES, 1.0)) ** 2)
         one_side = _one_side_missing(correlation, edge.at) and value < ONE_SIDE_DB
-        if one_side or correlation < low - 3 * air.error:
+        if not agrees and (one_side or correlation < low - 3 * air.error):
             value = min(value, 0.0)
-        elif correlation > LEAST_ERRORS * air.error and edge.flat > FLAT:
+        elif not denied and correlation > LEAST_ERRORS * air.error and edge.flat > FLAT:
             threshold = FAR_STEP_WITH_AIR_DB if edge.at > FAR else STEP_WITH_AIR_DB
-            said += ", and noise in air agrees"
-    return Reading(value, threshold, "dB", said)
+            told = ", and noise in air agrees"
+    if agrees and header is not None:
+        mirror = abs(edge.at - (2 * header - 1)) < 1.5 * SAME_PLACE  # of a missing side's beginning
+        end = header
+        threshold = STEP_DB if mirror or header > NEARLY_ALL else STEP_WITH_HEADER_DB
+    said = (
+        f"k-space ends at {100 * end:.0f} % of {AXES[axis]}: the log power drops by {value:.0f} dB"
+    )
+    against = (denied or shortened or header == 1) and not agrees
+    return Reading(value, threshold, "dB", said + told, share=end, against_header=against)
 
 
 def _one_side_missing(correlation: float, at: float) -> bool:

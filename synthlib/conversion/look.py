@@ -68,7 +68,7 @@ def look(
             say(f"  header: {', '.join(report.remarks)}")
         for finding in report.found:
             say(f"  {finding.line}")
-            advice[finding.check] += 1
+            advice[finding.check] += finding.grade != audit.NOTE
         if not report.found:
             say("  nothing found")
         elif out is not None:
@@ -79,9 +79,9 @@ def look(
     for other in found.set_aside:
         say(f"{other.where}: set aside, {other.reason}")
     index = private.write_index(_filed_by(inputs), found.places)
-    if advice:
+    if +advice:  # those that are more than notes
         say("what to do:")
-    for check, n in advice.most_common():
+    for check, n in (+advice).most_common():
         say(f"  {check} ({n} series): {audit.CHECKS[check].advice}")
     say(f"{len(found.series)} series, {flagged} with findings, {broken} that cannot be read")
     return Looked(len(found.series), broken, serious, index)

@@ -44,6 +44,7 @@ CURVE_FLAT = (0.27, 0.22, 0.0, -0.04, -0.13, -0.53)
 DIFFERENCES_ERROR = 0.7  # of log noise, where the head is too small for patches: an upper bound
 GAUSSIAN_MAD = 0.6745  # median of |x|, x standard normal
 ERROR_AT, ERROR = (0.0, 0.1, 0.3, 0.5, 0.8, 1.6), (0.1, 0.1, 0.19, 0.28, 0.47, 1.2)
+FLAT_AT, FLAT_ERROR = (0.3, 0.8, 1.5), (0.1, 0.2, 0.4)
 AIR_ERROR = 0.08  # of log noise: g-factors, combinations of coils, ghosts
 DENOISED_SHARE = 0.05  # of archives' series with noise in air: the air was damped
 FILTERED_SHARE = 0.025  # the head's finest noise was filtered away
@@ -94,7 +95,8 @@ def estimate_noise(
 
     In air the magnitude of complex noise in n channels is chi distributed with
     2 n degrees of freedom: n follows from the mean and the mean square, the
-    standard deviation from the local variance, which hardly depends on n.
+    standard deviation from the local variance, which hardly depends on n. Noise that
+    differs from place to place (parallel imaging) is told where it is lowest in the head.
 
     Args:
         magnitude: float (slice, y, x), >= 0.
@@ -202,7 +204,8 @@ def _of_head(magnitude: Tensor, head: Tensor, band: tuple[float, float]) -> tupl
     log_std = math.log(least)
     log_std += float(np.interp(varying, VARYING, CURVE_VARYING))
     log_std += float(np.interp(flat, FLAT, CURVE_FLAT))
-    return math.exp(log_std), float(np.interp(varying, ERROR_AT, ERROR))
+    error = max(np.interp(varying, ERROR_AT, ERROR), np.interp(flat, FLAT_AT, FLAT_ERROR))
+    return math.exp(log_std), float(error)
 
 
 def _of_differences(magnitude: Tensor, head: Tensor) -> float:

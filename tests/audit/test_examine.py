@@ -91,8 +91,9 @@ def test_a_header_alone_is_enough_and_the_detail_says_that_the_image_is_silent(s
     assert "the header says" in finding.detail.lower() and finding.header
     judged = not math.isnan(finding.measure)
     assert ("the images do not show it" if judged else "the images cannot tell") in finding.detail
-    assert finding.grade == (audit.NOTE if judged else audit.CHECKS[check].grade)
-    assert not judged or not report.serious  # a note: --strict lets it pass
+    best = check in ("lossy", "burned_in")  # the images cannot show all of it
+    assert finding.grade == (audit.CHECKS[check].grade if best else audit.NOTE)
+    assert best or not report.serious  # a note: --strict lets it pass
 
 
 def test_where_header_and_images_disagree_the_finding_says_so(scan):
@@ -170,14 +171,14 @@ def test_air_tells_the_share_of_kspace_whatever_the_coils(n_coils, share, draw):
 
 
 @pytest.mark.parametrize("factors", [(1.5, 1.25), (2.0, 2.0), (1.0, 1.4)])
-def test_the_true_matrix_is_found_within_four_percent(scans, factors):
+def test_nothing_of_the_true_matrix_is_cropped_and_little_is_left_beyond(scans, factors):
     for scan in scans:
         if "GRE" in scan.name:
             continue  # its phase is rough: the edge is seen, its place is not
         filled = trials.magnitude_of(defects.zero_fill(scan.kspace, factors))
         report = audit.examine(volume(filled))
         for found, true in zip(report.true_matrix, scan.kspace.shape[-2:], strict=True):
-            assert found == pytest.approx(true, rel=0.04)
+            assert 0.99 * true <= found <= 1.08 * true
 
 
 # --- error rates ---------------------------------------------------------------------
@@ -281,6 +282,45 @@ def test_a_missing_side_of_a_measured_kspace_is_no_zero_filling(real):
             less = defects.partial_fourier(kspace, share)
             report = trials.examined(name, trials.magnitude_of(less))
             assert not report["zero_filled"].found, (name, share)
+
+
+@pytest.mark.parametrize("says", [0.05, -0.04])
+def test_a_header_that_is_off_crops_nothing_that_was_measured(scans, says):
+    for scan in scans:
+        filled = trials.magnitude_of(defects.zero_fill(scan.kspace, (1.0, 1.25)))
+        ny, nx = filled.shape[-2:]
+        facts = {"acquisition_matrix": (ny, round((0.8 - says) * nx))}
+        report = audit.examine(volume(trials.stored(filled), facts=facts))
+        assert report.true_matrix[0] == ny
+        assert report.true_matrix[1] >= scan.kspace.shape[-1] - 1
+
+
+@pytest.mark.parametrize("share", [0.95, 0.875, 0.75])
+def test_a_header_that_counts_measured_lines_crops_no_partial_fourier(scans, share):
+    for scan in scans:
+        ny, nx = scan.kspace.shape[-2:]
+        less = defects.partial_fourier(scan.kspace, share)
+        facts = {"acquisition_matrix": (ny, round(share * nx)), "partial_fourier": True}
+        report = audit.examine(volume(trials.stored(trials.magnitude_of(less)), facts=facts))
+        assert report.true_matrix == (ny, nx)
+
+
+@pytest.mark.parametrize("share", [0.95, 0.75])
+def test_zero_filling_of_partial_fourier_is_cropped_where_kspace_ends(scans, share):
+    for scan in scans:
+        less = defects.partial_fourier(scan.kspace, share)
+        filled = trials.magnitude_of(defects.zero_fill(less, (1.0, 1.333)))
+        report = audit.examine(volume(trials.stored(filled)))
+        assert report.true_matrix[1] >= scan.kspace.shape[-1] - 1
+        assert report.true_matrix[0] == scan.kspace.shape[-2]
+
+
+def test_a_header_that_names_the_other_axis_does_not_count_as_agreement(scan):
+    filled = trials.magnitude_of(defects.zero_fill(scan.kspace, (1.0, 1.4)))
+    ny, nx = filled.shape[-2:]
+    report = audit.examine(volume(filled, facts={"acquisition_matrix": (round(0.7 * ny), nx)}))
+    finding = report["zero_filled"]
+    assert finding.evidence == "image" and "of kx" in finding.detail and "yet" in finding.detail
 
 
 def test_a_rim_of_skin_is_no_text_and_a_word_is(scan):

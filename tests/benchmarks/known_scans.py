@@ -33,7 +33,8 @@ class Known:
 
     Attributes:
         clean: its k-space, without defects; settings: of the scanner.
-        noise_std: of the real part of the noise in a coil's image, coils together.
+        noise_std: of the real part of the noise in a coil's image, mean of the coils; along the
+            signal it differs where coils' noise is correlated.
     """
 
     clean: trials.Clean
