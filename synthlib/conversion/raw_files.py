@@ -157,6 +157,8 @@ def _convert(path: Path, number: int, name: str, target: Path, settings: _Settin
     header = own_facts.header_of(volume)
     record = {**header.record, RECORD: {"key": key, "single_coil": settings.single_coil}}
     header = dataclasses.replace(header, record=record)
+    if settings.single_coil:  # the noise of several coils is not that of their sum
+        header = dataclasses.replace(header, noise=None, noise_covariance=None)
     try:
         _write(target, volume, header, settings)
     except ValueError:

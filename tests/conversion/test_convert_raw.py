@@ -180,6 +180,21 @@ def test_the_noise_scan_goes_along_as_strong_as_the_image_noise(tmp_path):
         assert torch.equal(whole(path), kspace()) and volume.attributes["dwell_us"] == 8.0
 
 
+def test_a_single_coil_is_made_of_a_scan_with_noise_and_says_that_it_is_left_out(tmp_path):
+    noise = torch.randn((7, 5, 54), dtype=torch.complex64, generator=runs.rng(4, "noise"))
+    header = RawHeader(
+        contrast="AXT2", patient_id="p", recon_shape=RECON, noise=noise, dwell_us=8.0
+    )
+    with mrd.MrdWriter(tmp_path / "a" / "scan.mrd.h5", shape=SHAPE, header=header) as writer:
+        for index, values in enumerate(kspace()):
+            writer.put(index, values)
+    (entry,) = convert(tmp_path / "a", tmp_path / "b", "fastmri", single_coil=True)
+    assert (entry.status, entry.reason) == ("written", "")
+    assert entry.notes == ("the noise scan is not in the new file",)
+    volume = formats.read_raw(tmp_path / "b" / "scan.h5")
+    assert volume.n_coils == 1 and volume.noise_covariance() is None
+
+
 def test_what_cannot_be_asked_for_is_refused(tmp_path):
     write(tmp_path / "a" / "scan.h5")
     (tmp_path / "none").mkdir()
