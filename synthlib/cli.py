@@ -566,3 +566,7 @@ def _convert_raw(chosen: argparse.Namespace) -> int:
     for line in _some(f"{entry.name}: {entry.reason}" for entry in entries if entry.reason):
         print(line, file=sys.stderr)
     return 1 if counts["failed"] or not entries else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
