@@ -125,15 +125,39 @@ def test_a_bad_file_stops_no_other_and_leaves_nothing(tmp_path, capsys):
     assert {name.split(".")[0].split("_labels")[0] for name in names} == {"scan"}
 
 
-def test_volumes_of_one_file_become_files_of_their_own(tmp_path):
+def write_two_volumes(stem: Path) -> np.ndarray:
+    """A BART pair of two volumes; its array with BART's dimensions."""
     shape = [1] * 16
     shape[0], shape[1], shape[3], shape[5] = 9, 8, 3, 2
     values = (np.arange(np.prod(shape)) + 1j).astype(np.complex64)
-    (tmp_path / "scan.hdr").write_text(f"# Dimensions\n{' '.join(map(str, shape))}\n")
-    (tmp_path / "scan.cfl").write_bytes(values.tobytes())
+    stem.with_suffix(".hdr").write_text(f"# Dimensions\n{' '.join(map(str, shape))}\n")
+    stem.with_suffix(".cfl").write_bytes(values.tobytes())
+    return values.reshape(shape, order="F")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_two_sources_never_make_one_file(tmp_path, force):
+    (tmp_path / "a").mkdir()
+    write_two_volumes(tmp_path / "a" / "scan")
+    write(tmp_path / "a" / "scan_v2.h5")
+    write(tmp_path / "a" / "other.h5")
+    entries = convert(tmp_path / "a", tmp_path / "b", "mrd", force=force)
+    assert sorted((entry.name, entry.status) for entry in entries) == [
+        ("other", "written"), ("scan", "written"), ("scan_v2", "failed"), ("scan_v2", "failed"),
+    ]  # fmt: skip
+    for entry in entries:
+        if entry.status == "failed":
+            assert entry.reason.startswith(
+                "scan.cfl and scan_v2.h5 would both become scan_v2.mrd.h5; expected one source"
+            )
+    assert {p.name for p in (tmp_path / "b").iterdir()} == {"other.mrd.h5", "scan.mrd.h5"}
+
+
+def test_volumes_of_one_file_become_files_of_their_own(tmp_path):
+    values = write_two_volumes(tmp_path / "scan")
     entries = convert(tmp_path / "scan.cfl", tmp_path / "out", "mrd")
     assert [(entry.name, entry.notes) for entry in entries] == [("scan", ()), ("scan_v2", ())]
-    expected = values.reshape(shape, order="F")[:, :, 0, :, 0, 1].squeeze().transpose(2, 0, 1)
+    expected = values[:, :, 0, :, 0, 1].squeeze().transpose(2, 0, 1)
     np.testing.assert_array_equal(whole(tmp_path / "out" / "scan_v2.mrd.h5")[0], expected)
 
 
