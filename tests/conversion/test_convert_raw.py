@@ -114,12 +114,14 @@ def test_a_bad_file_stops_no_other_and_leaves_nothing(tmp_path, capsys):
     write(tmp_path / "a" / "scan.h5")
     (tmp_path / "a" / "broken.h5").write_bytes(b"no HDF5")
     np.save(tmp_path / "a" / "few.npy", np.full((2, 3, 9, 8), np.nan, np.complex64))
+    np.save(tmp_path / "a" / "mask.npy", np.ones((7, 5)))
     status = cli.main(
         ["convert-raw", str(tmp_path / "a"), "--format", "cfl", "--out", str(tmp_path / "b")]
     )
     out, err = capsys.readouterr()
     assert status == 1
     assert "volumes: 3, of which 1 written, 0 already there, 2 failed" in out
+    assert "passed by: 1 .npy or .dat files that are no raw data" in out
     assert "broken: " in err and "few: " in err and "NaN or Inf" in err
     names = sorted(path.name for path in (tmp_path / "b").iterdir())
     assert {name.split(".")[0].split("_labels")[0] for name in names} == {"scan"}
