@@ -221,6 +221,7 @@ def _maps(chosen: argparse.Namespace) -> int:
     )
     rows = mapstore.quality_rows(store)
     print("\n".join(_summary(store, rows, settings)))
+    _print_passed_by(folder)
     if rows:
         table = [{name: _digits(value) for name, value in row.items()} for row in rows]
         runs.write_text(out / "quality.csv", tables.from_dicts(table)["csv"])
@@ -268,6 +269,15 @@ def _some(lines: Iterable[str]) -> Iterator[str]:
     yield from (f"  {line}" for line in lines[:NAMED])
     if len(lines) > NAMED:
         yield f"  and {len(lines) - NAMED} more"
+
+
+def _print_passed_by(folder: str | Path) -> None:
+    """How many files of a folder of raw data are something else."""
+    from synthlib import formats
+
+    number = formats.n_passed_by(folder)
+    if number:
+        print(f"passed by: {number} .npy or .dat files that are no raw data")
 
 
 def _digits(value: object) -> object:
@@ -506,6 +516,7 @@ def _bank(chosen: argparse.Namespace) -> int:
             f"  {donor.name}: {donor.n_coils} coils, {levels}, {donor.contrast}, {donor.anatomy}, "
             f"{donor.orientation}, residual {donor.quality['residual']:.3f}"
         )
+    _print_passed_by(Path(chosen.folder).expanduser().absolute())
     for line in _some(found.broken):
         print(line, file=sys.stderr)
     return 1 if found.broken or not found.donors else 0
@@ -560,9 +571,14 @@ def _convert_raw(chosen: argparse.Namespace) -> int:
         f"volumes: {len(entries)}, of which {counts['written']} written, {counts['present']} "
         f"already there, {counts['failed']} failed"
     )
+    _print_passed_by(Path(chosen.input).expanduser().absolute())
     notes = (f"{entry.name}: {note}" for entry in entries for note in entry.notes)
     for line in _some(notes):
         print(line)
     for line in _some(f"{entry.name}: {entry.reason}" for entry in entries if entry.reason):
         print(line, file=sys.stderr)
     return 1 if counts["failed"] or not entries else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -195,3 +195,11 @@ def test_a_command_line_that_cannot_be_understood_is_exit_status_2(words, capfd)
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
     assert ended.value.code == 2 and "usage: synthlib" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["synthlib", "synthlib.cli"])
+def test_modules_run_as_the_command_does(module):
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--version"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.startswith("synthlib ")

@@ -273,10 +273,10 @@ def make(
     widest = head.half[head.widest]
     asked = dataclasses.asdict(settings)
     source_hash = runs.sha256(volume.source) if volume.source else ""
-    label = volume.contrast.upper()
+    plane = str(volume.attributes.get("orientation", "unknown"))
+    label = words.listed_contrast(volume.contrast, plane)  # MRD's is free text
     orientation = place.orientation or next(
-        (word for prefix, word in ORIENTATIONS.items() if label.startswith(prefix)),
-        str(volume.attributes.get("orientation", "unknown")),
+        (word for prefix, word in ORIENTATIONS.items() if label.startswith(prefix)), plane
     )
     anatomy = place.anatomy or anatomy_of(volume)
     attributes = {
@@ -285,7 +285,7 @@ def make(
         "name": name,
         "n_coils": volume.n_coils,
         "n_slices": len(kept),
-        "contrast": volume.contrast,
+        "contrast": label,
         "orientation": orientation,
         "anatomy": anatomy,
         "field_t": _known(field_t),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import errno
 import hmac
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,16 +99,23 @@ def read(path: str | Path | None, salt: bytes) -> Annotations:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column lacks, or a slice or box is no number.
+        ValueError: not UTF-8, a column lacks, or a slice or box is no number.
     """
     if path is None:
         return Annotations()
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(errno.ENOENT, "annotations: there is no such file", str(path))
+    try:
+        table = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(
+            "the annotations are text of another encoding than UTF-8; expected UTF-8. Save the "
+            'table as "CSV UTF-8".'
+        ) from None
     boxes: dict[str, list[Mapping[str, object]]] = {}
     texts: dict[str, str] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with io.StringIO(table, newline="") as file:
         rows = csv.DictReader(file)
         missing = {"file", "slice", "label"} - set(rows.fieldnames or ())
         if missing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +57,17 @@ class _Settings:
     code: str
 
 
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """One file: the names of its volumes, why it cannot be used ("": it can), and those of the
+    names that other files would take, too, with all who would."""
+
+    path: Path
+    names: tuple[str, ...]
+    problem: str = ""
+    shared: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+
+
 def convert_raw(
     source: str | Path,
     out: str | Path,
@@ -68,8 +80,9 @@ def convert_raw(
 ) -> list[Converted]:
     """Write every volume of raw files to a file of its own in another format.
 
-    A file of several volumes becomes <name>, <name>_v2, <name>_v3 ... What is there and
-    current is not written again; a file that cannot be used stops no other.
+    A file of several volumes becomes <name>, <name>_v2, <name>_v3 ... Where two files would
+    take one name, neither does. What is there and current is not written again; a file that
+    cannot be used stops no other.
 
     Args:
         source: a file, or a folder, searched with its subfolders, which come out alike.
@@ -101,7 +114,12 @@ def convert_raw(
         raise FileNotFoundError(f"{source} {what}; {formats.EXPECTED}. Check the path.")
     code = runs.code_fingerprint("formats", "coils", "arrays", "records", "conversion.raw_files")
     work = partial(_convert_file, out=out, settings=_Settings(format, single_coil, force, code))
-    jobs = list(formats.names_below(source, paths).items())
+    named = list(formats.names_below(source, paths).items())
+    counts = tasks.run_all(
+        _n_volumes, named, label="files opened", workers=workers, scheduler=scheduler,
+        on_error=_uncounted,
+    )  # fmt: skip
+    jobs = _jobs(named, counts)
     done = tasks.run_all(
         work, jobs, label="raw files", workers=workers, scheduler=scheduler, on_error=_lost
     )
@@ -114,20 +132,50 @@ def _is_below(path: Path, out: Path, source: Path) -> bool:
     return inner and out.resolve() in path.resolve().parents
 
 
-def _convert_file(job: tuple[str, Path], *, out: Path, settings: _Settings) -> list[Converted]:
-    name, path = job
+def _n_volumes(named: tuple[str, Path]) -> int | str:
+    """How many volumes a file has, or why it cannot be used."""
     try:
-        n_volumes = formats.n_volumes(path)
-    except Exception as error:
-        return [Converted(name, FAILED, _reason(error, path))]
+        return formats.n_volumes(named[1])
+    except Exception as error:  # damaged files raise many kinds, and none may stop the others
+        return _reason(error, named[1])
+
+
+def _jobs(named: Sequence[tuple[str, Path]], counts: Sequence[int | str]) -> list[_Job]:
+    """The files with the names of their volumes, and those names that two files would take."""
+    jobs = [
+        _Job(path, (name,), problem=count)
+        if isinstance(count, str)
+        else _Job(path, tuple(name if i == 0 else f"{name}_v{i + 1}" for i in range(count)))
+        for (name, path), count in zip(named, counts, strict=True)
+    ]
+    sources: dict[str, list[str]] = {}
+    for job in jobs:
+        for name in job.names:
+            sources.setdefault(name, []).append(job.path.name)
+    return [
+        dataclasses.replace(
+            job, shared={name: sources[name] for name in job.names if len(sources[name]) > 1}
+        )
+        for job in jobs
+    ]
+
+
+def _convert_file(job: _Job, *, out: Path, settings: _Settings) -> list[Converted]:
+    if job.problem:
+        return [Converted(job.names[0], FAILED, job.problem)]
     entries = []
-    for number in range(n_volumes):
-        own = name if number == 0 else f"{name}_v{number + 1}"
-        target = out / f"{own}{FORMATS[settings.format]}"
+    for number, name in enumerate(job.names):
+        target = out / f"{name}{FORMATS[settings.format]}"
         try:
-            entries.append(_convert(path, number, own, target, settings))
+            if name in job.shared:
+                raise ValueError(
+                    f"{' and '.join(job.shared[name])} would both become {target.name}; expected "
+                    "one source for each new file. Rename one of them, or convert them into "
+                    "different folders (--out)."
+                )
+            entries.append(_convert(job.path, number, name, target, settings))
         except Exception as error:  # damaged files raise many kinds, and none may stop the others
-            entries.append(Converted(own, FAILED, _reason(error, path)))
+            entries.append(Converted(name, FAILED, _reason(error, job.path)))
     return entries
 
 
@@ -157,6 +205,8 @@ def _convert(path: Path, number: int, name: str, target: Path, settings: _Settin
     header = own_facts.header_of(volume)
     record = {**header.record, RECORD: {"key": key, "single_coil": settings.single_coil}}
     header = dataclasses.replace(header, record=record)
+    if settings.single_coil:  # the noise of several coils is not that of their sum
+        header = dataclasses.replace(header, noise=None, noise_covariance=None)
     try:
         _write(target, volume, header, settings)
     except ValueError:
@@ -220,9 +270,17 @@ def _reason(error: Exception, path: Path) -> str:
     return text.removeprefix(f"{path.name}: ")
 
 
-def _lost(job: tuple[str, Path], error: Exception) -> list[Converted]:
+def _uncounted(named: tuple[str, Path], error: Exception) -> str:
+    return _death(error)
+
+
+def _lost(job: _Job, error: Exception) -> list[Converted]:
+    reason = _death(error)
+    return [Converted(name, FAILED, reason) for name in job.names]
+
+
+def _death(error: Exception) -> str:
     """A process of a cluster died under a file; any other error is not the file's."""
     if type(error).__name__ != "KilledWorker":
         raise error
-    reason = "the process that worked on it died; run again with fewer workers"
-    return [Converted(job[0], FAILED, reason)]
+    return "the process that worked on it died; run again with fewer workers"

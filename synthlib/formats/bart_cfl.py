@@ -107,6 +107,15 @@ def base(path: str | Path) -> Path:
     return path.with_suffix("") if path.suffix in ENDINGS else path
 
 
+def is_header(path: str | Path) -> bool:
+    """Does a .hdr begin as BART's do? NIfTI and other programs have files of that name, too."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(1024).startswith(b"# Dimensions")
+    except OSError:
+        return False
+
+
 def read_kspace(path: str | Path) -> Tensor:
     """K-space of a pair with no dimensions but readout, phase, coil and slice.
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from synthlib.formats import array_reader
+from synthlib.formats import array_reader, bart_cfl
 from synthlib.formats.reading import ENDINGS, EXPECTED, HDF5, read_raw
 from synthlib.records import MADE_BY_US, RawVolume
 
@@ -18,31 +18,35 @@ def raw_files(folder: str | Path) -> list[Path]:
     """Every file of a folder and its subfolders that may be raw data, sorted by name.
 
     Those of HDF5 (.h5, .hdf5, .mrd) and BART's pairs (by their .cfl) by their endings alone;
-    of .npy and .dat files, which may be anything, those that begin as raw data do. Label
-    maps and noise beside our own pairs and files under way are left out.
+    of .npy and .dat files, which may be anything, those that begin as raw data do. Half of a
+    pair and files that cannot be read come along, so that their reader says what is wrong.
+    Label maps and noise beside our own pairs and files under way are left out.
 
     Args:
         folder: also one file, which is then the only one; of a pair its .cfl or .hdr.
     """
     folder = Path(folder)
     if folder.is_file():
-        return [folder.with_suffix(".cfl") if folder.suffix == ".hdr" else folder]
+        data = folder.with_suffix(".cfl")
+        return [data if folder.suffix == ".hdr" and data.is_file() else folder]
     paths = [path for path in folder.rglob("*") if path.suffix in ENDINGS and _may_be_raw(path)]
     return sorted(paths, key=lambda path: (path.stem, path))
 
 
+def n_passed_by(folder: str | Path) -> int:
+    """How many .npy and .dat files of a folder :func:`raw_files` leaves out as no raw data."""
+    paths = Path(folder).rglob("*")
+    return sum(path.suffix in (".npy", ".dat") and not _may_be_raw(path) for path in paths)
+
+
 def _may_be_raw(path: Path) -> bool:
-    if path.name.startswith(".") or path.suffix == ".hdr":  # a file under way; half of a pair
+    if path.name.startswith(".") or path.is_dir():  # a file under way
         return False
     if path.suffix in HDF5:
         return True
+    if path.suffix in (".cfl", ".hdr"):
+        return _is_of_pair(path)
     try:
-        if path.suffix == ".cfl":
-            owner, mark, _ = path.stem.partition(LABELS)
-            if not mark:
-                owner = path.stem.removesuffix(NOISE)
-            is_part = owner != path.stem and path.with_name(f"{owner}.cfl").is_file()
-            return path.with_suffix(".hdr").is_file() and not is_part
         if path.suffix == ".npy":
             shape, dtype, _ = array_reader.npy_head(path)
             return dtype.kind == "c" and len(shape) in (3, 4)
@@ -50,7 +54,19 @@ def _may_be_raw(path: Path) -> bool:
 
         return twix.is_twix(path)
     except (ValueError, OSError):
+        return path.is_file()
+
+
+def _is_of_pair(path: Path) -> bool:
+    """The .cfl of a pair, or a .hdr of BART that has lost it; no label map or noise of ours."""
+    owner, mark, _ = path.stem.partition(LABELS)
+    if not mark:
+        owner = path.stem.removesuffix(NOISE)
+    if owner != path.stem and path.with_name(f"{owner}.cfl").is_file():
         return False
+    if path.suffix == ".cfl":
+        return True
+    return not path.with_suffix(".cfl").is_file() and bart_cfl.is_header(path)
 
 
 def volume_name(path: str | Path) -> str:

@@ -66,6 +66,6 @@ def unreadable(path: str | Path, error: OSError) -> ValueError:
             "its k-space."
         )
     return ValueError(
-        f"{name}: {'it is truncated or damaged' if start else 'it is empty'}. Expected a fastMRI "
-        "file: whole HDF5. Download or export it again, or leave it out."
+        f"{name}: {'it is truncated or damaged' if start else 'it is empty'}. Expected whole "
+        "HDF5 (fastMRI or MRD). Download or export it again, or leave it out."
     )

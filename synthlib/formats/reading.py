@@ -47,8 +47,15 @@ def kind_of(path: str | Path) -> str:
     """
     path = Path(path)
     if path.suffix in (".cfl", ".hdr"):
-        require_readable(path.with_suffix(".cfl"))
-        require_readable(path.with_suffix(".hdr"))
+        pair = path.with_suffix(".cfl"), path.with_suffix(".hdr")
+        missing = [half.name for half in pair if not half.is_file()]
+        if len(missing) == 1:
+            raise ValueError(
+                f"{path.name}: half of a BART pair: {missing[0]} is not beside it. Expected .cfl "
+                "and .hdr side by side; copy the other there, or leave this one out."
+            )
+        for half in pair:
+            require_readable(half)
         return CFL
     require_readable(path)
     if path.suffix == ".npy":

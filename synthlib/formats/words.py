@@ -69,6 +69,14 @@ NOT_MAGNITUDE_SUFFIXES = {
 DIFFUSION_SUFFIXES = {"fa", "md", "ad", "rd", "mo", "mk", "l1", "l2", "l3", "v1", "v2", "v3"}
 DIFFUSION_WORDS = {"dwi", "dti", "dki", "dtifit", "diff", "diffusion", "tensor", "model", "param"}
 NOT_MAGNITUDES = tuple((what, re.compile(pattern)) for what, pattern in _NOT_MAGNITUDES)
+_PLANES = tuple(
+    (plane, re.compile(rf"\b({names})\b"))
+    for plane, names in (
+        ("axial", "ax|axial|tra|trans|transvers(al|e)"),
+        ("coronal", "cor|coronal"),
+        ("sagittal", "sag|sagittal"),
+    )
+)
 WEIGHTS = (*dict.fromkeys(weight for weight, _ in KEYWORDS), "T1POST", "T1PRE")
 CONTRASTS = frozenset(
     [
@@ -185,6 +193,23 @@ def vendor(text: str) -> str:
 def contrast(orientation: str, weighting: str) -> str:
     """A label such as "AXT1POST", one of CONTRASTS."""
     return (PLANES[orientation] + weighting) or "unknown"
+
+
+def listed_contrast(text: str, orientation: str = "unknown") -> str:
+    """One of CONTRASTS for what raw data call their contrast, which may be any text.
+
+    Args:
+        text: fastMRI's label, which is kept, or a protocol's name, of which words of the lists
+            count alone.
+        orientation: a key of PLANES; where it is unknown, the text may name the plane.
+    """
+    if text.strip().upper() in CONTRASTS:
+        return text.strip().upper()
+    weighting = weight(text)
+    if weighting == "T1" and is_post(text):
+        weighting = "T1POST"
+    plane = orientation if PLANES.get(orientation) else _first(_PLANES, plain(text))
+    return contrast(plane or "unknown", weighting)
 
 
 def orientation(normal: Sequence[float]) -> tuple[str, float]:

@@ -1,5 +1,6 @@
 """Coil maps in head coordinates: there and back, to other heads, and to fewer coils."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -164,3 +165,14 @@ def test_coronal_donors_count_their_slices_to_the_back_as_archives_do(monkeypatc
     assert donor.orientation == "coronal"
     levels = donor.levels_mm
     assert all(later < earlier for earlier, later in itertools.pairwise(levels))
+
+
+def test_a_donor_keeps_no_free_text_of_its_protocol(head_scan, tmp_path):
+    volume = dataclasses.replace(head_scan.volume, contrast="MEIER^ANNA t2_tse_tra")
+    building.make(
+        tmp_path / "donor.h5", volume, settings=coils.EspiritSettings(), place=bank.Place(),
+        name="donor", key="key",
+    )  # fmt: skip
+    donor = bank.Donor.open(tmp_path / "donor.h5")
+    assert (donor.contrast, donor.orientation) == ("AXT2", "axial")
+    assert b"MEIER" not in (tmp_path / "donor.h5").read_bytes()

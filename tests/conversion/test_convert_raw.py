@@ -114,26 +114,52 @@ def test_a_bad_file_stops_no_other_and_leaves_nothing(tmp_path, capsys):
     write(tmp_path / "a" / "scan.h5")
     (tmp_path / "a" / "broken.h5").write_bytes(b"no HDF5")
     np.save(tmp_path / "a" / "few.npy", np.full((2, 3, 9, 8), np.nan, np.complex64))
+    np.save(tmp_path / "a" / "mask.npy", np.ones((7, 5)))
     status = cli.main(
         ["convert-raw", str(tmp_path / "a"), "--format", "cfl", "--out", str(tmp_path / "b")]
     )
     out, err = capsys.readouterr()
     assert status == 1
     assert "volumes: 3, of which 1 written, 0 already there, 2 failed" in out
+    assert "passed by: 1 .npy or .dat files that are no raw data" in out
     assert "broken: " in err and "few: " in err and "NaN or Inf" in err
     names = sorted(path.name for path in (tmp_path / "b").iterdir())
     assert {name.split(".")[0].split("_labels")[0] for name in names} == {"scan"}
 
 
-def test_volumes_of_one_file_become_files_of_their_own(tmp_path):
+def write_two_volumes(stem: Path) -> np.ndarray:
+    """A BART pair of two volumes; its array with BART's dimensions."""
     shape = [1] * 16
     shape[0], shape[1], shape[3], shape[5] = 9, 8, 3, 2
     values = (np.arange(np.prod(shape)) + 1j).astype(np.complex64)
-    (tmp_path / "scan.hdr").write_text(f"# Dimensions\n{' '.join(map(str, shape))}\n")
-    (tmp_path / "scan.cfl").write_bytes(values.tobytes())
+    stem.with_suffix(".hdr").write_text(f"# Dimensions\n{' '.join(map(str, shape))}\n")
+    stem.with_suffix(".cfl").write_bytes(values.tobytes())
+    return values.reshape(shape, order="F")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_two_sources_never_make_one_file(tmp_path, force):
+    (tmp_path / "a").mkdir()
+    write_two_volumes(tmp_path / "a" / "scan")
+    write(tmp_path / "a" / "scan_v2.h5")
+    write(tmp_path / "a" / "other.h5")
+    entries = convert(tmp_path / "a", tmp_path / "b", "mrd", force=force)
+    assert sorted((entry.name, entry.status) for entry in entries) == [
+        ("other", "written"), ("scan", "written"), ("scan_v2", "failed"), ("scan_v2", "failed"),
+    ]  # fmt: skip
+    for entry in entries:
+        if entry.status == "failed":
+            assert entry.reason.startswith(
+                "scan.cfl and scan_v2.h5 would both become scan_v2.mrd.h5; expected one source"
+            )
+    assert {p.name for p in (tmp_path / "b").iterdir()} == {"other.mrd.h5", "scan.mrd.h5"}
+
+
+def test_volumes_of_one_file_become_files_of_their_own(tmp_path):
+    values = write_two_volumes(tmp_path / "scan")
     entries = convert(tmp_path / "scan.cfl", tmp_path / "out", "mrd")
     assert [(entry.name, entry.notes) for entry in entries] == [("scan", ()), ("scan_v2", ())]
-    expected = values.reshape(shape, order="F")[:, :, 0, :, 0, 1].squeeze().transpose(2, 0, 1)
+    expected = values[:, :, 0, :, 0, 1].squeeze().transpose(2, 0, 1)
     np.testing.assert_array_equal(whole(tmp_path / "out" / "scan_v2.mrd.h5")[0], expected)
 
 
@@ -178,6 +204,21 @@ def test_the_noise_scan_goes_along_as_strong_as_the_image_noise(tmp_path):
         volume = formats.read_raw(path)
         torch.testing.assert_close(volume.noise, expected, rtol=1e-6, atol=1e-6)
         assert torch.equal(whole(path), kspace()) and volume.attributes["dwell_us"] == 8.0
+
+
+def test_a_single_coil_is_made_of_a_scan_with_noise_and_says_that_it_is_left_out(tmp_path):
+    noise = torch.randn((7, 5, 54), dtype=torch.complex64, generator=runs.rng(4, "noise"))
+    header = RawHeader(
+        contrast="AXT2", patient_id="p", recon_shape=RECON, noise=noise, dwell_us=8.0
+    )
+    with mrd.MrdWriter(tmp_path / "a" / "scan.mrd.h5", shape=SHAPE, header=header) as writer:
+        for index, values in enumerate(kspace()):
+            writer.put(index, values)
+    (entry,) = convert(tmp_path / "a", tmp_path / "b", "fastmri", single_coil=True)
+    assert (entry.status, entry.reason) == ("written", "")
+    assert entry.notes == ("the noise scan is not in the new file",)
+    volume = formats.read_raw(tmp_path / "b" / "scan.h5")
+    assert volume.n_coils == 1 and volume.noise_covariance() is None
 
 
 def test_what_cannot_be_asked_for_is_refused(tmp_path):

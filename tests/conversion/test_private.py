@@ -81,3 +81,15 @@ def test_where_the_state_folder_cannot_be_written_the_run_goes_on(make, place):
     (place / "state").write_text("a file where a folder should be")
     result = make()
     assert result.index is None and result.count(conversion.MADE) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
+def test_a_table_of_boxes_that_is_not_utf_8_is_told(tmp_path, encoding):
+    table = "file,slice,x,y,width,height,label\none,1,4,5,6,7,T\u00fcmor\n"
+    (tmp_path / "boxes.csv").write_bytes(table.encode(encoding))
+    if encoding.startswith("utf-8"):
+        assert list(annotations.read(tmp_path / "boxes.csv", b"salt").boxes) == ["one"]
+        return
+    with pytest.raises(ValueError, match=r"than UTF-8; expected UTF-8\. Save") as caught:
+        annotations.read(tmp_path / "boxes.csv", b"salt")
+    assert type(caught.value) is ValueError

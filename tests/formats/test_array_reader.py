@@ -13,7 +13,7 @@ import pytest
 import torch
 from line_files import image_by_numpy, random_kspace
 
-from synthlib import arrays, formats
+from synthlib import arrays, conversion, formats
 from synthlib.formats import bart_cfl
 
 SHAPE = (3, 5, 18, 11)
@@ -144,7 +144,7 @@ def test_bad_pairs_are_named_with_what_is_wrong(tmp_path):
     with pytest.raises(ValueError, match=r"scan\.cfl: it has 1584 bytes where 7920 belong"):
         formats.read_raw(tmp_path / "scan.cfl")
     (tmp_path / "scan.hdr").unlink()
-    with pytest.raises(FileNotFoundError, match=r"scan\.hdr is not a file; expected raw data"):
+    with pytest.raises(ValueError, match=r"scan\.cfl: half of a BART pair: scan\.hdr is not"):
         formats.read_raw(tmp_path / "scan.cfl")
 
 
@@ -154,13 +154,38 @@ def test_a_folder_is_searched_for_what_may_be_raw_data(tmp_path):
     write_pair(tmp_path / "pair", {0: 18, 1: 11, 3: 5})
     write_pair(tmp_path / "pair_labels_tissue", {0: 18, 1: 11})  # a label map beside it
     write_pair(tmp_path / "pair_noise", {0: 18, 3: 5})
-    (tmp_path / "alone.cfl").write_bytes(bytes(8))
+    (tmp_path / "nifti.hdr").write_bytes(bytes(348))
     (tmp_path / "notes.dat").write_text("a text")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "scan.mrd").write_bytes(b"")
     found = [path.relative_to(tmp_path).as_posix() for path in formats.raw_files(tmp_path)]
     assert found == ["pair.cfl", "scan.npy", "sub/scan.mrd"]
     assert formats.raw_files(tmp_path / "pair.hdr") == [tmp_path / "pair.cfl"]
+    assert formats.n_passed_by(tmp_path) == 2
+
+
+def test_broken_files_of_a_folder_are_named_by_their_reader(tmp_path):
+    for name in ("data", "sizes"):
+        write_pair(tmp_path / name, {0: 18, 1: 11, 3: 5})
+    (tmp_path / "data.hdr").unlink()
+    (tmp_path / "sizes.cfl").unlink()
+    (tmp_path / "text.npy").write_text("no numbers")
+    (tmp_path / "none.npy").touch()
+    (tmp_path / "folder.npy").mkdir()
+    names = [path.name for path in formats.raw_files(tmp_path)]
+    assert names == ["data.cfl", "none.npy", "sizes.hdr", "text.npy"]
+    assert formats.raw_files(tmp_path / "sizes.hdr") == [tmp_path / "sizes.hdr"]
+    with pytest.raises(ValueError, match=r"4 of 4 files cannot be used") as caught:
+        formats.find_raw(tmp_path)
+    for text in (
+        "data.cfl: half of a BART pair: data.hdr is not beside it",
+        "sizes.hdr: half of a BART pair: sizes.cfl is not beside it",
+        "text.npy: it is a damaged .npy file, or none",
+        "none.npy: it is a damaged .npy file, or none",
+    ):
+        assert text in str(caught.value)
+    entries = conversion.convert_raw(tmp_path, tmp_path / "out", format="mrd")
+    assert [entry.status for entry in entries] == ["failed"] * 4
 
 
 def test_two_formats_of_one_name_keep_apart(tmp_path):

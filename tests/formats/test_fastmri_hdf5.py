@@ -254,7 +254,7 @@ def thinned(kspace: np.ndarray) -> None:
 
 
 BAD = {
-    "truncated": (truncated, "it is truncated or damaged"),
+    "truncated": (truncated, r"truncated or damaged. Expected whole HDF5 \(fastMRI or MRD\)"),
     "text": (text_file, "it is a text file"),
     "empty": (empty_file, "it is empty"),
     "without kspace": (without_kspace, r"has no 'kspace'; it holds \['ismrmrd_header', 'recon"),

@@ -70,3 +70,21 @@ def test_names_of_maps_tell_them(name):
 @pytest.mark.parametrize("name", NAMES_OF_MAGNITUDES)
 def test_names_of_magnitudes_and_of_people_are_left_alone(name):
     assert words.not_magnitude_name(name) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "plane", "label"),
+    [
+        ("AXT2", "unknown", "AXT2"),
+        ("AXT1PRE", "unknown", "AXT1PRE"),
+        ("CORPD_FBK", "axial", "CORPD_FBK"),
+        ("MEIER^ANNA t2_tse_tra_320", "unknown", "AXT2"),
+        ("MEIER^ANNA 1970-01-02", "sagittal", "SAG"),
+        ("MEIER^ANNA 1970-01-02", "unknown", "unknown"),
+        ("t1_se_post_KM", "coronal", "CORT1POST"),
+        ("unknown", "unknown", "unknown"),
+        ("", "elsewhere", "unknown"),
+    ],
+)
+def test_of_a_protocols_name_words_of_the_list_alone_remain(text, plane, label):
+    assert words.listed_contrast(text, plane) == label and label in words.CONTRASTS
