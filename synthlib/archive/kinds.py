@@ -6,10 +6,11 @@ import os
 import zlib
 from pathlib import Path
 
-from synthlib.formats import fastmri_images, foreign, nifti, stacks
+from synthlib.formats import bart_cfl, fastmri_images, foreign, nifti, stacks
 from synthlib.formats.dicom.header import looks_bare
 from synthlib.formats.nifti.header import GZIP
 from synthlib.formats.refusals import Refusal
+from synthlib.records import MADE_BY_US
 
 UNPACK = "unpack it first, and give the folder"
 PACKED = (
@@ -65,6 +66,11 @@ def kind(path: str) -> str:
         return "dicom"
     if _belongs(path):
         return "part"
+    if bart_cfl.is_header(path) and Path(path).with_suffix(".cfl").is_file():
+        if f"# Creator\n{bart_cfl.MADE_BY_US}".encode() in start:
+            raise Refusal(f"{MADE_BY_US}; keep the folder of results out of the inputs")
+        made = ", written by synthlib" if b"# Creator\nsynthlib" in start else ""
+        raise Refusal(f"raw data of BART{made}; expected magnitude images")
     if path.lower().endswith((".nii", ".nii.gz", ".hdr")) and not foreign.is_analyze(start):
         raise Refusal("named as NIfTI, but its header is none")
     raise Refusal(foreign.name(start) or _by_ending(path) or OTHER)
@@ -95,7 +101,8 @@ def _by_ending(path: str) -> str:
 
 
 def _belongs(path: str) -> bool:
-    """The .img of a .hdr, or the .json of an image."""
+    """The .img or .cfl of a .hdr, or the .json of an image."""
     base, ending = os.path.splitext(path)  # noqa: PTH122 (a name may be no valid Path suffix)
-    beside = {".img": (".hdr",), ".json": (".nii", ".nii.gz", ".hdr")}.get(ending.lower(), ())
+    owners = {".img": (".hdr",), ".cfl": (".hdr",), ".json": (".nii", ".nii.gz", ".hdr")}
+    beside = owners.get(ending.lower(), ())
     return any(Path(base + other).is_file() for other in beside)

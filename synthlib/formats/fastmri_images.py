@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from synthlib import arrays
-from synthlib.formats import foreign, quiet, words
+from synthlib.formats import foreign, mrd, quiet, words
 from synthlib.formats.refusals import Refusal, by, require_magnitude, require_voxels
 from synthlib.records import (
     MADE_BY_US,
@@ -94,7 +95,7 @@ def _guarded(path: str | Path, work: Any) -> Any:
 
 
 def _summary(file: h5py.File, size: int) -> Summary:
-    if is_synthetic(file.attrs):
+    if is_synthetic(file.attrs) or _is_our_mrd(file):
         raise Refusal(f"{MADE_BY_US}; keep the folder of results out of the inputs")
     name, shape = _dataset(file, size)
     contrast = _text(file.attrs.get("acquisition", ""))
@@ -104,6 +105,16 @@ def _summary(file: h5py.File, size: int) -> Summary:
         patient=_text(file.attrs.get("patient_id", "")),
         contrast=contrast if contrast in words.CONTRASTS else "unknown",
     )
+
+
+def _is_our_mrd(file: h5py.File) -> bool:
+    """Does the header that synthlib writes beside MRD say that images were its source?"""
+    try:
+        place = next(name for name in (mrd.OWN, mrd.OWN_BEFORE) if name in file)
+        header = json.loads(file[place][()])
+        return is_synthetic(header["attributes"]) or is_synthetic(header["record"])
+    except (StopIteration, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _dataset(file: h5py.File, size: int) -> tuple[str, tuple[int, ...]]:

@@ -89,3 +89,10 @@ def test_a_packed_file_that_was_cut_off_says_so(tmp_path):
     (tmp_path / "x.dcm.gz").write_bytes(gzip.compress(path.read_bytes(), 0)[:-40])
     (aside,) = find(tmp_path / "x.dcm.gz").set_aside
     assert aside.reason == "a gzip file that is truncated; copy it again"
+
+
+def test_raw_data_of_bart_are_named_once_for_the_pair(tmp_path):
+    (tmp_path / "scan.hdr").write_text("# Dimensions\n9 8 1 3\n")
+    (tmp_path / "scan.cfl").write_bytes(bytes(8 * 9 * 8 * 3))
+    (aside,) = find(tmp_path).set_aside
+    assert aside.reason == "raw data of BART; expected magnitude images" and aside.n_files == 1
