@@ -59,6 +59,8 @@ def zero_filled(
     if end - edge.at < SAME_PLACE:  # the same drop, whose own place is the better one
         end = min(1.0, edge.at + OUTWARD)
     agrees = header is not None and header < 1 and -BEFORE < end - header < SAME_PLACE
+    if header is not None and header < 1 and edge.drop_db > STEP_DB:  # its own place is as good
+        agrees = agrees or abs(edge.at - header) < SAME_PLACE / 2
     threshold, value = FAR_STEP_DB if edge.at > FAR else STEP_DB, edge.drop_db
     told = ""
     one_side = False

@@ -30,6 +30,7 @@ PATCH = 5  # pixels along the edge of a patch of the head
 PLANE = 3  # components of a patch that a plane takes: they are taken off
 SMOOTHEST = 0.03  # share of the head's patches that is looked at
 FEWEST_PATCHES, MOST_PATCHES = 300, 20_000
+ROUNDING = 1e-6  # of the largest pixel: what is less is no noise, but float32's last digits
 FULL_BAND = 0.97  # share of k-space along an axis from which on images count as not interpolated
 # Eigenvalues of n patches of white noise spread: the least quarter lies exp(-3.4 / sqrt(n)) below
 # the noise, the largest exp(3 / sqrt(n)) above. Measured on white noise, n = 150 to 4000.
@@ -195,11 +196,13 @@ def _of_head(magnitude: Tensor, head: Tensor, band: tuple[float, float]) -> tupl
     """
     if min(band) < FULL_BAND:
         magnitude, head = _measured_grid(magnitude, head, band)
+    rounding = ROUNDING * float(magnitude.max())
     structure = patch_structure(magnitude.numpy(force=True), head.numpy(force=True))
     if structure is None:
-        return _of_differences(magnitude, head), DIFFERENCES_ERROR
+        std = _of_differences(magnitude, head)
+        return (std if std > rounding else 0.0), DIFFERENCES_ERROR
     least, varying, flat = structure
-    if not least > 1e-9 * float(magnitude.max()):
+    if not least > rounding:
         return 0.0, ERROR[0]
     log_std = math.log(least)
     log_std += float(np.interp(varying, VARYING, CURVE_VARYING))

@@ -20,6 +20,7 @@ import torch
 
 from synthlib import audit, runs
 from synthlib.audit import heads, trials, view
+from synthlib.core.noise_level import estimate_noise
 from synthlib.records import ImageVolume
 from tests.benchmarks.known_scans import STATING, known_scans
 from tests.benchmarks.timing import best_of
@@ -78,7 +79,7 @@ def write(folder: Path, rows: list[trials.Row], n_scans: int, heads: list[str]) 
         "none of which any threshold was chosen on. Errors are defects that were missed, or false",
         "alarms where there is none; intervals are exact (Clopper and Pearson) over subjects.",
         "Simulated scans have no ghosts and no motion.",
-        "Made by `python -m tests.benchmarks.audit docs`.",
+        f"Made by `python -m tests.benchmarks.audit docs` at commit {runs.git_commit()[:9]}.",
         "",
         *heads,
         "",
@@ -94,9 +95,9 @@ def quiet_air(folder: Path | None, n_scans: int = 48) -> None:
     levels = (0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
     alarms, shares = dict.fromkeys(levels, 0), dict.fromkeys(levels, 0.0)
     for clean in simulated(n_scans):
-        air = clean.magnitude[~clean.head]
+        air_std = view.AIR_SD * estimate_noise(clean.magnitude, clean.head).air_std
         for level in levels:
-            image = (clean.magnitude * (level / float(air.std()))).round()
+            image = (clean.magnitude * (level / air_std)).round()
             finding = audit.examine(ImageVolume("a", "a", "a", image))["masked"]
             seen = heads.constant_air(view.look(ImageVolume("a", "a", "a", image)))
             alarms[level] += finding.found
@@ -105,7 +106,7 @@ def quiet_air(folder: Path | None, n_scans: int = 48) -> None:
         "# Whole numbers of quiet air taken for masked air",
         "",
         f"{n_scans} simulated subjects, air untouched.",
-        "Made by `python -m tests.benchmarks.audit air`.",
+        f"Made by `python -m tests.benchmarks.audit air` at commit {runs.git_commit()[:9]}.",
         "",
         "| s.d. of air (grey values) | false alarms | 95 % interval (%) | largest share (%) |",
         "| --- | --- | --- | --- |",

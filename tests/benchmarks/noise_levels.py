@@ -146,7 +146,8 @@ def report() -> None:
         "",
         f"{N_STATED} simulated subjects that nothing was fitted to, 0.5 to 2.4 mm, three scans of",
         "each at three levels of noise, and flat heads with nothing but noise. The coarse scans",
-        "have SNR up to 200. Made by `python -m tests.benchmarks.noise_levels docs`.",
+        "have SNR up to 200. Made by `python -m tests.benchmarks.noise_levels docs` at commit",
+        f"{runs.git_commit()[:9]}.",
         "",
         *accuracy(stated),
     ]
