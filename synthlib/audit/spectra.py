@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from synthlib.audit.findings import Reading
-from synthlib.audit.witnesses import Spectra, find_edge, last_drop
+from synthlib.audit.witnesses import Spectra, find_edge, outer_edge
 
 AXES = ("ky", "kx")
 STEP_DB, STEP_WITH_AIR_DB = 9.0, 6.0  # thresholds of the drop, alone and when air agrees
@@ -15,7 +15,7 @@ STEP_WITH_HEADER_DB = 5.0  # where the header tells an edge; measured heads with
 FAR, FAR_STEP_DB, FAR_STEP_WITH_AIR_DB = 0.8, 7.0, 5.0  # beyond, partial Fourier makes no steps
 NEARLY_ALL = 0.9  # of an axis: beyond, the mirror image of a missing side is too near
 BEFORE = 0.1  # of an axis: a filter lets k-space fade before it ends
-OUTWARD = 0.01  # of an axis, that is kept beyond a drop: rather empty lines than cut ones
+OUTWARD = 0.008  # of what is kept, that is kept beyond it: rather empty lines than cut ones
 SAME_PLACE = 0.03  # of an axis: the header's edge and the image's are one
 ONE_SIDE_DB = 7.0  # of a drop; half of k-space beyond it leaves 3 to 6 dB
 LEAST_ERRORS = 2.5  # standard errors of a correlation of noise in air that agrees with an edge
@@ -55,9 +55,7 @@ def zero_filled(
         named = find_edge(edge.profile_db, near=header)
         if -BEFORE < named.at - header < SAME_PLACE and named.drop_db > edge.drop_db / 2:
             edge = named
-    end = last_drop(edge.profile_db, edge.at)
-    if end - edge.at < SAME_PLACE:  # the same drop, whose own place is the better one
-        end = min(1.0, edge.at + OUTWARD)
+    end = min(1.0, (1 + OUTWARD) * max(edge.at, outer_edge(edge.profile_db, edge.at)))
     agrees = header is not None and header < 1 and -BEFORE < end - header < SAME_PLACE
     if header is not None and header < 1 and edge.drop_db > STEP_DB:  # its own place is as good
         agrees = agrees or abs(edge.at - header) < SAME_PLACE / 2

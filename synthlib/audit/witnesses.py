@@ -23,7 +23,6 @@ LEAST_MATRIX = 32  # pixels along an axis, of images whose spectrum says somethi
 NEAR = 0.06  # share of an axis
 TOLD_DB = 4.0  # of a drop where air tells one
 TELLING = 0.05  # correlation in air from which on it tells where to look for an edge
-LAST_DB = 3.0  # of a drop from one fortieth of the axis to the next
 EDGE_DB = 2.5  # below the inside: at the edge of a blurred band
 LEAST_AIR = 2500  # pixels of air, or of quiet tissue, that can tell a correlation
 ANATOMY = 1.8  # times the noise in air: what is stronger in the head is not noise
@@ -98,30 +97,23 @@ def find_edge(profile: np.ndarray, near: float | None = None) -> Edge:
     return Edge(float(drop[best]), min(1.0, (place + 0.5) / (n - 0.5)), flat, profile)
 
 
-def last_drop(profile: np.ndarray, at: float) -> float:
-    """Share of an axis at which a profile that drops at `at` has dropped for the last time.
+def outer_edge(profile: np.ndarray, at: float) -> float:
+    """Share of an axis inside the steepest drop of a profile, from a drop at `at` on.
 
-    A missing side of k-space drops at its mirror image, further in than k-space ends: what
-    lies between was measured. On simulated scans of known k-space this is 0.3 to 3 % of
-    the axis beyond its end, never before it.
+    A missing side of k-space drops at its mirror image, further in than k-space ends, and
+    less: what lies between was measured. The edge is where the power has fallen by EDGE_DB.
     """
     n = len(profile)
-    width = max(2, round(0.025 * n))
+    width, before = max(2, round(0.025 * n)), max(2, round(0.05 * n))
     sums = np.concatenate([[0.0], np.cumsum(profile)])
-    place = np.arange(width, n - width + 1)
-    step = (2 * sums[place] - sums[place - width] - sums[place + width]) / width
-    beyond = place >= at * n - width
-    if not beyond.any():
+    place = np.arange(max(width + before, math.ceil(at * n) - width), n - width + 1)
+    if not len(place):
         return at
-    steep = beyond & (step > max(LAST_DB, step[beyond].max() / 2))
-    if not steep.any():
-        return at
-    last = int(np.flatnonzero(steep)[-1])
-    first = last
-    while first and steep[first - 1]:
-        first -= 1
-    steepest = place[first + int(np.argmax(step[first : last + 1]))]
-    return min(1.0, max(at, (float(steepest) + 0.5) / (n - 0.5)))
+    step = 2 * sums[place] - sums[place - width] - sums[place + width]
+    inside = int(place[int(np.argmax(step))]) - width
+    level = float(profile[inside - before : inside].mean())
+    below = np.flatnonzero(profile[inside - before :] < level - EDGE_DB)
+    return min(1.0, (inside - before + float(below[0]) + 0.5) / (n - 0.5)) if len(below) else at
 
 
 @dataclass(frozen=True)
