@@ -10,7 +10,6 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ LIMIT_S = 10
 def main(real: str, folder: str, first: int, last: int, seed: int) -> None:
     from synthlib import archive
     from synthlib.formats.refusals import MAX_VOXELS
+    from tests.peak_memory import peak_mib
 
     for number, case in list(enumerate(mutator.cases(Path(real))))[first:last]:
         place = Path(folder) / str(number)
@@ -64,7 +64,7 @@ def main(real: str, folder: str, first: int, last: int, seed: int) -> None:
             "texts": texts,
             "volumes": volumes,
             "untouched": snapshot(place) == before,
-            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+            "peak_mib": round(peak_mib()),
         }
         print(json.dumps(told), flush=True)
         for path in place.glob("bomb*"):

@@ -17,10 +17,11 @@ from synthlib import runs
 
 SEED = 6
 TYPED = """
-import resource, sys
+import sys
 from synthlib import cli
+from tests.peak_memory import peak_mib
 status = cli.main()
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print("peak", peak_mib())
 sys.exit(status)
 """
 PEAK_MIB = 2048

@@ -117,11 +117,12 @@ def measure_generator(weights: str, n_series: int) -> None:
 
 
 PEAK = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from tests.benchmarks import conversion
+from tests.peak_memory import peak_mib
 conversion.ours(Path(sys.argv[1]), Path(sys.argv[2]), "zero")
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+print(json.dumps(peak_mib()))
 """
 
 

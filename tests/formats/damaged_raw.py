@@ -8,7 +8,6 @@ prints one JSON line a case.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 import traceback
@@ -24,6 +23,7 @@ from test_twix import write_vb, write_vd
 
 from synthlib import formats
 from synthlib.formats import fastmri_hdf5
+from tests.peak_memory import peak_mib
 
 EXPECTED = (ValueError, OSError)
 
@@ -144,7 +144,7 @@ def main(folder: Path, seed: int, times: int) -> None:
                     data = damage(bytearray(path.read_bytes()), rng)
                     (target / path.name).write_bytes(data)
                     outcome = attempt(target / paths[0].name)
-                    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+                    peak = peak_mib()
                     print(json.dumps({"case": case, "peak_mib": peak, **outcome}), flush=True)
                     for file in target.iterdir():
                         file.unlink()

@@ -624,18 +624,19 @@ def test_a_killed_writer_leaves_nothing_that_looks_like_a_scan(tmp_path):
 
 
 MEMORY = """
-import resource, sys
+import sys
 from pathlib import Path
 import torch
 from synthlib.formats import mrd
 from synthlib.formats.raw_header import RawHeader
+from tests.peak_memory import peak_mib
 
 n = int(sys.argv[2])
 kspace = torch.ones(16, 192, 192, dtype=torch.complex64)
 with mrd.MrdWriter(sys.argv[1], shape=(n, 16, 192, 192), header=RawHeader("a", "p", (9, 9))) as w:
     for index in range(n):
         w.put(index, kspace)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peak_mib())
 """
 
 

@@ -13,7 +13,7 @@ import pytest
 from synthlib import runs
 
 SEED, TIMES = 16, 4
-LIMIT_S, PEAK_MIB = 5, 2048
+LIMIT_S, PEAK_MIB = 5, 1024
 
 
 @pytest.fixture(scope="module")
