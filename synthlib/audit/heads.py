@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.nn.functional import grid_sample
 
 from synthlib.audit.findings import Reading
@@ -15,7 +14,6 @@ from synthlib.audit.view import View
 CONSTANT_PERCENT, DAMPED = 10.0, 4.0
 SURE = 3.0  # s.d. by which noise in the head must exceed that of air
 ANATOMY = 1.8  # times the noise: details of the head that are stronger are anatomy
-ALIKE = 1  # pixels around one that have its value where air was masked
 WHOLE = 0.8  # of the air: more than a part
 RAYS, DEPTHS = 72, 48
 SKULL_PERCENT = 85.0  # of the darker side of the dip: less is a skull
@@ -30,12 +28,21 @@ def constant_air(view: View) -> Tensor:
     Of four pixels alike there are many by chance where noise is a grey value or two;
     of nine there are few.
     """
-    image = functional.pad(view.magnitude[:, None], (ALIKE,) * 4, mode="replicate")
-    size = 2 * ALIKE + 1
-    highest = functional.max_pool2d(image, size, stride=1)
-    lowest = -functional.max_pool2d(-image, size, stride=1)
-    alike = (highest - lowest)[:, 0] < 1e-7
+    columns, rows = (_as_neighbours(view.magnitude, axis) for axis in (1, 2))
+    alike = columns & rows
+    alike[..., 1:] &= columns[..., :-1]
+    alike[..., :-1] &= columns[..., 1:]
     return alike & view.outside & (view.local_power < 0.01)
+
+
+def _as_neighbours(images: Tensor, axis: int) -> Tensor:
+    """Bool, where a pixel has the value of both its neighbours along an axis (one at a border)."""
+    n = images.shape[axis]
+    same = images.diff(dim=axis).abs() < 1e-7
+    alike = torch.ones_like(images, dtype=torch.bool)
+    alike.narrow(axis, 0, n - 1).logical_and_(same)
+    alike.narrow(axis, 1, n - 1).logical_and_(same)
+    return alike
 
 
 def masked(view: View) -> list[Reading]:

@@ -29,6 +29,7 @@ RIM = 0.35  # of the inside, its outermost part
 # Of the rim, as bright as the shading: measured phantoms 0.94 and 0.98, heads at most 0.39,
 # stripped ones 0.73. Of the outline: phantoms 0.96 and 0.97, heads 0.92 to 0.985.
 MIN_EVEN, MIN_ROUND = 0.85, 0.95
+GLANCE_EVEN = 0.5  # of the rim of either of two slices; less is no phantom
 MIN_CELLS = 60
 HEADS = ("head", "unknown")  # a knee has outlines of its own
 NOTE = (
@@ -65,6 +66,9 @@ def phantom_note(volume: ImageVolume) -> str:
     if volume.anatomy not in HEADS or min(volume.magnitude.shape[-2:]) < MIN_SIDE:
         return ""
     n_slices = volume.n_slices
+    glances = [volume.magnitude[n_slices * part // 3] for part in (1, 2)]
+    if max(map(_evenness, glances)) < GLANCE_EVEN:  # nearly all heads end here
+        return ""
     spread = np.unique(np.linspace(0, n_slices - 1, min(n_slices, MAX_SLICES)).round().astype(int))
     shapes = [_roundness(volume.magnitude[int(index)]) for index in spread]
     largest = max(area for _, area in shapes)
