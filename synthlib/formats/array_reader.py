@@ -20,14 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthlib.formats import bart_cfl, quiet, raw_header
+from synthlib.formats import bart_cfl, npy_header, raw_header
 from synthlib.formats.bart_cfl import COIL, N_DIMENSIONS, PHASE, READOUT, SLICE
 from synthlib.records import SYNTHETIC, RawVolume
 
 PARTITION, AVERAGE = 2, 14
 VOLUMES = {"echo": 5, "time": 10, "second time": 11}  # dimensions whose entries are volumes
 DIMENSIONS = {READOUT, PHASE, PARTITION, COIL, SLICE, AVERAGE, *VOLUMES.values()}
-MAX_HEADER = 10_000
 EXPECTED_NPY = (
     "Expected complex k-space (slice, coil, ky, kx) or (coil, ky, kx). Save it with numpy.save, or "
     "leave it out."
@@ -95,7 +94,10 @@ def read_npy(path: str | Path) -> RawVolume:
         ValueError: not .npy, truncated, objects, real numbers, or other axes.
     """
     path = Path(path)
-    shape, dtype, start = npy_head(path)
+    try:
+        shape, dtype, start = npy_header.read(path)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: it is {error}. {EXPECTED_NPY}") from None
     if dtype.hasobject or dtype.kind != "c":
         raise ValueError(f"{path.name}: it holds {_kind(dtype)}. {EXPECTED_NPY}")
     if len(shape) not in (3, 4) or 0 in shape:
@@ -108,29 +110,6 @@ def read_npy(path: str | Path) -> RawVolume:
         )
     slices = NpySlices(str(path), (1, *shape) if len(shape) == 3 else shape)
     return _volume(path, path.stem, slices)
-
-
-def npy_head(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Shape, type and the place of the first number, from the start of a .npy file.
-
-    Raises:
-        OSError: it cannot be opened.
-        ValueError: it is not .npy, or of a version that NumPy never wrote for numbers.
-    """
-    with path.open("rb") as file:
-        try:
-            with quiet.hush():
-                version = np.lib.format.read_magic(file)
-                read = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[version]
-                shape, _, dtype = read(file, max_header_size=MAX_HEADER)
-            return tuple(int(n) for n in shape), dtype, file.tell()
-        except Exception:  # numpy raises whatever its header's text makes Python raise
-            raise ValueError(
-                f"{path.name}: it is a damaged .npy file, or none. {EXPECTED_NPY}"
-            ) from None
 
 
 def read_cfl(path: str | Path, number: int = 0) -> RawVolume:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from synthlib.formats import array_reader, bart_cfl
+from synthlib.formats import bart_cfl, npy_header
 from synthlib.formats.reading import ENDINGS, EXPECTED, HDF5, read_raw
 from synthlib.records import MADE_BY_US, RawVolume
 
@@ -48,7 +48,7 @@ def _may_be_raw(path: Path) -> bool:
         return _is_of_pair(path)
     try:
         if path.suffix == ".npy":
-            shape, dtype, _ = array_reader.npy_head(path)
+            shape, dtype, _ = npy_header.read(path)
             return dtype.kind == "c" and len(shape) in (3, 4)
         from synthlib.formats import twix  # its package is needed for no other format
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,3 +213,14 @@ def _directions(lines: np.ndarray) -> dict[str, object]:
     if abs(along) < SURE:  # phase was encoded along the rows of DICOM's views
         return {"orientation": orientation, SIDEWAYS: True}
     return {"orientation": orientation, "upside_down": along < -SURE}
+
+
+@contextmanager
+def naming(name: str, broken: Callable[[str, str], ValueError]) -> Iterator[None]:
+    """What a reader finds wrong becomes broken(name, what it is), unless it has the name."""
+    try:
+        yield
+    except ValueError as error:
+        if str(error).startswith(name):
+            raise
+        raise broken(name, str(error)) from error

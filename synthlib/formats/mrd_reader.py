@@ -120,7 +120,7 @@ def read_raw(path: str | Path, number: int = 0) -> RawVolume:
     path = Path(path)
     scan, own, header = _scan(path)
     name = path.name.removesuffix(path.suffix).removesuffix(".mrd")
-    with _told(path.name):
+    with line_volumes.naming(path.name, _broken):
         volume = line_volumes.raw_volume(path, name, scan, number)
         volume = dataclasses.replace(volume, header=header)
         return volume if own is None else raw_header.applied(volume, own)
@@ -146,7 +146,7 @@ def _scan(path: Path) -> tuple[Scan, RawHeader | None, str]:
         except (ValueError, TypeError) as error:
             raise _broken(path.name, "its lines are not those of MRD") from error
         own = mrd.OWN in file or mrd.OWN_BEFORE in file
-    with _told(path.name):
+    with line_volumes.naming(path.name, _broken):
         facts = ismrmrd_xml.facts(header)
         notes = _require_cartesian(facts, heads)
         table = _table(heads)
@@ -260,17 +260,6 @@ def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
         if getattr(error, "errno", None) in (errno.EAGAIN, errno.EACCES, errno.EPERM):
             raise
         raise _broken(path.name, "it is truncated or damaged") from error
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """What was found, with the file's name and what was expected around it."""
-    try:
-        yield
-    except ValueError as error:
-        if str(error).startswith(name):
-            raise
-        raise _broken(name, str(error)) from error
 
 
 def _broken(name: str, found: str) -> ValueError:

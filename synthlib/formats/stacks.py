@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from synthlib import runs
-from synthlib.formats import quiet
+from synthlib.formats import npy_header, quiet
 from synthlib.formats.refusals import Refusal, by, require_magnitude, require_voxels
 from synthlib.records import ImageVolume
 
@@ -29,7 +29,6 @@ DEFLATE_AT_MOST = 1032  # times that PNG can shrink anything
 NEEDS_SPACING = "pixels of unknown size; give their spacing in mm with --spacing Y X"
 GREY = {"1", "L", "I;16", "I;16B", "I"}
 MAX_PIXELS = 2**25  # of one picture, which pillow holds several times
-MAX_HEADER = 10_000
 
 
 def png_size(path: str | Path) -> tuple[int, int]:
@@ -98,18 +97,10 @@ def npy_head(path: str | Path) -> tuple[tuple[int, ...], np.dtype]:
         OSError: it cannot be read.
     """
     path = Path(path)
-    with path.open("rb") as file:
-        try:
-            with quiet.hush():
-                version = np.lib.format.read_magic(file)
-                read = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[version]
-                shape, _, dtype = read(file, max_header_size=MAX_HEADER)
-        except Exception:  # numpy raises whatever its header's text makes Python raise
-            raise Refusal("a damaged NPY file, or one of a version that is not read") from None
-        start = file.tell()
+    try:
+        shape, dtype, start = npy_header.read(path)
+    except ValueError as error:
+        raise Refusal(str(error)) from None
     if dtype.hasobject or dtype.kind not in "iufb":
         raise Refusal("a NPY file of other things than real numbers")
     if len(shape) not in (2, 3):
@@ -118,7 +109,7 @@ def npy_head(path: str | Path) -> tuple[tuple[int, ...], np.dtype]:
     required, there = start + math.prod(shape) * dtype.itemsize, path.stat().st_size
     if required > there:
         raise Refusal(f"a NPY file that claims {required} bytes and has {there}; it is truncated")
-    return tuple(shape), dtype
+    return shape, dtype
 
 
 def read_npy(

@@ -15,7 +15,6 @@ import math
 import mmap
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,13 +110,13 @@ def read_raw(path: str | Path, number: int = 0) -> RawVolume:
         IndexError: the file has fewer volumes.
     """
     path = Path(path)
-    with _told(path.name):
+    with line_volumes.naming(path.name, broken):
         return line_volumes.raw_volume(path, path.stem, _scan(path), number)
 
 
 def n_volumes(path: str | Path) -> int:
     """How many volumes a twix file has; raises as :func:`read_raw`."""
-    with _told(Path(path).name):
+    with line_volumes.naming(Path(path).name, broken):
         return len(acquisitions.volumes(_scan(Path(path)).table))
 
 
@@ -279,17 +278,6 @@ def _normals(quaternions: np.ndarray) -> np.ndarray:
     normal = np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], -1)
     is_known = np.abs(quaternions).max(-1, keepdims=True) > 0
     return np.where(is_known, normal, 0)
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """What was found, with the file's name and what was expected around it."""
-    try:
-        yield
-    except ValueError as error:
-        if str(error).startswith(name):
-            raise
-        raise broken(name, str(error)) from error
 
 
 def broken(name: str, found: str) -> ValueError:

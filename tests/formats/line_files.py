@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from synthlib import formats
+from synthlib.records import RawVolume
+
 with warnings.catch_warnings():
     import ismrmrd
 
@@ -122,3 +125,15 @@ def image_by_numpy(kspace: np.ndarray, axes: tuple[int, ...] = (-2, -1)) -> np.n
     """The centred, orthonormal inverse FFT, by NumPy."""
     image = np.fft.ifftn(np.fft.ifftshift(kspace, axes), axes=axes, norm="ortho")
     return np.fft.fftshift(image, axes)
+
+
+def read(path: Path, **options: object) -> RawVolume:
+    """The volume of a file whose notes do not matter here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return formats.read_raw(path, **options)
+
+
+def whole(volume: RawVolume) -> np.ndarray:
+    """All of its k-space, (slice, coil, ky, kx)."""
+    return np.stack([volume.kspace[index].numpy() for index in range(volume.n_slices)])

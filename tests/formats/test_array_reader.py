@@ -11,16 +11,12 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from line_files import image_by_numpy, random_kspace
+from line_files import image_by_numpy, random_kspace, whole
 
 from synthlib import arrays, conversion, formats
 from synthlib.formats import bart_cfl
 
 SHAPE = (3, 5, 18, 11)
-
-
-def whole(volume) -> np.ndarray:
-    return np.stack([volume.kspace[index].numpy() for index in range(volume.n_slices)])
 
 
 def write_pair(path, sizes: dict[int, int], seed: int = 3) -> np.ndarray:
@@ -115,7 +111,7 @@ BAD = {
     "2-D": (lambda p: np.save(p, np.ones((5, 6), "c8")), "its shape is .5, 6."),
     "empty": (lambda p: np.save(p, np.ones((0, 5, 6), "c8")), "its shape is"),
     "cut": (lambda p: p.write_bytes(saved(p)[:-9]), "it is truncated"),
-    "text": (lambda p: p.write_text("kspace"), "damaged .npy file, or none"),
+    "text": (lambda p: p.write_text("kspace"), "damaged NPY file, or one of a version"),
     "NaN": (lambda p: np.save(p, np.full(SHAPE, np.nan, "c8")), "NaN or Inf"),
     "swapped": (lambda p: np.save(p, np.ones(SHAPE, "c8").byteswap()), "another order"),
 }
@@ -180,8 +176,8 @@ def test_broken_files_of_a_folder_are_named_by_their_reader(tmp_path):
     for text in (
         "data.cfl: half of a BART pair: data.hdr is not beside it",
         "sizes.hdr: half of a BART pair: sizes.cfl is not beside it",
-        "text.npy: it is a damaged .npy file, or none",
-        "none.npy: it is a damaged .npy file, or none",
+        "text.npy: it is a damaged NPY file, or one of a version",
+        "none.npy: it is a damaged NPY file, or one of a version",
     ):
         assert text in str(caught.value)
     entries = conversion.convert_raw(tmp_path, tmp_path / "out", format="mrd")

@@ -5,29 +5,18 @@ from __future__ import annotations
 import pickle
 import shutil
 import subprocess
-import warnings
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from line_files import Line, image_by_numpy, kspace_lines, random_kspace, write_mrd
+from line_files import Line, image_by_numpy, kspace_lines, random_kspace, read, whole, write_mrd
 
 from synthlib import arrays, formats
 from synthlib.formats import hdf5_heaps
 
 SHAPE = (3, 4, 54, 21)  # two-fold oversampled readout of 27 rows; odd and unequal
 MATRIX, RECON = (54, 21, 1), (27, 21, 1)
-
-
-def read(path, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return formats.read_raw(path, **options)
-
-
-def whole(volume) -> np.ndarray:
-    return np.stack([volume.kspace[index].numpy() for index in range(volume.n_slices)])
 
 
 @pytest.fixture

@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from line_files import Line, kspace_lines, random_kspace
+from line_files import Line, kspace_lines, random_kspace, read, whole
 
 from synthlib import formats
 
@@ -102,16 +101,6 @@ def write_vd(path: Path, measurements: list[list[Line]], **changes) -> Path:
     with contextlib.redirect_stdout(io.StringIO()):
         twixtools.write_twix(scans, str(path))
     return path
-
-
-def read(path, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return formats.read_raw(path, **options)
-
-
-def whole(volume) -> np.ndarray:
-    return np.stack([volume.kspace[index].numpy() for index in range(volume.n_slices)])
 
 
 @pytest.fixture
