@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_audit(commands)
     _add_bank(commands)
     _add_convert_raw(commands)
+    _add_view(commands)
     for command in commands.choices.values():
         command.epilog = EXIT_STATUS
     return parser
@@ -578,6 +579,58 @@ def _convert_raw(chosen: argparse.Namespace) -> int:
     for line in _some(f"{entry.name}: {entry.reason}" for entry in entries if entry.reason):
         print(line, file=sys.stderr)
     return 1 if counts["failed"] or not entries else 0
+
+
+# --- view ----------------------------------------------------------------------------
+
+
+def _add_view(commands: Any) -> None:
+    view = commands.add_parser(
+        "view",
+        help="look at raw data of any format in the browser",
+        description="Coil images, their phase and spectrum, of fastMRI HDF5, ISMRMRD (MRD), BART "
+        "(.cfl), .npy or Siemens .dat files, as a page that needs no network. The files are only "
+        "read. The page holds images and the files' names: it is as private as they are.",
+    )
+    view.set_defaults(run=_view)
+    view.add_argument("input", help="a file, or a folder, searched with its subfolders")
+    view.add_argument(
+        "--html", metavar="PAGE", help="write the page here and open no browser; default: a page "
+        "in a temporary folder, opened"
+    )  # fmt: skip
+    view.add_argument(
+        "--slices", type=_count, default=8, metavar="N", help="at most so many of a scan; default 8"
+    )
+    view.add_argument(
+        "--max-mb", type=_count, default=50, metavar="MB",
+        help="largest page; beyond it pixels get 8 bits, then slices and scans are left out; "
+        "default 50",
+    )  # fmt: skip
+
+
+def _view(chosen: argparse.Namespace) -> int:
+    import tempfile
+    import warnings
+    import webbrowser
+
+    from synthlib import widgets
+
+    source = Path(chosen.input).expanduser().absolute()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        viewer = widgets.raw_viewer(source, n_slices=chosen.slices)
+    for line in _some(str(warning.message) for warning in caught):
+        print(line, file=sys.stderr)
+    if chosen.html:
+        page = Path(chosen.html).expanduser().absolute()
+    else:
+        page = Path(tempfile.mkdtemp(prefix="synthlib-view-")) / "view.html"
+    viewer.to_html(page, max_mb=chosen.max_mb)
+    print(f"wrote {page}")
+    _print_passed_by(source)
+    if not chosen.html and not webbrowser.open(page.as_uri()):
+        print("no browser was found; open the page by hand")
+    return 0
 
 
 if __name__ == "__main__":

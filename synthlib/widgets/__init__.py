@@ -5,6 +5,7 @@ from synthlib.figures.pixels import Stack
 from synthlib.widgets.cases import Case
 from synthlib.widgets.coil_browser import CoilBrowser, coil_browser
 from synthlib.widgets.gallery import PhaseGallery, phase_gallery
+from synthlib.widgets.raw_viewer import RawViewer, raw_viewer
 from synthlib.widgets.viewer import ComplexViewer, Control
 
 __all__ = [
@@ -14,7 +15,9 @@ __all__ = [
     "Control",
     "Limits",
     "PhaseGallery",
+    "RawViewer",
     "Stack",
     "coil_browser",
     "phase_gallery",
+    "raw_viewer",
 ]
