@@ -8,62 +8,33 @@ those of MNI space.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from synthlib.scanner import template
-from synthlib.scanner.volume import Volume, grid_points, uniform
+from synthlib.scanner import atlas, brain, covers, template, vessels
+from synthlib.scanner.shapes import Bodies
+from synthlib.scanner.volume import uniform
 
-Ellipsoid = tuple[tuple[float, float, float], tuple[float, float, float]]
+Inside = Callable[[Tensor], Tensor]
 
-TISSUES = ("air", "csf", "grey", "white", "blood", "bone", "fat", "muscle", "eye", "lesion")
+TISSUES = (
+    "air", "csf", "grey", "white", "blood", "bone", "fat", "muscle", "eye", "lesion",
+    "deep", "artery", "mucosa", "skin", "dura",
+)  # fmt: skip
 TEMPLATE_CENTRE_MM = (0.0, -17.0, 16.0)  # the point of MNI space at the isocentre: mid-ventricle
 VENTRICLES_MM = (0.0, -12.0, 14.0)
 VENTRICLES_WIDTH_MM = 24.0
-SKIN_MM = 1.5
-SCALP_FAT = 0.7  # of the layer below the skin: fibrous septa hold the fat, and count as muscle
-BLUR_MM = 20.0  # beyond an ellipsoid, more than skin, fat and the blur of a surface
+SCALP_FAT = 0.8  # of the layer below the skin: fibrous septa hold the fat, and count as dura
 # The direction of an image's rows, of its columns, and from slice to slice, as (x, y, z).
 ORIENTATIONS = {
     "axial": ((0.0, -1.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)),
     "coronal": ((0.0, 0.0, -1.0), (-1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
     "sagittal": ((0.0, 0.0, -1.0), (0.0, -1.0, 0.0), (1.0, 0.0, 0.0)),
 }
-
-FOLDS_MM = 26.0  # from one sulcus to the next but one
-FOLDS_GRID_MM = 4.0
-FOLDS_LOW_MM, FOLDS_HIGH_MM = (-100.0, -136.0, -76.0), (100.0, 104.0, 120.0)
-CORTEX_MM = 22.0  # how deep below the hull folds reach
-# Exponents on the population's fractions, deep in the brain and at its surface, where heads differ.
-CERTAINTY_DEEP, CERTAINTY_CORTEX = 4.0, 2.0
-
-# In MNI mm. Ellipsoids are (centre, semi-axes), those beside the midline on both sides;
-# their extent is that of adults in anatomy atlases, to a few millimetres.
-FACE = ((0.0, 28.0, -62.0), (64.0, 62.0, 54.0))
-NECK = ((0.0, -24.0, -160.0), (56.0, 60.0, 110.0))
-SINUSES = (
-    ((8.0, 78.0, -2.0), (10.0, 5.0, 10.0)),  # frontal
-    ((0.0, 44.0, -36.0), (10.0, 17.0, 9.0)),  # ethmoid
-    ((0.0, 16.0, -40.0), (13.0, 12.0, 9.0)),  # sphenoid
-    ((0.0, 62.0, -58.0), (10.0, 26.0, 14.0)),  # nose
-    ((29.0, 46.0, -60.0), (12.0, 14.0, 15.0)),  # maxillary
-    ((56.0, -34.0, -38.0), (8.0, 11.0, 13.0)),  # mastoid cells
-    ((62.0, -18.0, -38.0), (16.0, 3.5, 3.5)),  # ear canal
-    ((0.0, 0.0, -84.0), (10.0, 8.0, 32.0)),  # pharynx
-    ((0.0, 4.0, -140.0), (9.0, 8.0, 40.0)),  # windpipe
-)
-EYE = ((32.0, 59.0, -36.0), (12.0, 12.0, 12.0))
-ORBIT = ((29.0, 46.0, -36.0), (16.0, 22.0, 15.0))
-# Veins as tubes from one point to another with a radius; the sagittal sinus follows the skull.
-VEINS = (
-    ((0.0, -38.0, 6.0), (0.0, -92.0, -6.0), 2.6),  # straight sinus
-    ((2.5, 0.0, 16.0), (2.5, -38.0, 8.0), 1.3),  # internal cerebral
-    ((0.0, -92.0, -6.0), (52.0, -58.0, -34.0), 3.2),  # transverse sinus
-)
-SAGITTAL_SINUS_MM = 3.5
 
 
 @dataclass(frozen=True)
@@ -76,11 +47,7 @@ class Head:
         waves: (wave, 3) wave vectors of the smooth warp, radians per mm.
         amplitudes_mm: (wave, 3) its displacements; starts: (wave,) its phases.
         ventricles: relative growth of the region around the ventricles.
-        rim_mm, skull_mm, scalp_mm: thickness of the fluid outside the brain, of
-            the skull, and of the fat below the skin.
-        temporalis_mm: greatest thickness of the temporal muscle.
-        folds: the subject's own sulci: they lie where these values cross zero.
-        lesions: (lesion, 4) centre in template mm and radius in mm.
+        brain, covers, vessels: what is inside the skull, around it, and blood.
     """
 
     affine: Tensor
@@ -89,16 +56,12 @@ class Head:
     amplitudes_mm: Tensor
     starts: Tensor
     ventricles: float
-    rim_mm: float
-    skull_mm: float
-    scalp_mm: float
-    temporalis_mm: float
-    folds: Volume
-    lesions: Tensor
+    brain: brain.Brain
+    covers: covers.Covers
+    vessels: vessels.Vessels
 
     def to(self, device: torch.device | str) -> Head:
-        moved = {name: value for name, value in vars(self).items() if hasattr(value, "to")}
-        return Head(**{**vars(self), **{name: value.to(device) for name, value in moved.items()}})
+        return _moved(self, device)
 
 
 def draw_head(rng: torch.Generator, n_lesions: int = 0) -> Head:
@@ -123,19 +86,18 @@ def draw_head(rng: torch.Generator, n_lesions: int = 0) -> Head:
     waves *= 2 * math.pi / uniform(rng, 45, 150, 10, 1) / waves.norm(dim=1, keepdim=True)
     amplitudes = torch.randn(10, 3, generator=rng)
     slopes = (amplitudes.norm(dim=1) * waves.norm(dim=1)).sum()
+    age = number(20, 85)
+    atrophy = max(0.0, (age - 45) / 40) * number(0.4, 1.0)
     return Head(
         affine=rotation / size,
         shift_mm=uniform(rng, -3, 3, 3),
         waves=waves,
         amplitudes_mm=amplitudes * number(0.15, 0.3) / slopes,
         starts=uniform(rng, 0, 2 * math.pi, 10),
-        ventricles=number(-0.15, 0.3),
-        rim_mm=number(0.5, 2.0),
-        skull_mm=number(4.5, 7.5),
-        scalp_mm=number(2.5, 6.0),
-        temporalis_mm=number(6, 12),
-        folds=_draw_folds(rng),
-        lesions=_draw_lesions(rng, n_lesions),
+        ventricles=number(-0.15, 0.15) + 0.2 * atrophy,
+        brain=brain.draw(rng, atrophy, n_lesions),
+        covers=covers.draw(rng, atrophy),
+        vessels=vessels.draw(rng),
     )
 
 
@@ -202,41 +164,26 @@ def fractions_at(head: Head, points_mm: Tensor, sample_mm: float = 1.0) -> Tenso
         return (0.5 - distance_mm / sample_mm).clamp(0, 1)
 
     where = to_template(head, points_mm)
-    grey, white, depth = template.sample(where)  # each (...)
-    skull = depth - head.rim_mm  # mm outside the skull's inner surface
-    muscle_mm = head.temporalis_mm * _temporal(where)
-    scalp = skull - (head.skull_mm + muscle_mm + head.scalp_mm + SKIN_MM)
-    near = partial(_overlaps, where.flatten(0, -2).aminmax(dim=0))  # most are in no slice
-    surface = scalp  # of the body: scalp over the skull, face and neck below it
-    for shape in filter(near, (FACE, NECK)):
-        surface = torch.minimum(surface, _ellipsoid(where, shape))
-
-    parts = torch.zeros((len(TISSUES), *depth.shape), device=depth.device)
-    parts[TISSUES.index("air")] = 1
-    _paint(parts, "muscle", inside(surface))  # skin counts as muscle
-    _paint(parts, "fat", SCALP_FAT * inside(surface + SKIN_MM))
-    _paint(parts, "muscle", inside(surface + SKIN_MM + head.scalp_mm))
-    for name, shape in (("fat", ORBIT), ("eye", EYE)):
-        if near(shape):
-            _paint(parts, name, inside(_both_sides(where, shape)))
-    bone = inside(skull - head.skull_mm)
-    _paint(parts, "bone", bone)
-    # Marrow between the two tables of the skull, half of it at mid-thickness.
-    _paint(parts, "fat", bone * 0.5 * (1 - 2.5 * (skull / head.skull_mm - 0.5).abs()).clamp(min=0))
-    under_skin = inside(surface + SKIN_MM)
-    for sinus in filter(near, SINUSES):
-        _paint(parts, "air", inside(_both_sides(where, sinus)) * under_skin)
-    cranium = inside(skull)
-    fluid_grey_white = _brain(head, where, grey, white, depth)
-    _paint(parts, "csf", cranium)
-    for name, share in zip(("grey", "white"), fluid_grey_white[1:], strict=True):
-        parts[TISSUES.index(name)] = share * cranium
-    parts[TISSUES.index("csf")] = fluid_grey_white[0] * cranium
-    if len(head.lesions):
-        matter = parts[TISSUES.index("white")] + parts[TISSUES.index("grey")]
-        _paint(parts, "lesion", inside(_lesions(head, where)) * matter)
-    _paint(parts, "blood", inside(_veins(where, skull)))
-    return parts
+    bodies = Bodies(where)
+    depth = template.depth_map(str(where.device)).at(where)[0]
+    layer = covers.layers(head.covers, bodies, depth)
+    paint = Painter()
+    _soft_tissue(paint, inside, bodies, layer)
+    _bones(paint, inside, head, bodies, layer)
+    _cavities(paint, inside, bodies, layer)
+    paint(dura=inside(layer.skull_inner))
+    canal = inside(bodies.outside(atlas.CORD_CANAL))
+    paint(csf=torch.maximum(inside(layer.dura), canal))
+    matter = inside(depth)
+    tissues = brain.shares(head.brain, where, depth, sample_mm)
+    plexus = inside(bodies.outside(atlas.CHOROID_PLEXUS)) * tissues["csf"]
+    tissues |= {"csf": tissues["csf"] - plexus, "mucosa": plexus}
+    paint(**{name: share * matter for name, share in tissues.items()})
+    veins, arteries, falx = vessels.outside(head.vessels, bodies, depth, layer.skull_inner)
+    paint(dura=inside(falx) * inside(layer.dura))
+    paint(artery=inside(arteries))
+    paint(blood=inside(veins))
+    return paint.shares()
 
 
 def label_map(fractions: Tensor) -> Tensor:
@@ -249,117 +196,109 @@ def brain_fraction(fractions: Tensor) -> Tensor:
     return fractions[[TISSUES.index(name) for name in ("grey", "white", "lesion")]].sum(0)
 
 
-def _paint(parts: Tensor, name: str, amount: Tensor) -> None:
-    """Cover all tissues with one, in place, as far as `amount` (0 to 1) says."""
-    if not bool(amount.any()):  # most slices meet no sinus and no eye
+class Painter:
+    """Tissues laid over each other, the last on top; air is below all."""
+
+    def __init__(self) -> None:
+        self._layers: list[dict[str, Tensor]] = []
+
+    def __call__(self, **amounts: Tensor) -> None:
+        """Cover what was there with tissues, as far as their amounts (...), 0 to 1, say."""
+        self._layers.append(amounts)
+
+    def shares(self) -> Tensor:
+        """(tissue, ...) in the order of TISSUES; sums to 1."""
+        first = next(iter(self._layers[0].values()))
+        found = first.new_zeros((len(TISSUES), *first.shape))
+        rest = torch.ones_like(first)  # what the layers above leave to be seen
+        for amounts in reversed(self._layers):
+            covered = torch.zeros_like(first)
+            for name, amount in amounts.items():
+                found[TISSUES.index(name)].addcmul_(amount, rest)
+                covered += amount
+            rest *= 1 - covered
+        found[TISSUES.index("air")] += rest
+        return found
+
+
+def _soft_tissue(paint: Painter, inside: Inside, bodies: Bodies, layer: covers.Layers) -> None:
+    """Skin, fat below it, muscles parted by fat, eyes and what moves them, ears."""
+    paint(skin=inside(layer.skin))
+    if bodies.any_near(atlas.EARS):
+        paint(skin=inside(bodies.outside(atlas.EARS)))
+        paint(air=inside(bodies.outside(atlas.CONCHA)) * inside(-layer.skin))
+    under = layer.skin + covers.SKIN_MM
+    fat = inside(under) * SCALP_FAT * (1 - 0.2 * layer.texture[1].clamp(-1, 1))
+    paint(fat=fat, dura=0.3 * (inside(under) - fat))
+    deeper = under + layer.fat_mm
+    paint(dura=inside(deeper))  # the galea, fasciae
+    paint(muscle=inside(deeper + covers.GALEA_MM))
+    if bodies.any_near(atlas.FACE):
+        planes = (layer.texture[0].abs() - 0.18) * (covers.TEXTURE_MM / (2 * math.pi))
+        face = bodies.outside(atlas.FACE) + covers.SKIN_MM + 2
+        paint(fat=inside(planes) * inside(face) * inside(3 - layer.skull_outer))
+        covered = inside(under)
+        paint(fat=inside(bodies.outside(atlas.FAT_PADS)) * covered)
+        paint(muscle=inside(bodies.outside(atlas.MUSCLES)) * covered)
+        glands = 0.5 * inside(bodies.outside(atlas.GLANDS)) * covered
+        paint(fat=glands, mucosa=glands)
+
+
+def _bones(
+    paint: Painter, inside: Inside, head: Head, bodies: Bodies, layer: covers.Layers
+) -> None:
+    """The skull with its marrow, bones of the face and the neck, orbits and eyes."""
+    paint(bone=inside(layer.skull_outer))
+    middle = torch.maximum(layer.skull_outer, -layer.skull_inner) + covers.TABLE_MM
+    spongy = head.covers.marrow * (1 + 0.3 * layer.texture[0].clamp(-2, 2))
+    paint(fat=inside(middle) * spongy.clamp(0, 1))
+    if bodies.any_near(atlas.BONES):
+        under = inside(layer.skin + covers.SKIN_MM)
+        bones = bodies.outside(atlas.BONES)
+        paint(bone=inside(bones) * under)
+        z = bodies.where[..., 2]
+        disc = (torch.cos(z * (2 * math.pi / atlas.DISC_MM)) > 0.85) & (z < -104)
+        marrow = 0.7 * inside(bones + atlas.BONE_WALL_MM) * under * ~disc
+        paint(fat=(marrow * (1 + 0.2 * layer.texture[1].clamp(-2, 2))).clamp(max=1))
+    if bodies.any_near(atlas.ORBIT):
+        eye = inside(bodies.outside(atlas.EYE))
+        paint(fat=inside(bodies.outside(atlas.ORBIT)))
+        paint(muscle=inside(bodies.outside(atlas.EYE_MUSCLES)))
+        nerve = bodies.outside(atlas.OPTIC_NERVE)
+        paint(csf=inside(nerve - 1.0))
+        paint(white=inside(nerve))
+        paint(eye=eye)
+        paint(dura=inside(bodies.outside(atlas.LENS)))
+
+
+def _cavities(paint: Painter, inside: Inside, bodies: Bodies, layer: covers.Layers) -> None:
+    """Air in sinuses, nose, ears, throat, with its lining."""
+    if not bodies.any_near(atlas.CAVITIES):
         return
-    parts *= 1 - amount
-    parts[TISSUES.index(name)] += amount
+    body = inside(layer.skin)
+    cells = (layer.texture[1].abs() - 0.12) * (covers.TEXTURE_MM / (2 * math.pi))
+    hollow = bodies.outside(c for i, c in enumerate(atlas.CAVITIES) if i not in atlas.CELLS)
+    honeycomb = bodies.outside(atlas.CAVITIES[i] for i in atlas.CELLS)
+    hollow = torch.minimum(hollow, torch.maximum(honeycomb, 0.5 - cells))
+    paint(mucosa=inside(hollow - atlas.LINING_MM) * body)
+    paint(air=inside(hollow) * body)
+    paint(mucosa=inside(bodies.outside(atlas.TURBINATES)) * body)
+    x, y, z = bodies.mirrored.unbind(-1)
+    septum = torch.maximum((y - 60).abs() - 30, (z + 62).abs() - 16)
+    paint(mucosa=inside(torch.maximum(x - atlas.SEPTUM_MM, septum)) * body)
 
 
-def _brain(head: Head, where: Tensor, grey: Tensor, white: Tensor, depth: Tensor) -> Tensor:
-    """(3, ...): fluid, grey and white matter, as shares of what is inside the cranium.
-
-    The template says how often each tissue lies at a place in 152 heads; one
-    head has one tissue there. Deep in the brain that is the most frequent one.
-    In the cortex, where heads differ, the subject's own folds decide: fluid
-    lies on the surfaces where the field `folds` crosses zero, grey matter
-    around them and on the hull.
-    """
-    often = torch.stack([(1 - grey - white).clamp(min=0), grey, white]).clamp(min=0.01).log()
-    outer = (1 + depth / CORTEX_MM).clamp(0, 1)  # 1 at the hull, 0 deep in the brain
-    often *= CERTAINTY_DEEP + outer * (CERTAINTY_CORTEX - CERTAINTY_DEEP)
-    sulcus_mm = head.folds.at(where)[0].abs() * (FOLDS_MM / (2 * math.pi))  # distance, nearly
-    often[0] += 9.0 * outer * torch.exp(-(sulcus_mm / 0.8).square())
-    ribbon = torch.maximum(
-        torch.exp(-((sulcus_mm / 2.6) ** 4)), torch.exp(-(((depth + 1.5) / 2.5) ** 4))
-    )
-    often[1] += 6.0 * outer * (ribbon - 0.5)
-    return torch.softmax(often, dim=0)
-
-
-def _draw_folds(rng: torch.Generator) -> Volume:
-    """A random field of unit variance around the brain whose wavelength is that of the folds."""
-    points = grid_points(FOLDS_LOW_MM, FOLDS_HIGH_MM, FOLDS_GRID_MM)
-    shape = points.shape[:3]
-    noise = torch.randn(shape, generator=rng)
-    k = [torch.fft.fftfreq(n, FOLDS_GRID_MM) for n in shape]
-    wave_number = torch.sqrt(k[0][:, None, None] ** 2 + k[1][:, None] ** 2 + k[2] ** 2)  # 1/mm
-    band = torch.exp(-(((wave_number * FOLDS_MM - 1) / 0.25) ** 2))
-    field = torch.fft.ifftn(torch.fft.fftn(noise) * band).real
-    return Volume((field / field.std())[None], FOLDS_LOW_MM, FOLDS_GRID_MM)
-
-
-@lru_cache(maxsize=1)
-def _white_voxels() -> Tensor:
-    """Positions (voxel, 3) in MNI mm around the ventricles that are white in nearly every head."""
-    maps = template.tissue_maps()
-    z, y, x = torch.nonzero(maps.values[1, ::3, ::3, ::3] > 0.9, as_tuple=True)
-    points = 3 * maps.spacing_mm * torch.stack([x, y, z], -1) + torch.tensor(maps.first_mm)
-    return points[(points[:, 2] > 0) & (points[:, 2] < 45)]
-
-
-def _draw_lesions(rng: torch.Generator, n: int) -> Tensor:
-    """(n, 4): centre in template mm, radius in mm."""
-    if n == 0:
-        return torch.zeros(0, 4)
-    places = _white_voxels()
-    chosen = places[torch.randint(len(places), (n,), generator=rng)]
-    return torch.cat([chosen, uniform(rng, 2.0, 6.0, n, 1)], dim=1)
-
-
-def _lesions(head: Head, where: Tensor) -> Tensor:
-    """Distance in mm to the nearest lesion's surface, made uneven by the folds' field."""
-    uneven = 1 + 0.25 * head.folds.at(1.7 * where)[0].clamp(-2, 2)
-    found = torch.full_like(uneven, torch.inf)
-    for x, y, z, radius in head.lesions.tolist():
-        away = (where - torch.tensor([x, y, z], device=where.device)).norm(dim=-1)
-        found = torch.minimum(found, away - radius * uneven)
-    return found
-
-
-def _veins(where: Tensor, skull_mm: Tensor) -> Tensor:
-    """Distance in mm to the large veins: the sagittal sinus under the skull, and tubes."""
-    x, y, z = where.unbind(-1)
-    midline = torch.maximum(x.abs() - SAGITTAL_SINUS_MM, (skull_mm + 2.0).abs() - 2.5)
-    above = -0.35 * y - 25 - z  # behind and above a line from the forehead to the occiput
-    found = torch.maximum(midline, above)
-    across = torch.stack([x.abs(), y, z], -1)
-    for start, end, radius in VEINS:
-        first = torch.tensor(start, device=where.device)
-        along = torch.tensor(end, device=where.device) - first
-        share = (((across - first) @ along) / along.dot(along)).clamp(0, 1)
-        away = (across - first - share[..., None] * along).norm(dim=-1)
-        found = torch.minimum(found, away - radius)
-    return found
-
-
-def _overlaps(box: tuple[Tensor, Tensor], shape: Ellipsoid) -> bool:
-    """Whether an ellipsoid, its mirror image or their neighbourhood reaches into a box."""
-    centre, axes = (torch.tensor(numbers, device=box[0].device) for numbers in shape)
-    mirror = centre * torch.tensor([-1.0, 1.0, 1.0], device=centre.device)
-    reach = axes + BLUR_MM
-    low, high = torch.minimum(centre, mirror) - reach, torch.maximum(centre, mirror) + reach
-    return bool(((low < box[1]) & (high > box[0])).all())
-
-
-def _ellipsoid(where: Tensor, shape: Ellipsoid) -> Tensor:
-    """About the distance in mm to an ellipsoid's surface, negative inside."""
-    centre, axes = (torch.tensor(numbers, device=where.device) for numbers in shape)
-    return (((where - centre) / axes).norm(dim=-1) - 1) * float(axes.min())
-
-
-def _both_sides(where: Tensor, shape: Ellipsoid) -> Tensor:
-    """The same for an ellipsoid and its mirror image on the other side of the head."""
-    mirrored = torch.cat([where[..., :1].abs(), where[..., 1:]], dim=-1)
-    return _ellipsoid(mirrored, shape)
-
-
-def _temporal(where: Tensor) -> Tensor:
-    """1 in the middle of the temples, where the temporal muscle lies, to 0 far from them."""
-    side = (where[..., 0].abs() - 62) / 32
-    front, height = (where[..., 1] - 26) / 28, (where[..., 2] + 24) / 30
-    return torch.exp(-(side**2 + front**2 + height**2))
+def _moved(thing: Any, device: torch.device | str) -> Any:
+    """A dataclass with every tensor and volume in it on another device."""
+    moved = {}
+    for name, value in vars(thing).items():
+        if hasattr(value, "to"):
+            moved[name] = value.to(device)
+        elif is_dataclass(value):
+            moved[name] = _moved(value, device)
+        else:
+            moved[name] = value
+    return type(thing)(**moved)
 
 
 def _cross_matrix(axis: Tensor) -> Tensor:

@@ -33,6 +33,11 @@ CONDUCTIVITY = {
     "muscle": (0.69, 0.72),
     "eye": (1.50, 1.51),
     "lesion": (0.90, 1.00),
+    "deep": (0.51, 0.59),
+    "artery": (1.21, 1.25),
+    "mucosa": (0.69, 0.72),
+    "skin": (0.49, 0.52),
+    "dura": (0.71, 0.74),
 }
 # Volume susceptibility in ppm (SI). Air, water, tissue: Schenck, Med Phys 23:815 (1996). Bone:
 # Hopkins & Wehrli, MRM 37:494 (1997). Fat: Szczepaniak et al., MRM 47:607 (2002). Grey and white
@@ -49,6 +54,11 @@ SUSCEPTIBILITY_PPM = {
     "muscle": -9.03,
     "eye": -9.05,
     "lesion": -9.04,
+    "deep": -8.99,
+    "artery": -9.02,
+    "mucosa": -9.05,
+    "skin": -9.03,
+    "dura": -9.05,
 }
 BORDER_VOXELS = 2  # around a voxel, where the direction of tissue borders is looked for
 SPREAD = 0.05  # relative s.d. between subjects of conductivity, and of susceptibility from water

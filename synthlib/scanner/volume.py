@@ -66,3 +66,27 @@ def uniform(rng: torch.Generator, low: float, high: float, *shape: int) -> Tenso
 def normal(rng: torch.Generator, *shape: int) -> Tensor:
     """Standard normal draws cut at two s.d.: no subject is a monster. On the CPU."""
     return torch.randn(shape, generator=rng).clamp(-2, 2)
+
+
+def band_noise(
+    rng: torch.Generator,
+    low_mm: tuple[float, float, float],
+    high_mm: tuple[float, float, float],
+    spacing_mm: float,
+    wavelength_mm: float,
+    width: float,
+) -> Tensor:
+    """A random field (z, y, x) of unit variance and of wavelengths around one.
+
+    Args:
+        rng: CPU generator.
+        low_mm, high_mm, spacing_mm: as :func:`grid_points` takes them.
+        width: of the band of wave numbers, relative to its centre.
+    """
+    shape = grid_points(low_mm, high_mm, spacing_mm).shape[:3]
+    noise = torch.randn(shape, generator=rng)
+    k = [torch.fft.fftfreq(n, spacing_mm) for n in shape]
+    wave_number = torch.sqrt(k[0][:, None, None] ** 2 + k[1][:, None] ** 2 + k[2] ** 2)  # 1/mm
+    band = torch.exp(-(((wave_number * wavelength_mm - 1) / width) ** 2))
+    field = torch.fft.ifftn(torch.fft.fftn(noise) * band).real
+    return field / field.std()

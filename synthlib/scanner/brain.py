@@ -1,0 +1,183 @@
+"""What is inside the skull: a folded ribbon of cortex, deep nuclei, cerebellum, ventricles.
+
+The template says where the population has its sulci, its white matter and its deep
+nuclei; a subject's own folds, warps, width of the sulci and lesions make it one brain.
+All distances are mm in the template's space; shares fade over one sample.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthlib.scanner import template
+from synthlib.scanner.volume import Volume, band_noise, uniform
+
+FOLDS_MM = 23.0  # from one own sulcus to the next but one
+FOLDS_GRID_MM = 4.0
+FOLDS_LOW_MM, FOLDS_HIGH_MM = (-100.0, -136.0, -76.0), (100.0, 104.0, 120.0)
+ALONE_MM = 7.0  # between a sulcus of all heads and own ones
+WHITE = 0.45  # of the population, where white matter begins
+OWN_DEPTH_MM = 8.0  # of a subject's own sulci, on average
+# Cortex is 2.5 mm thick on average, 1 to 4.5 mm from place to place; Fischl & Dale, PNAS 97:11050
+# (2000). It is thicker on crowns than in the depth of sulci.
+CORTEX_MM, CORTEX_SPREAD_MM = 2.5, 0.35
+THINNEST_MM = 1.3
+# The population's fraction of white matter rises by so much a mm at a border that all heads share.
+SHARE_PER_MM = 0.3
+VENTRICLE = 0.5  # of the population: fluid in most heads
+# Deep nuclei by the population's grey matter, in these regions: centres and semi-axes on the right,
+# mirrored; thalamus, caudate's head and body, putamen with pallidum (Mai & Paxinos, Atlas of the
+# Human Brain, to a few millimetres).
+NUCLEI = (
+    ((12.0, -18.0, 8.0), (13.0, 19.0, 12.0)),
+    ((13.0, 14.0, 6.0), (9.0, 14.0, 16.0)),
+    ((16.0, -4.0, 20.0), (8.0, 18.0, 9.0)),
+    ((25.0, 3.0, 0.0), (11.0, 21.0, 14.0)),
+)
+CEREBELLUM = ((0.0, -62.0, -38.0), (60.0, 36.0, 30.0))
+FOLIA_CENTRE = (-48.0, -34.0)  # y, z of the white core that fissures point to
+FOLIA = 46  # fissures in a turn: 3 mm apart at 22 mm from the core
+FOLIA_CORTEX_MM, FOLIA_FLUID_MM = 1.0, 0.12  # Andersen et al., J Comp Neurol 326:549 (1992)
+
+
+@dataclass(frozen=True)
+class Brain:
+    """What is one subject's own inside the skull.
+
+    Attributes:
+        folds: channel 0: own sulci lie where it crosses zero; channel 1, slowly varying,
+            how thick the cortex and how wide the sulci are; both of unit variance.
+        sulcus_mm: half the width of the sulci.
+        depth_mm: how deep own sulci reach.
+        lesions: (lesion, 4) centre in template mm and radius in mm.
+    """
+
+    folds: Volume
+    sulcus_mm: float
+    depth_mm: float
+    lesions: Tensor
+
+
+def draw(rng: torch.Generator, atrophy: float, n_lesions: int) -> Brain:
+    """One subject's brain; `atrophy` from 0 (young) to 1 (old) widens sulci."""
+    own = band_noise(rng, FOLDS_LOW_MM, FOLDS_HIGH_MM, FOLDS_GRID_MM, FOLDS_MM, 0.3)
+    slow = band_noise(rng, FOLDS_LOW_MM, FOLDS_HIGH_MM, FOLDS_GRID_MM, 60.0, 0.5)
+    return Brain(
+        folds=Volume(torch.stack([own, slow]), FOLDS_LOW_MM, FOLDS_GRID_MM),
+        sulcus_mm=float(uniform(rng, 0.25, 0.5)) + 0.6 * atrophy,
+        depth_mm=OWN_DEPTH_MM * float(uniform(rng, 0.6, 1.4)),
+        lesions=_draw_lesions(rng, n_lesions),
+    )
+
+
+def shares(brain: Brain, where: Tensor, depth: Tensor, sample_mm: float) -> dict[str, Tensor]:
+    """Fluid, grey, white, deep and lesion (...), which sum to 1 inside the skull.
+
+    Args:
+        where: (..., 3) in template mm; depth: (...) mm outside the brain's hull.
+        sample_mm: edge of the region that a position stands for.
+    """
+
+    def inside(distance_mm: Tensor) -> Tensor:
+        return (0.5 - distance_mm / sample_mm).clamp(0, 1)
+
+    grey, white = template.tissue_maps(str(where.device)).at(where)
+    sulcus = template.sulcus_map(str(where.device)).at(where)[0]
+    own, slow = brain.folds.at(where)
+    nuclei = _nuclei(where)  # mm outside the deep nuclei's regions
+    own_mm = own.abs() * (FOLDS_MM / (2 * math.pi))  # nearly
+    own_mm = own_mm + (-depth - brain.depth_mm * (1 + 0.4 * slow)).clamp(min=0)
+    own_mm = own_mm + (ALONE_MM - sulcus).clamp(min=0)  # none beside those of all heads
+    width = brain.sulcus_mm * (1 + 0.4 * slow.clamp(-2, 2)) + 0.4 * torch.exp(depth / 3)
+    population = (VENTRICLE - (1 - grey - white)) / SHARE_PER_MM
+    fluid = torch.minimum(torch.minimum(sulcus, own_mm) - width, population)
+    fluid = torch.minimum(fluid, -depth)  # mm away from fluid, negative in it
+    cortex = CORTEX_MM + CORTEX_SPREAD_MM * slow.clamp(-2, 2)
+    outside_white = (WHITE - white) / SHARE_PER_MM
+    in_cortex = (nuclei > 0) & (depth > -28)
+    outside_white = torch.where(
+        in_cortex, torch.minimum(outside_white, cortex + 1.5 - fluid), outside_white
+    )
+    by_ventricle = (population < sulcus.clamp(max=6)) & (depth < -18)
+    outside_white = torch.where(
+        by_ventricle, outside_white, torch.maximum(outside_white, THINNEST_MM - fluid)
+    )
+    small = _cerebellum(where)
+    if bool((small < 0).any()):
+        fissure = _fissures(where, own)
+        core = (0.45 - white) / SHARE_PER_MM
+        leaf = torch.minimum(core, FOLIA_CORTEX_MM - fissure)
+        fissure = torch.maximum(fissure, -core - 1)
+        fluid = torch.where(small < 0, torch.minimum(population, -depth).minimum(fissure), fluid)
+        outside_white = torch.where(small < 0, leaf, outside_white)
+    wet = inside(fluid)
+    pale = inside(outside_white) * (1 - wet)
+    dark = 1 - wet - pale
+    deep = dark * inside(nuclei)
+    found = {"csf": wet, "grey": dark - deep, "white": pale, "deep": deep}
+    if len(brain.lesions):
+        sick = inside(_lesions(brain, where)) * (1 - wet)
+        found = {k: v * (1 - sick) if k != "csf" else v for k, v in found.items()}
+        found["lesion"] = sick
+    return found
+
+
+def _nuclei(where: Tensor) -> Tensor:
+    """About mm outside the regions of deep nuclei."""
+    found = torch.full_like(where[..., 0], torch.inf)
+    mirrored = torch.cat([where[..., :1].abs(), where[..., 1:]], dim=-1)
+    for shape in NUCLEI:
+        found = torch.minimum(found, _ellipsoid(mirrored, shape))
+    return found
+
+
+def _ellipsoid(where: Tensor, shape: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
+    """About mm outside an ellipsoid, negative inside."""
+    centre, axes = (torch.tensor(numbers, device=where.device) for numbers in shape)
+    return (((where - centre) / axes).norm(dim=-1) - 1) * float(axes.min())
+
+
+def _cerebellum(where: Tensor) -> Tensor:
+    """About mm outside the cerebellum: an ellipsoid below the tentorium, behind the stem."""
+    x, y, z = where.unbind(-1)
+    tentorium = z - (-8.0 - 0.32 * x.abs() + 0.10 * (y + 50).clamp(max=0))
+    stem = 14.0 - torch.hypot(x, (y + 28) / 0.8)
+    return torch.maximum(torch.maximum(_ellipsoid(where, CEREBELLUM), tentorium), stem)
+
+
+def _fissures(where: Tensor, uneven: Tensor) -> Tensor:
+    """Mm from the walls of the cerebellum's fissures, negative in their fluid.
+
+    They run from left to right and point to the core: in an axial slice they are
+    crescents, in a sagittal one rays.
+    """
+    x, y, z = where.unbind(-1)
+    back = y - FOLIA_CENTRE[0] + 0.008 * x.square()  # the hemispheres curve forward
+    up = z - FOLIA_CENTRE[1]
+    radius = torch.hypot(back, up)
+    turn = FOLIA * torch.atan2(up, -back) / (2 * math.pi) + 0.5 * uneven
+    apart = (turn - turn.round()).abs() * (2 * math.pi / FOLIA) * radius
+    return apart - FOLIA_FLUID_MM
+
+
+def _draw_lesions(rng: torch.Generator, n: int) -> Tensor:
+    """(n, 4): centre in template mm, radius in mm; more are small than large."""
+    if n == 0:
+        return torch.zeros(0, 4)
+    places = template.white_voxels()
+    chosen = places[torch.randint(len(places), (n,), generator=rng)]
+    return torch.cat([chosen, uniform(rng, 2.0, 6.0, n, 1)], dim=1)
+
+
+def _lesions(brain: Brain, where: Tensor) -> Tensor:
+    """Distance in mm to the nearest lesion's surface, made uneven by the folds' field."""
+    uneven = 1 + 0.25 * brain.folds.at(1.7 * where)[0].clamp(-2, 2)
+    found = torch.full_like(uneven, torch.inf)
+    for x, y, z, radius in brain.lesions.tolist():
+        away = (where - torch.tensor([x, y, z], device=where.device)).norm(dim=-1)
+        found = torch.minimum(found, away - radius * uneven)
+    return found

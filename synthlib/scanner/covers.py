@@ -1,0 +1,115 @@
+"""What lies around the brain: dura, skull with marrow, scalp, face, neck, cavities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthlib.scanner import atlas
+from synthlib.scanner.shapes import Bodies
+from synthlib.scanner.volume import Volume, band_noise, uniform
+
+RELIEF_LOW_MM, RELIEF_HIGH_MM = (-112.0, -140.0, -216.0), (112.0, 124.0, 120.0)
+RELIEF_GRID_MM = 8.0
+RELIEF_MM = 75.0  # wavelength at which layers grow thicker and thinner
+TEXTURE_GRID_MM, TEXTURE_MM = 4.0, 18.0  # of marrow, septa of fat, bundles of muscle
+SKIN_MM = 2.0
+GALEA_MM = 0.9  # the tendon below the scalp's fat
+DURA_MM = 0.8
+TABLE_MM = 1.5  # of compact bone on either side of marrow
+# Where the layers differ from their mean, as (centre, radii) of a Gaussian, in MNI mm: the temporal
+# muscle fills its fossa, where the skull is thin; the occiput and forehead are thick.
+TEMPLES = ((66.0, 16.0, -14.0), (26.0, 30.0, 36.0))
+OCCIPUT = ((0.0, -108.0, -6.0), (44.0, 30.0, 28.0))
+FOREHEAD = ((0.0, 78.0, 18.0), (44.0, 30.0, 30.0))
+NAPE = ((0.0, -100.0, -66.0), (60.0, 40.0, 36.0))
+CROWN = ((0.0, -20.0, 84.0), (60.0, 70.0, 30.0))
+
+
+@dataclass(frozen=True)
+class Covers:
+    """A subject's layers around the brain.
+
+    Attributes:
+        rim_mm: fluid between the brain and the dura; skull_mm, scalp_mm: mean
+            thickness of the skull and of the fat below the skin.
+        temporalis_mm: greatest thickness of the temporal muscle.
+        marrow: its share of the room between the skull's tables; the rest is bone.
+        relief: how rim, skull and scalp vary from place to place, (3, ...) of s.d. 1.
+        texture: (2, ...) of s.d. 1: muscles part where the first crosses zero.
+    """
+
+    rim_mm: float
+    skull_mm: float
+    scalp_mm: float
+    temporalis_mm: float
+    marrow: float
+    relief: Volume
+    texture: Volume
+
+
+def draw(rng: torch.Generator, atrophy: float) -> Covers:
+    """One subject's layers; `atrophy` from 0 to 1 widens the rim of fluid."""
+
+    def number(low: float, high: float) -> float:
+        return float(uniform(rng, low, high))
+
+    ends = RELIEF_LOW_MM, RELIEF_HIGH_MM
+    relief = [band_noise(rng, *ends, RELIEF_GRID_MM, RELIEF_MM, 0.5) for _ in range(3)]
+    texture = [band_noise(rng, *ends, TEXTURE_GRID_MM, TEXTURE_MM, 0.4) for _ in range(2)]
+    return Covers(
+        rim_mm=number(0.6, 1.6) + 2.0 * atrophy,
+        skull_mm=number(5.0, 8.0),
+        scalp_mm=number(2.5, 5.5),
+        temporalis_mm=number(9, 15),
+        marrow=number(0.35, 0.75),
+        relief=Volume(torch.stack(relief), RELIEF_LOW_MM, RELIEF_GRID_MM),
+        texture=Volume(torch.stack(texture), RELIEF_LOW_MM, TEXTURE_GRID_MM),
+    )
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Mm outside each surface, negative inside (...), of one subject at some positions."""
+
+    dura: Tensor
+    skull_inner: Tensor
+    skull_outer: Tensor
+    skull_mm: Tensor
+    galea: Tensor
+    skin: Tensor
+    fat_mm: Tensor
+    texture: Tensor
+
+
+def layers(covers: Covers, bodies: Bodies, depth: Tensor) -> Layers:
+    """Surfaces from inside to outside; depth: (...) mm outside the brain's hull."""
+    where = bodies.mirrored
+    relief = covers.relief.at(bodies.where).clamp(-2, 2)
+    temple, occiput, forehead, nape, crown = (
+        _bump(where, place) for place in (TEMPLES, OCCIPUT, FOREHEAD, NAPE, CROWN)
+    )
+    rim = covers.rim_mm * (1 + 0.45 * relief[0] + 0.6 * crown)
+    skull_mm = covers.skull_mm * (
+        1 + 0.16 * relief[1] - 0.5 * temple + 0.3 * occiput + 0.2 * forehead
+    )
+    fat_mm = covers.scalp_mm * (1 + 0.25 * relief[2] + 0.3 * crown + 0.9 * nape - 0.35 * temple)
+    muscle_mm = covers.temporalis_mm * temple + 2.0 * (forehead + occiput) + 6.0 * nape
+    dura = depth - rim.clamp(min=0.3)
+    inner = dura - DURA_MM
+    outer = inner - skull_mm.clamp(min=2.0)
+    galea = outer - muscle_mm - GALEA_MM
+    skin = galea - fat_mm.clamp(min=1.0) - SKIN_MM
+    face = bodies.outside(atlas.FACE)
+    soft = torch.minimum(skin, face + 1.2 * relief[2])
+    fat_here = torch.where(face < skin, covers.scalp_mm * (1 + 0.3 * relief[2]), fat_mm)
+    texture = covers.texture.at(bodies.where)
+    return Layers(dura, inner, outer, skull_mm.clamp(min=2.0), galea, soft, fat_here, texture)
+
+
+def _bump(where: Tensor, place: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
+    """1 at a place to 0 far from it."""
+    centre, radii = (torch.tensor(numbers, device=where.device) for numbers in place)
+    return torch.exp(-((where - centre) / radii).square().sum(-1))
