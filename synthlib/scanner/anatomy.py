@@ -165,8 +165,8 @@ def fractions_at(head: Head, points_mm: Tensor, sample_mm: float = 1.0) -> Tenso
 
     where = to_template(head, points_mm)
     bodies = Bodies(where)
-    depth = template.depth_map(str(where.device)).at(where)[0]
-    layer = covers.layers(head.covers, bodies, depth)
+    depth, outer_depth = template.depth_map(str(where.device)).at(where)
+    layer = covers.layers(head.covers, bodies, depth, outer_depth)
     paint = Painter()
     _soft_tissue(paint, inside, bodies, layer)
     _bones(paint, inside, head, bodies, layer)
@@ -234,9 +234,10 @@ def _soft_tissue(paint: Painter, inside: Inside, bodies: Bodies, layer: covers.L
     paint(dura=inside(deeper))  # the galea, fasciae
     paint(muscle=inside(deeper + covers.GALEA_MM))
     if bodies.any_near(atlas.FACE):
-        planes = (layer.texture[0].abs() - 0.18) * (covers.TEXTURE_MM / (2 * math.pi))
-        face = bodies.outside(atlas.FACE) + covers.SKIN_MM + 2
-        paint(fat=inside(planes) * inside(face) * inside(3 - layer.skull_outer))
+        # between named bodies face and neck are fat with bundles of muscle
+        face = inside(bodies.outside(atlas.FACE) + covers.SKIN_MM + 2)
+        bundles = (layer.texture[0] - 0.1) * (covers.TEXTURE_MM / (2 * math.pi))
+        paint(fat=0.85 * inside(bundles) * face * inside(3 - layer.skull_outer))
         covered = inside(under)
         paint(fat=inside(bodies.outside(atlas.FAT_PADS)) * covered)
         paint(muscle=inside(bodies.outside(atlas.MUSCLES)) * covered)

@@ -16,16 +16,17 @@ from torch import Tensor
 from synthlib.scanner import template
 from synthlib.scanner.volume import Volume, band_noise, uniform
 
-FOLDS_MM = 23.0  # from one own sulcus to the next but one
+FOLDS_MM = 19.0  # from one own sulcus to the next but one
 FOLDS_GRID_MM = 4.0
 FOLDS_LOW_MM, FOLDS_HIGH_MM = (-100.0, -136.0, -76.0), (100.0, 104.0, 120.0)
-ALONE_MM = 7.0  # between a sulcus of all heads and own ones
+ALONE_MM = 5.0  # between a sulcus of all heads and own ones
 WHITE = 0.45  # of the population, where white matter begins
-OWN_DEPTH_MM = 8.0  # of a subject's own sulci, on average
+OWN_DEPTH_MM = 11.0  # of a subject's own sulci, on average
 # Cortex is 2.5 mm thick on average, 1 to 4.5 mm from place to place; Fischl & Dale, PNAS 97:11050
 # (2000). It is thicker on crowns than in the depth of sulci.
 CORTEX_MM, CORTEX_SPREAD_MM = 2.5, 0.35
 THINNEST_MM = 1.3
+THICKER_MM = 0.4  # than its mean at most
 # The population's fraction of white matter rises by so much a mm at a border that all heads share.
 SHARE_PER_MM = 0.3
 VENTRICLE = 0.5  # of the population: fluid in most heads
@@ -90,17 +91,19 @@ def shares(brain: Brain, where: Tensor, depth: Tensor, sample_mm: float) -> dict
     own, slow = brain.folds.at(where)
     nuclei = _nuclei(where)  # mm outside the deep nuclei's regions
     own_mm = own.abs() * (FOLDS_MM / (2 * math.pi))  # nearly
-    own_mm = own_mm + (-depth - brain.depth_mm * (1 + 0.4 * slow)).clamp(min=0)
-    own_mm = own_mm + (ALONE_MM - sulcus).clamp(min=0)  # none beside those of all heads
+    too_deep = (-depth - brain.depth_mm * (1 + 0.4 * slow)).clamp(min=0)
+    beside = (ALONE_MM - sulcus).clamp(min=0)  # those of all heads: no own ones there
+    own_mm = own_mm + 3 * (too_deep + beside)
     width = brain.sulcus_mm * (1 + 0.4 * slow.clamp(-2, 2)) + 0.4 * torch.exp(depth / 3)
-    population = (VENTRICLE - (1 - grey - white)) / SHARE_PER_MM
+    often = 1 - grey - white  # fluid, in the population
+    population = (VENTRICLE - often) / SHARE_PER_MM + 25 * (0.25 - often).clamp(min=0)
     fluid = torch.minimum(torch.minimum(sulcus, own_mm) - width, population)
     fluid = torch.minimum(fluid, -depth)  # mm away from fluid, negative in it
     cortex = CORTEX_MM + CORTEX_SPREAD_MM * slow.clamp(-2, 2)
     outside_white = (WHITE - white) / SHARE_PER_MM
     in_cortex = (nuclei > 0) & (depth > -28)
     outside_white = torch.where(
-        in_cortex, torch.minimum(outside_white, cortex + 1.5 - fluid), outside_white
+        in_cortex, torch.minimum(outside_white, cortex + THICKER_MM - fluid), outside_white
     )
     by_ventricle = (population < sulcus.clamp(max=6)) & (depth < -18)
     outside_white = torch.where(
@@ -108,7 +111,7 @@ def shares(brain: Brain, where: Tensor, depth: Tensor, sample_mm: float) -> dict
     )
     small = _cerebellum(where)
     if bool((small < 0).any()):
-        fissure = _fissures(where, own)
+        fissure = _fissures(where, 0.4 * own + 1.2 * slow)
         core = (0.45 - white) / SHARE_PER_MM
         leaf = torch.minimum(core, FOLIA_CORTEX_MM - fissure)
         fissure = torch.maximum(fissure, -core - 1)
@@ -159,7 +162,7 @@ def _fissures(where: Tensor, uneven: Tensor) -> Tensor:
     back = y - FOLIA_CENTRE[0] + 0.008 * x.square()  # the hemispheres curve forward
     up = z - FOLIA_CENTRE[1]
     radius = torch.hypot(back, up)
-    turn = FOLIA * torch.atan2(up, -back) / (2 * math.pi) + 0.5 * uneven
+    turn = FOLIA * torch.atan2(up, -back) / (2 * math.pi) + uneven
     apart = (turn - turn.round()).abs() * (2 * math.pi / FOLIA) * radius
     return apart - FOLIA_FLUID_MM
 

@@ -13,11 +13,12 @@ from synthlib.scanner.volume import Volume, band_noise, uniform
 
 RELIEF_LOW_MM, RELIEF_HIGH_MM = (-112.0, -140.0, -216.0), (112.0, 124.0, 120.0)
 RELIEF_GRID_MM = 8.0
-RELIEF_MM = 75.0  # wavelength at which layers grow thicker and thinner
+RELIEF_MM = 90.0  # wavelength at which layers grow thicker and thinner
 TEXTURE_GRID_MM, TEXTURE_MM = 4.0, 18.0  # of marrow, septa of fat, bundles of muscle
 SKIN_MM = 2.0
 GALEA_MM = 0.9  # the tendon below the scalp's fat
 DURA_MM = 0.8
+THINNEST_MM = 2.0  # of the skull
 TABLE_MM = 1.5  # of compact bone on either side of marrow
 # Where the layers differ from their mean, as (centre, radii) of a Gaussian, in MNI mm: the temporal
 # muscle fills its fossa, where the skull is thin; the occiput and forehead are thick.
@@ -62,7 +63,7 @@ def draw(rng: torch.Generator, atrophy: float) -> Covers:
     return Covers(
         rim_mm=number(0.6, 1.6) + 2.0 * atrophy,
         skull_mm=number(5.0, 8.0),
-        scalp_mm=number(2.5, 5.5),
+        scalp_mm=number(2.0, 4.5),
         temporalis_mm=number(9, 15),
         marrow=number(0.35, 0.75),
         relief=Volume(torch.stack(relief), RELIEF_LOW_MM, RELIEF_GRID_MM),
@@ -84,29 +85,35 @@ class Layers:
     texture: Tensor
 
 
-def layers(covers: Covers, bodies: Bodies, depth: Tensor) -> Layers:
-    """Surfaces from inside to outside; depth: (...) mm outside the brain's hull."""
+def layers(covers: Covers, bodies: Bodies, depth: Tensor, outer_depth: Tensor) -> Layers:
+    """Surfaces from inside to outside.
+
+    Args:
+        depth: (...) mm outside the brain's hull; outer_depth: of the smoother shape that
+            skull and scalp follow.
+    """
     where = bodies.mirrored
     relief = covers.relief.at(bodies.where).clamp(-2, 2)
     temple, occiput, forehead, nape, crown = (
         _bump(where, place) for place in (TEMPLES, OCCIPUT, FOREHEAD, NAPE, CROWN)
     )
-    rim = covers.rim_mm * (1 + 0.45 * relief[0] + 0.6 * crown)
+    rim = covers.rim_mm * (1 + 0.4 * relief[0] + 0.6 * crown)
     skull_mm = covers.skull_mm * (
-        1 + 0.16 * relief[1] - 0.5 * temple + 0.3 * occiput + 0.2 * forehead
+        1 + 0.12 * relief[1] - 0.5 * temple + 0.3 * occiput + 0.2 * forehead
     )
-    fat_mm = covers.scalp_mm * (1 + 0.25 * relief[2] + 0.3 * crown + 0.9 * nape - 0.35 * temple)
+    fat_mm = covers.scalp_mm * (1 + 0.15 * relief[2] + 0.2 * crown + 0.9 * nape - 0.35 * temple)
     muscle_mm = covers.temporalis_mm * temple + 2.0 * (forehead + occiput) + 6.0 * nape
     dura = depth - rim.clamp(min=0.3)
     inner = dura - DURA_MM
-    outer = inner - skull_mm.clamp(min=2.0)
+    outer = outer_depth - covers.rim_mm - DURA_MM - skull_mm
+    outer = torch.minimum(outer, inner - THINNEST_MM)
     galea = outer - muscle_mm - GALEA_MM
     skin = galea - fat_mm.clamp(min=1.0) - SKIN_MM
     face = bodies.outside(atlas.FACE)
     soft = torch.minimum(skin, face + 1.2 * relief[2])
     fat_here = torch.where(face < skin, covers.scalp_mm * (1 + 0.3 * relief[2]), fat_mm)
     texture = covers.texture.at(bodies.where)
-    return Layers(dura, inner, outer, skull_mm.clamp(min=2.0), galea, soft, fat_here, texture)
+    return Layers(dura, inner, outer, inner - outer, galea, soft, fat_here, texture)
 
 
 def _bump(where: Tensor, place: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from synthlib.scanner.volume import Volume
 
 CLOSING_MM = 10  # bridges the sulci: the skull does not follow them
+OUTER_CLOSING_MM, OUTER_SMOOTH_MM = 30, 6  # of the shape that skull and scalp follow
 MARGIN_MM = 50  # of the distances around the packaged box
 DEPTH_MM = 2  # voxel of the distances
 WHITE = 0.5  # of the population: a blade of white matter
@@ -41,9 +42,10 @@ def tissue_maps(device: str = "cpu") -> Volume:
 
 @lru_cache(maxsize=2)
 def depth_map(device: str = "cpu") -> Volume:
-    """Signed distance (1, z, y, x) in mm outside the brain's hull, negative inside, 2 mm voxels.
+    """Signed distances (2, z, y, x) in mm outside the brain, negative inside, 2 mm voxels.
 
-    Below the packaged box the brain stem goes on as the spinal cord.
+    Channel 0 is the brain's hull, which bridges sulci; channel 1 is smoother, as the
+    outside of the head is. Below the packaged box the brain stem goes on as the spinal cord.
     """
     from nilearn import datasets
 
@@ -51,15 +53,26 @@ def depth_map(device: str = "cpu") -> Volume:
     margin = MARGIN_MM // DEPTH_MM
     brain = np.pad(mask.get_fdata() > 0.5, margin)
     brain[:, :, :margin] = brain[:, :, margin : margin + 1]
-    closing = CLOSING_MM // DEPTH_MM
-    brain = ndimage.binary_closing(
-        brain, ndimage.generate_binary_structure(3, 1), iterations=closing
-    )
-    brain = ndimage.binary_fill_holes(brain)
-    outside = ndimage.distance_transform_edt(~brain) - ndimage.distance_transform_edt(brain)
-    depth = ndimage.gaussian_filter(outside.astype(np.float32) * DEPTH_MM, 1.0)
+    hull = ndimage.binary_fill_holes(_closed(brain, CLOSING_MM / DEPTH_MM))
+    outer = _closed(hull, OUTER_CLOSING_MM / DEPTH_MM)
+    depth = [
+        ndimage.gaussian_filter(_signed(body) * DEPTH_MM, sigma)
+        for body, sigma in ((hull, 1.0), (outer, OUTER_SMOOTH_MM / DEPTH_MM))
+    ]
     first = mask.affine[:3, 3] - margin * DEPTH_MM
-    return _volume(depth[None], first, float(DEPTH_MM)).to(device)
+    return _volume(np.stack(depth), first, float(DEPTH_MM)).to(device)
+
+
+def _closed(body: np.ndarray, radius: float) -> np.ndarray:
+    """A body after closing with a ball of so many voxels."""
+    grown = ndimage.distance_transform_edt(~body) <= radius
+    return ndimage.distance_transform_edt(grown) > radius
+
+
+def _signed(body: np.ndarray) -> np.ndarray:
+    """Voxels outside its surface, negative inside."""
+    outside = ndimage.distance_transform_edt(~body) - ndimage.distance_transform_edt(body)
+    return outside.astype(np.float32)
 
 
 @lru_cache(maxsize=2)
@@ -110,15 +123,3 @@ def _volume(values: np.ndarray, first_mm: np.ndarray, spacing_mm: float) -> Volu
     ordered = np.ascontiguousarray(values.transpose(0, 3, 2, 1), dtype=np.float32)
     x, y, z = (float(v) for v in first_mm)
     return Volume(torch.from_numpy(ordered), (x, y, z), spacing_mm)
-
-
-def sample(where_mm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Read the template at positions (..., 3) in MNI mm.
-
-    Returns:
-        fraction of grey and of white matter, and depth: mm outside the surface
-        of the brain, negative inside; float32 (...) each.
-    """
-    device = str(where_mm.device)
-    grey, white = tissue_maps(device).at(where_mm)
-    return grey, white, depth_map(device).at(where_mm)[0]
