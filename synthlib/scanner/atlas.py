@@ -52,6 +52,8 @@ BONES = (
 BONE_WALL_MM = 1.8  # of compact bone around marrow
 DISC_MM = 21.0  # from one disc of the neck to the next
 CORD_CANAL = (Tube(((0.0, -40.0, -66.0), (0.0, -43.0, -100.0), (0.0, -43.0, -210.0)), 9.0),)
+CORD = (Tube(((0.0, -38.0, -64.0), (0.0, -42.0, -80.0), (0.0, -43.0, -210.0)), 6.5, 5.0),)
+CORD_WHITE_MM = 3.0  # around its grey matter
 
 MUSCLES = (
     Tube(((60.0, 22.0, -56.0), (56.0, 14.0, -98.0)), 8.0),  # masseter
