@@ -20,7 +20,7 @@ from synthlib.scanner.volume import Volume, grid_points
 FIELD_GRID_MM = 3.0  # of susceptibility and conductivity
 FIELD_LOW_MM, FIELD_HIGH_MM = (-108.0, -132.0, -144.0), (108.0, 126.0, 111.0)  # the head in it
 PLACES = 4  # every so many grid points along an axis tell the noise of the receivers
-FINE_MM = 1.2  # largest step at which a slice is sampled in its plane
+FINE_MM = 0.8  # largest step at which a slice is sampled in its plane
 THROUGH = 3  # samples through a slice
 BODY_MARGIN_MM = 6.0  # of air around the body that is sampled with it
 FEWEST_PIXELS = 1  # of brain in a scan
