@@ -206,7 +206,7 @@ def _of_magnitude(
     inside = magnitude[head]
     median = inside.median()
     brain = measures.brain(head, pixel_mm)
-    of_brain: dict[str, float] = {}
+    of_brain: dict[str, Any] = {}
     if int(brain.sum()) >= FEWEST_PIXELS:
         of_brain = {
             "detail": measures.detail(magnitude, brain),
@@ -232,7 +232,7 @@ def _of_magnitude(
     )
 
 
-def _of_brain_phase(image: Tensor, brain: Tensor, clear: Tensor) -> dict[str, float | None]:
+def _of_brain_phase(image: Tensor, brain: Tensor, clear: Tensor) -> dict[str, Any]:
     """Numbers of the phase of an image (y, x) in the brain, where it is clear of noise."""
     use = brain & clear
     if int(use.sum()) < FEWEST_PIXELS:

@@ -7,7 +7,7 @@ millimetres; a subject's warp makes each one's own. x is the distance from the m
 
 from __future__ import annotations
 
-from synthlib.scanner.shapes import Ellipsoid, Tube
+from synthlib.scanner.shapes import Body, Ellipsoid, Tube
 
 # What bulges out of the ellipsoid of the scalp: face, nose, chin, neck.
 FACE = (
@@ -24,14 +24,14 @@ ORBIT = (Ellipsoid((30.0, 46.0, -36.0), (17.0, 24.0, 16.0)),)
 EYE = (Ellipsoid((32.0, 59.0, -36.0), (12.0, 12.0, 12.0)),)
 LENS = (Ellipsoid((32.0, 68.0, -36.0), (4.6, 2.2, 4.6)),)
 OPTIC_NERVE = (Tube(((31.0, 47.0, -36.0), (18.0, 26.0, -31.0), (4.0, 12.0, -24.0)), 2.0),)
-EYE_MUSCLES = (
+EYE_MUSCLES: tuple[Body, ...] = (
     Tube(((19.0, 60.0, -36.0), (15.0, 30.0, -32.0)), 1.9),
     Tube(((44.5, 58.0, -36.0), (36.0, 42.0, -35.0), (22.0, 28.0, -32.0)), 1.9),
     Tube(((31.0, 60.0, -23.5), (21.0, 30.0, -27.0)), 1.9),
     Tube(((31.0, 60.0, -48.5), (21.0, 30.0, -37.0)), 1.9),
 )
 
-BONES = (
+BONES: tuple[Body, ...] = (
     Ellipsoid((18.0, 50.0, -62.0), (25.0, 20.0, 18.0)),  # maxilla
     Ellipsoid((0.0, 40.0, -77.0), (21.0, 26.0, 4.0)),  # hard palate
     Ellipsoid((47.0, 48.0, -50.0), (9.0, 12.0, 9.0)),  # zygoma
@@ -77,7 +77,7 @@ GLANDS = (
 )
 
 # Air, lined with mucosa.
-CAVITIES = (
+CAVITIES: tuple[Body, ...] = (
     Ellipsoid((8.0, 78.0, -2.0), (10.0, 5.0, 11.0)),  # frontal
     Ellipsoid((8.0, 46.0, -38.0), (7.0, 17.0, 9.0)),  # ethmoid
     Ellipsoid((7.0, 18.0, -40.0), (9.0, 12.0, 9.0)),  # sphenoid
@@ -128,7 +128,7 @@ ARTERIES = (
     ),  # anterior cerebral
     Tube(((2.0, -28.0, -22.0), (20.0, -30.0, -16.0), (22.0, -52.0, -4.0)), 1.2, 0.8),  # posterior
 )  # fmt: skip
-CHOROID_PLEXUS = (
+CHOROID_PLEXUS: tuple[Body, ...] = (
     Ellipsoid((23.0, -40.0, 10.0), (4.0, 9.0, 6.0)),
     Tube(((22.0, -38.0, 14.0), (12.0, -22.0, 20.0), (5.0, -2.0, 14.0)), 1.2),
     Ellipsoid((0.0, -52.0, -36.0), (7.0, 2.0, 3.0)),
