@@ -27,7 +27,8 @@ class Protocol:
         agent: after contrast agent.
         transfer: share of white matter's signal that the pulses for other slices
             take by magnetisation transfer.
-        train, spacing_ms: gradient echoes after one inversion, and the time between them.
+        train: echoes of one excitation (spin echoes) or inversion (gradient echoes).
+        spacing_ms: time between them; only gradient echoes need it.
         flow_compensated: the first moment of readout and slice selection is nulled.
     """
 
@@ -60,16 +61,16 @@ T1_SPIN_ECHO = Protocol(tr_ms=600.0, te_ms=10.0, late_ms=0.25, transfer=0.06)
 PROTOCOLS = {
     "AXT1": T1_SPIN_ECHO,
     "AXT1POST": replace(T1_SPIN_ECHO, agent=True),
-    "AXT2": Protocol(tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12),
+    "AXT2": Protocol(tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12, train=16),
     "AXFLAIR": Protocol(
-        tr_ms=9000.0, te_ms=90.0, ti_ms=2500.0, fat=0.3, late_ms=0.2, transfer=0.12
+        tr_ms=9000.0, te_ms=90.0, ti_ms=2500.0, fat=0.3, late_ms=0.2, transfer=0.12, train=16
     ),
     # short TR as T1-weighted 3-D scans have, and a TE at which fat and water are in phase
     "AXT1GRE": Protocol(tr_ms=12.0, te_ms=4.6, flip_deg=12.0, bandwidth_khz=50.0),
     "AXGRE": Protocol(tr_ms=600.0, te_ms=20.0, flip_deg=20.0, bandwidth_khz=58.0),
-    # as the ADNI study's MPRAGE at 3 T; Jack et al., JMRI 27:685 (2008)
+    # times and flip angle of van der Kouwe et al., NeuroImage 40:559 (2008)
     "AXMPRAGE": Protocol(
-        tr_ms=2300.0, te_ms=3.0, ti_ms=900.0, flip_deg=9.0, train=160, spacing_ms=6.8,
+        tr_ms=2530.0, te_ms=3.5, ti_ms=1200.0, flip_deg=7.0, train=176, spacing_ms=9.8,
         bandwidth_khz=60.0,
     ),
     # Haacke et al., AJNR 30:19 (2009); at 1.5 T see FIELD_TIMES
