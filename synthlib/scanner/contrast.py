@@ -82,12 +82,12 @@ def signals(table: Tensor, protocol: Protocol, field_t: float = 3.0) -> Tensor:
     """
     if protocol.agent:
         table = with_agent(table, field_t)
-    signal = _steady(*table, protocol)
+    signal = _steady(table, protocol)
     if protocol.is_spin_echo:
         signal = signal * washed_out(protocol.te_ms, THICKNESS_MM)
     bound = torch.tensor([TISSUE_TIMES[name].bound for name in TISSUES])
     signal = signal * (1 - protocol.transfer * bound)
-    of_water = _steady(*of_adipose_water(table), protocol)
+    of_water = _steady(of_adipose_water(table), protocol)
     signal[FAT] = lipid_signal(table, protocol, field_t) + of_water
     return signal
 
@@ -95,17 +95,18 @@ def signals(table: Tensor, protocol: Protocol, field_t: float = 3.0) -> Tensor:
 def lipid_signal(table: Tensor, protocol: Protocol, field_t: float = 3.0) -> float:
     """Signal of the lipid in fat tissue, the part that precesses at fat's frequency.
 
-    Fat saturation takes its share; J-coupling shortens T2 in single echoes; the peaks of fat's spectrum run apart in a
-    gradient echo; in a spin echo the two slices that the pulses select are
-    displaced differently, and what is excited is not refocused beside them.
+    Fat saturation takes its share; J-coupling shortens T2 in single echoes; the
+    peaks of fat's spectrum run apart in a gradient echo; in a spin echo the two
+    slices that the pulses select are displaced differently, and what is excited
+    is not refocused beside them.
 
     Args:
         table: (4, tissue) as of :func:`tissue_table`; field_t: its field.
     """
-    density, t1, t2, t2star = table[:, FAT]
+    column = table[:, FAT].clone()
     if protocol.train == 1:
-        t2 = t2 * SINGLE_ECHO_T2
-    signal = float(_steady(density, t1, t2, t2star, protocol)) * protocol.fat
+        column[2] *= SINGLE_ECHO_T2
+    signal = float(_steady(column, protocol)) * protocol.fat
     signal *= lipid_in_phase(protocol.dephasing_ms, field_t)
     if protocol.is_spin_echo:
         khz = FAT_SHIFT_PPM * PROTON_MHZ_PER_T * field_t / 1000
@@ -113,10 +114,9 @@ def lipid_signal(table: Tensor, protocol: Protocol, field_t: float = 3.0) -> flo
     return signal
 
 
-def _steady(
-    density: Tensor, t1_ms: Tensor, t2_ms: Tensor, t2star_ms: Tensor, protocol: Protocol
-) -> Tensor:
-    """The signal equation of the protocol's sequence."""
+def _steady(values: Tensor, protocol: Protocol) -> Tensor:
+    """Signal (...) of density, T1, T2 and T2* (4, ...) in the protocol's sequence."""
+    density, t1_ms, t2_ms, t2star_ms = values
     if protocol.is_spin_echo:
         return spin_echo(density, t1_ms, t2_ms, protocol)
     if protocol.ti_ms is not None:

@@ -242,10 +242,10 @@ def build(
 
     Noise of the head: R_ij = integral of sigma A_i A_j over the head (A the
     vector potential; charges at interfaces are left out), to which each loop
-    adds its own, in proportion to its wire's length. Mutual inductances couple the loops, C = (1 + i k M / L)^-1;
-    signals become C s and the noise covariance C R C^H, which is complex.
-    Every channel then has a gain and a constant phase of its own, as
-    cables and amplifiers give them.
+    adds its own, in proportion to its wire's length. Mutual inductances couple
+    the loops, C = (1 + i k M / L)^-1; signals become C s and the noise covariance
+    C R C^H, which is complex. Every channel then has a gain and a constant phase
+    of its own, as cables and amplifiers give them.
 
     Args:
         n_coils: channels; 1 is a volume coil.
