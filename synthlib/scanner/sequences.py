@@ -73,13 +73,15 @@ PROTOCOLS = {
         tr_ms=2530.0, te_ms=3.5, ti_ms=1200.0, flip_deg=7.0, train=176, spacing_ms=9.8,
         bandwidth_khz=60.0,
     ),
-    # Haacke et al., AJNR 30:19 (2009); at 1.5 T see FIELD_TIMES
+    # Haacke et al., AJNR 30:19 (2009); at 1.5 T see AT_FIELD
     "AXSWI": Protocol(
         tr_ms=28.0, te_ms=20.0, flip_deg=15.0, bandwidth_khz=38.0, flow_compensated=True
     ),
 }  # fmt: skip
-# What other fields than 3 T change: veins turn as far at 1.5 T in twice the time.
-FIELD_TIMES = {("AXSWI", 1.5): {"tr_ms": 49.0, "te_ms": 40.0, "flip_deg": 20.0}}
+# Where another field than 3 T needs other times: veins turn as far at 1.5 T in twice the time.
+AT_FIELD = {
+    ("AXSWI", 1.5): replace(PROTOCOLS["AXSWI"], tr_ms=49.0, te_ms=40.0, flip_deg=20.0),
+}
 
 
 def protocol_at(name: str, field_t: float) -> Protocol:
@@ -88,7 +90,7 @@ def protocol_at(name: str, field_t: float) -> Protocol:
     Raises:
         KeyError: no protocol has the name.
     """
-    return replace(PROTOCOLS[name], **FIELD_TIMES.get((name, field_t), {}))
+    return AT_FIELD.get((name, field_t), PROTOCOLS[name])
 
 
 def spin_echo(density: Tensor, t1_ms: Tensor, t2_ms: Tensor, protocol: Protocol) -> Tensor:

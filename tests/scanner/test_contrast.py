@@ -150,7 +150,7 @@ def test_a_train_without_pulses_is_inversion_recovery():
 def test_a_train_that_does_not_fit_is_refused():
     one = torch.tensor(1.0)
     long = replace(PROTOCOLS["AXMPRAGE"], train=400)
-    with pytest.raises(ValueError, match="400 echoes .* do not fit between inversions"):
+    with pytest.raises(ValueError, match=r"400 echoes .* do not fit between inversions"):
         inversion_train(one, one, one, long)
 
 
