@@ -44,8 +44,8 @@ class Tissue:
 # pulses undo most of its J-coupling; Henkelman et al., JMRI 2:533 (1992). CSF: Rooney et al., MRM
 # 57:308 (2007); Spijkerman et al., MAGMA 31:415 (2018). Blood (haematocrit 0.42): T1 at 3 T of
 # veins and arteries, Lu et al., MRM 52:679 (2004), at 1.5 T Stanisz; T2* of veins (oxygenation
-# about 0.65), Zhao et al., MRM 58:592 (2007). Bone is its bound water (Du & Bydder, NMR Biomed 26:489,
-# 2013). Transfer: white against grey matter as their ratios in Stanisz.
+# about 0.65), Zhao et al., MRM 58:592 (2007). Bone is its bound water (Du & Bydder, NMR Biomed
+# 26:489, 2013). Transfer: white against grey matter as their ratios in Stanisz.
 # Rough, for published values scatter or are few: vitreous humour, lesions (as in demyelination),
 # T1 and T2 of deep grey matter, T2 and T2* of arteries, mucosa (water-rich, as glands are), skin
 # (its dermis), dura (collagen), speeds of flow, and the shares outside of cells.
