@@ -97,9 +97,9 @@ def spin_echo(density: Tensor, t1_ms: Tensor, t2_ms: Tensor, protocol: Protocol)
     """Steady-state signal of a 90-180 spin echo, with an inversion before it if asked for.
 
     Without inversion: PD (1 - 2 exp(-(TR - TE/2)/T1) + exp(-TR/T1)) exp(-TE/T2).
-    With inversion:    PD (1 - 2 exp(-TI/T1) + exp(-TR/T1)) exp(-TE/T2), negative
-    while the magnetisation is still inverted. TE is the effective echo time of
-    the echo train.
+    With inversion:    PD (1 - 2 exp(-TI/T1) + (2 exp(TE/2/T1) - 1) exp(-TR/T1)) exp(-TE/T2),
+    negative while the magnetisation is still inverted. TE is the effective echo
+    time of the echo train. Either way the 180 turns what has recovered by TE/2.
 
     Args:
         density: proton density, any shape and unit; t1_ms, t2_ms: of the same shape.
@@ -110,9 +110,12 @@ def spin_echo(density: Tensor, t1_ms: Tensor, t2_ms: Tensor, protocol: Protocol)
     Source: Bernstein, King, Zhou, Handbook of MRI Pulse Sequences (2004), 14.2, 16.4.
     """
     after_tr = torch.exp(-protocol.tr_ms / t1_ms)
-    inverting = protocol.ti_ms
-    recovering = protocol.tr_ms - protocol.te_ms / 2 if inverting is None else inverting
-    longitudinal = 1 - 2 * torch.exp(-recovering / t1_ms) + after_tr
+    half_echo = protocol.te_ms / 2
+    if protocol.ti_ms is None:
+        longitudinal = 1 - 2 * torch.exp((half_echo - protocol.tr_ms) / t1_ms) + after_tr
+    else:
+        before = (2 * torch.exp(half_echo / t1_ms) - 1) * after_tr
+        longitudinal = 1 - 2 * torch.exp(-protocol.ti_ms / t1_ms) + before
     return density * longitudinal * torch.exp(-protocol.te_ms / t2_ms)
 
 

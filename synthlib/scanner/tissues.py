@@ -75,7 +75,7 @@ TISSUE_TIMES = {
         peak_mm_per_s=1000.0,
         outside_cells=0.58,
     ),
-    "mucosa": Tissue(0.90, (900.0, 1200.0), (110.0, 100.0), (60.0, 45.0), outside_cells=0.5),
+    "mucosa": Tissue(0.85, (1050.0, 1300.0), (85.0, 75.0), (50.0, 38.0), outside_cells=0.4),
     "skin": Tissue(0.65, (700.0, 900.0), (30.0, 26.0), (20.0, 15.0), outside_cells=0.3),
     "dura": Tissue(0.55, (700.0, 850.0), (9.0, 8.0), (5.0, 4.0), outside_cells=0.4),
 }

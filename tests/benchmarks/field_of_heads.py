@@ -45,7 +45,7 @@ def measured(folder: Path) -> tuple[Tensor, Tensor]:
 
 
 def simulated(number: int) -> tuple[Tensor, Tensor]:
-    """The same of a simulated subject: gradient echoes of its field, without receivers and noise."""
+    """The same of a simulated subject: gradient echoes without receivers, timing and noise."""
     settings = ScanSettings(n_subjects=number, field_t=FIELD_T)
     patient = acquisition.admit(settings, subjects(settings)[number - 1], torch.device("cpu"))
     low, high = acquisition.FIELD_LOW_MM, acquisition.FIELD_HIGH_MM

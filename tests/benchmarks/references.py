@@ -30,6 +30,7 @@ GRID_MM, LOW_MM, HIGH_MM = 3.0, (-108.0, -132.0, -132.0), (108.0, 126.0, 111.0)
 # grid can hold, so susceptibility is smoothed by so many voxels (s.d.) first.
 BLUR_VOXELS = 1.0
 FIELD_T, TE_MS = 3.0, 20.0
+RF_SPOILED = "spoiled by phase"  # as scanners do it; the formula's spoiling is ideal
 MARGIN_VOXELS = 30  # of air around the head, as periodic copies act through k-space
 
 
@@ -123,17 +124,18 @@ def gradient_echo_by_phase_graph(
 ) -> float:
     """Steady-state gradient echo by EpyG, transverse states spoiled ideally, or by the RF's phase.
 
-    With RF spoiling the phase goes up quadratically by 50 degrees a TR, and T2 = T2*.
+    With RF spoiling the phase grows quadratically by 117 degrees (Zur et al., MRM 21:251, 1991),
+    and T2 is taken to be T2*.
     """
     from epyg import EpyG, Operators
 
     graph = EpyG.epg(initial_size=8 if not rf_spoiling else 2048)
-    spoil, dephase = Operators.Spoil(), Operators.Shift(compact=0.0)
+    spoil, dephase = Operators.Spoil(), Operators.Shift(compact=1e-6)
     recover = Operators.Epsilon(tr_ms / t1_ms, tr_ms / t2star_ms)
-    n_pulses = math.ceil(10 * t1_ms / tr_ms) if not rf_spoiling else 500
+    n_pulses = math.ceil(7 * t1_ms / tr_ms)
     echo = 0.0
     for pulse in range(n_pulses):
-        phase = math.radians(50.0) * pulse * (pulse + 1) / 2 if rf_spoiling else 0.0
+        phase = math.radians(117.0) * pulse * (pulse + 1) / 2 if rf_spoiling else 0.0
         Operators.Transform(alpha=math.radians(flip_deg), phi=phase).apply(graph)
         echo = abs(complex(graph.get_f())) * math.exp(-te_ms / t2star_ms)
         recover.apply(graph)
@@ -201,6 +203,11 @@ def signal_errors(field_t: float) -> Iterator[tuple[str, float, str]]:
             for a, _, c in rows
         ]
         yield row(f"{name}, ideal spoiling", ours, theirs)
+        theirs = [
+            gradient_echo_by_phase_graph(a, c, p.tr_ms, p.te_ms, p.flip_deg, True)
+            for a, _, c in rows
+        ]
+        yield row(f"{name}, {RF_SPOILED}", ours, theirs)
     p = contrast.protocol_at("AXMPRAGE", field_t)
     ours = contrast.inversion_train(density, t1, t2star, p)
     yield row("AXMPRAGE", ours, [train_by_phase_graph(a, c, p) for a, _, c in rows])
