@@ -68,7 +68,7 @@ MOVING_CSF = (
     ((0.0, -50.0, -62.0), (16.0, 14.0, 14.0)),
     ((0.0, 2.0, -18.0), (12.0, 9.0, 6.0)),
 )
-MOST_INFLOW = 0.45  # of the CSF in the middle of such a place; rough
+MOST_INFLOW = 0.6  # of the CSF in the middle of such a place; rough
 
 
 def signals(table: Tensor, protocol: Protocol, field_t: float = 3.0) -> Tensor:

@@ -136,9 +136,7 @@ def _smooth(start: Tensor, inside: Tensor) -> Tensor:
 
 
 def main(folder: Path) -> None:
-    print(
-        "field in Hz; gradient in Hz/cm: median, 95 % in the lower front (above the sinuses), 95 %"
-    )
+    print("field in Hz; gradient in Hz/cm: median, 95 % in the lower front, above the sinuses, and")
     print("elsewhere; last, median |phase at TE 0 less its mean over 12 mm| in rad")
     columns = "  ".join(f"{100 * q:5.0f} %" for q in PERCENTILES)
     print(f"{'head':12s} voxels {columns}    s.d.  > 3 s.d. %   gradient")
