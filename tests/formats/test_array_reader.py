@@ -68,6 +68,17 @@ def test_slices_echoes_and_averages_of_a_pair(tmp_path):
     assert "measured 4 times" in " ".join(volume.notes) and "2 volumes" in volume.notes[0]
 
 
+@pytest.mark.parametrize("n_sizes", [1, 4, 17, 23])
+def test_a_header_may_have_fewer_or_more_sizes_than_bart_has_dimensions(tmp_path, n_sizes):
+    sizes = [18, 11, 1, 5][:n_sizes] + [1] * (n_sizes - 4)
+    array = random_kspace(tuple(sizes))
+    (tmp_path / "scan.hdr").write_text(f"# Dimensions\n{' '.join(map(str, sizes))}\n")
+    (tmp_path / "scan.cfl").write_bytes(array.tobytes("F"))
+    ky, kx, _, coil = (*array.shape, 1, 1, 1)[:4]
+    expected = array.reshape(ky, kx, coil).transpose(2, 0, 1)
+    np.testing.assert_array_equal(whole(formats.read_raw(tmp_path / "scan.cfl")), [expected])
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("kind", ["c8", "c16", ">c8"])
 def test_npy_of_any_order_and_precision(tmp_path, order, kind):
