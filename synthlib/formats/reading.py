@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 
 from synthlib import arrays
-from synthlib.formats import array_reader, fastmri_hdf5, mrd_reader
+from synthlib.formats import array_reader, bart_cfl, fastmri_hdf5, foreign, mrd_reader
 from synthlib.records import RawVolume
 
 FASTMRI, MRD, CFL, NPY, TWIX = "fastmri", "mrd", "cfl", "npy", "twix"
@@ -50,6 +50,7 @@ def kind_of(path: str | Path) -> str:
         pair = path.with_suffix(".cfl"), path.with_suffix(".hdr")
         missing = [half.name for half in pair if not half.is_file()]
         if len(missing) == 1:
+            _require_of_bart(path)
             raise ValueError(
                 f"{path.name}: half of a BART pair: {missing[0]} is not beside it. Expected .cfl "
                 "and .hdr side by side; copy the other there, or leave this one out."
@@ -67,6 +68,18 @@ def kind_of(path: str | Path) -> str:
             raise ValueError(f"{path.name}: it does not begin as Siemens raw data do; {EXPECTED}.")
         return TWIX
     return _hdf5_kind(path)
+
+
+def _require_of_bart(path: Path) -> None:
+    """Refuse a .hdr of Analyze, NIfTI or ENVI by its own name: no .cfl is missing beside it."""
+    if path.suffix != ".hdr" or not path.is_file():
+        return
+    require_readable(path)
+    if not bart_cfl.is_header(path):
+        with path.open("rb") as file:
+            start = file.read(1024)
+        what = foreign.any_name(start) or ("of another format" if start else "empty")
+        raise ValueError(f"{path.name}: it is {what}, no header of BART's; {EXPECTED}.")
 
 
 def _hdf5_kind(path: Path) -> str:
@@ -128,7 +141,7 @@ def read_raw(path: str | Path, *, undersampled: bool = False, number: int = 0) -
         UserWarning: the volume's notes; columns of a fastMRI file are zero-padding.
     """
     path = Path(path)
-    with _damage_told(path.name):
+    with _damage_named(path.name):
         kind = kind_of(path)
         if kind == FASTMRI:
             _require_one(path, number)
@@ -146,7 +159,7 @@ def read_raw(path: str | Path, *, undersampled: bool = False, number: int = 0) -
 
 def n_volumes(path: str | Path) -> int:
     """How many volumes a file holds; raises as :func:`read_raw`."""
-    with _damage_told(Path(path).name):
+    with _damage_named(Path(path).name):
         kind = kind_of(path)
         if kind == MRD:
             return mrd_reader.n_volumes(path)
@@ -160,7 +173,7 @@ def n_volumes(path: str | Path) -> int:
 
 
 @contextmanager
-def _damage_told(name: str) -> Iterator[None]:
+def _damage_named(name: str) -> Iterator[None]:
     """What h5py raises of damaged names, types and links becomes a message."""
     try:
         yield

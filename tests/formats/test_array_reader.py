@@ -234,3 +234,37 @@ def test_a_locked_hdf5_file_is_not_called_damaged(tmp_path):
         command = [sys.executable, "-c", code, str(tmp_path / "scan.h5")]
         done = subprocess.run(command, capture_output=True, text=True)
     assert "scan.h5: another program holds it open and has locked it" in done.stdout, done.stderr
+
+
+def analyze(mark: bytes) -> bytes:
+    """A header of 348 bytes and two axes; `mark` at its end tells NIfTI's from Analyze's."""
+    axes = np.array([2, 9, 7, 1, 1, 1, 1, 1], "<i2").tobytes()
+    head = bytearray(348)
+    head[:4], head[40:56], head[344:348] = (348).to_bytes(4, "little"), axes, mark
+    return bytes(head)
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (analyze(bytes(4)), "an Analyze 7.5 image"),
+        (analyze(b"ni1\0"), "a NIfTI image"),
+        (b"ENVI\nsamples = 9\n", "a text file"),
+        (bytes(range(64)), "of another format"),
+        (b"", "empty"),
+    ],
+)
+def test_a_header_of_another_program_is_no_half_of_a_pair(tmp_path, start, what):
+    path = tmp_path / "scan.hdr"
+    path.write_bytes(start)
+    with pytest.raises(ValueError, match=rf"scan\.hdr: it is {what}.*no header of BART's"):
+        formats.read_raw(path)
+
+
+def test_half_of_a_pair_says_which_half_is_missing(tmp_path):
+    write_pair(tmp_path / "scan", {0: 18, 1: 11, 3: 5})
+    (tmp_path / "scan.cfl").rename(tmp_path / "other.cfl")
+    with pytest.raises(ValueError, match=r"scan\.hdr: half of a BART pair: scan\.cfl is not"):
+        formats.read_raw(tmp_path / "scan.hdr")
+    with pytest.raises(ValueError, match=r"other\.cfl: half of a BART pair: other\.hdr is not"):
+        formats.read_raw(tmp_path / "other.cfl")
