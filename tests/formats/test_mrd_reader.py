@@ -276,6 +276,38 @@ def test_a_heap_without_length_is_found_before_hdf5_goes_round_in_it(tmp_path, k
         read(path)
 
 
+@pytest.mark.parametrize("depth", [0, 1, 2, 5])
+@pytest.mark.parametrize("kind", ["<u2", "S14", [("a", "<u4"), ("b", "<f8")]])
+@pytest.mark.parametrize("chunks", [None, (3,)])
+def test_the_mark_of_a_heap_among_plain_values_is_no_damage(tmp_path, kspace, depth, kind, chunks):
+    path = write_mrd(tmp_path / "scan.h5", kspace_lines(kspace), MATRIX)
+    values = np.zeros(7, kind)
+    data = bytearray(values.tobytes())
+    data[5:9] = b"GCOL"
+    place = "/".join([*(("dataset", "image_0", "a", "b", "c")[:depth]), "values"])
+    with h5py.File(path, "a") as file:
+        file.create_dataset(place, data=np.frombuffer(bytes(data), kind), chunks=chunks)
+    assert path.read_bytes().count(b"GCOL") > 1
+    np.testing.assert_array_equal(whole(formats.read_raw(path)), kspace)
+
+
+def test_links_in_a_circle_and_to_other_files_do_not_hide_a_damaged_heap(tmp_path, kspace):
+    path = write_mrd(tmp_path / "scan.h5", kspace_lines(kspace), MATRIX)
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["values"] = np.zeros(200_000)  # as long as the first file
+    with h5py.File(path, "a") as file:
+        file["dataset/up"] = file["dataset"]
+        file["dataset/soft"] = h5py.SoftLink("/dataset")
+        file["dataset/nowhere"] = h5py.SoftLink("/nothing")
+        file["dataset/other"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "values")
+    np.testing.assert_array_equal(whole(formats.read_raw(path)), kspace)
+    data = bytearray(path.read_bytes())
+    entry = data.find(b"GCOL") + 16
+    data[entry : entry + 16] = bytes(16)
+    path.write_bytes(data)
+    assert not hdf5_heaps.are_whole(path)
+
+
 def test_the_mark_of_synthetic_data_is_seen_where_only_the_xml_was_kept(tmp_path, kspace):
     mark = (
         "<userParameters><userParameterString><name>synthetic</name><value>SYNTHETIC</value>"
