@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays, tasks
-from synthlib.formats import foreign, hdf5, hdf5_heaps
+from synthlib.formats import foreign, hdf5, hdf5_heaps, ismrmrd_xml
 from synthlib.formats.raw_header import PROTON_HZ_PER_T
 from synthlib.records import UNKNOWN_MM, RawVolume, Slices
 
@@ -258,9 +258,9 @@ def _geometry(name: str, header: str) -> _Geometry:
     if not header:
         return _Geometry()
     try:
-        root = ElementTree.fromstring(header)
-    except ElementTree.ParseError as error:
-        raise _broken(name, f"its ismrmrd_header is not XML ({error})") from error
+        root = ismrmrd_xml.parsed(header)
+    except ValueError as error:
+        raise _broken(name, f"{error} (ismrmrd_header)") from error
     number = _Numbers(root)
     rows, columns = number("reconSpace/matrixSize/x"), number("reconSpace/matrixSize/y")
     fov = number("reconSpace/fieldOfView_mm/x"), number("reconSpace/fieldOfView_mm/y")
@@ -332,9 +332,9 @@ def header_xml(
     )
 
 
-def _broken(name: str, found: str) -> ValueError:
+def _broken(name: str, problem: str) -> ValueError:
     return ValueError(
-        f"{name}: {found}. Expected a fastMRI file: HDF5 with complex 'kspace' "
+        f"{name}: {problem}. Expected a fastMRI file: HDF5 with complex 'kspace' "
         "[slice, coil, ky, kx] that holds signal. Download or export it again, or leave it out."
     )
 
