@@ -124,8 +124,7 @@ def read_cfl(path: str | Path, number: int = 0) -> RawVolume:
     sizes, creator = bart_cfl.read_sizes(base, DIMENSIONS)
     counts = tuple(sizes[dimension] for dimension in VOLUMES.values())
     n_volumes = math.prod(counts)
-    if not 0 <= number < n_volumes:
-        raise IndexError(f"{base.name} has volumes 0 to {n_volumes - 1}; {number} was asked for")
+    raw_header.require_volume(bart_cfl.beside(base, ".cfl").name, number, n_volumes)
     entry = tuple(int(n) for n in np.unravel_index(number, counts))
     data = bart_cfl.beside(base, ".cfl")
     notes = []

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthlib.formats import acquisitions
+from synthlib.formats import acquisitions, raw_header
 from synthlib.formats.acquisitions import Encoding, LineSlices, LineSource
 from synthlib.records import RawVolume
 
@@ -64,6 +64,7 @@ def raw_volume(path: Path, name: str, scan: Scan, number: int) -> RawVolume:
     counters = acquisitions.volumes(scan.table)
     if not counters:
         raise ValueError("it has no line of an image")
+    raw_header.require_volume(path.name, number, len(counters))
     chosen = counters[number]
     rows = acquisitions.of_volume(scan.table, chosen, acquisitions.IMAGE, acquisitions.BOTH)
     encoding = _encoding(scan, chosen[0], rows)

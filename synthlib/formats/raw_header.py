@@ -205,6 +205,13 @@ def plain(value: Any) -> Any:
 # --- headers and volumes -----------------------------------------------------------------
 
 
+def require_volume(name: str, number: int, n_volumes: int) -> None:
+    """Raise IndexError unless the file `name` has a volume of that number, counted from 0."""
+    if not 0 <= number < n_volumes:
+        has = "one volume, number 0" if n_volumes == 1 else f"volumes 0 to {n_volumes - 1}"
+        raise IndexError(f"{name} has {has}; {number} was asked for")
+
+
 def applied(volume: RawVolume, header: RawHeader) -> RawVolume:
     """A volume with the facts of the header that synthlib wrote beside its k-space.
 

@@ -25,7 +25,14 @@ import h5py
 import numpy as np
 
 from synthlib import arrays
-from synthlib.formats import array_reader, bart_cfl, fastmri_hdf5, foreign, mrd_reader
+from synthlib.formats import (
+    array_reader,
+    bart_cfl,
+    fastmri_hdf5,
+    foreign,
+    mrd_reader,
+    raw_header,
+)
 from synthlib.records import RawVolume
 
 FASTMRI, MRD, CFL, NPY, TWIX = "fastmri", "mrd", "cfl", "npy", "twix"
@@ -144,7 +151,7 @@ def read_raw(path: str | Path, *, undersampled: bool = False, number: int = 0) -
     with _damage_named(path.name):
         kind = kind_of(path)
         if kind == FASTMRI:
-            _require_one(path, number)
+            raw_header.require_volume(path.name, number, 1)
             return fastmri_hdf5.read_raw(path, undersampled=undersampled)
         volume = _checked(path.name, _open(path, kind, number))
     if volume.undersampled and not undersampled:
@@ -183,18 +190,13 @@ def _damage_named(name: str) -> Iterator[None]:
         ) from error
 
 
-def _require_one(path: Path, number: int) -> None:
-    if number:
-        raise IndexError(f"{path.name} has one volume; number {number} was asked for")
-
-
 def _open(path: Path, kind: str, number: int) -> RawVolume:
     if kind == CFL:
         return array_reader.read_cfl(path, number)
     if kind == MRD:
         return mrd_reader.read_raw(path, number)
     if kind == NPY:
-        _require_one(path, number)
+        raw_header.require_volume(path.name, number, 1)
         return array_reader.read_npy(path)
     from synthlib.formats import twix
 
