@@ -286,6 +286,6 @@ def _normals(quaternions: np.ndarray) -> np.ndarray:
 
 def broken(name: str, problem: str) -> ValueError:
     return ValueError(
-        f"{name}: {problem}. Expected Siemens raw data (.dat) of a Cartesian scan. Export it again, "
-        "or leave it out."
+        f"{name}: {problem}. Expected Siemens raw data (.dat) of a Cartesian scan. Export it "
+        "again, or leave it out."
     )

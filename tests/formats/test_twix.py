@@ -252,3 +252,20 @@ def test_a_3d_scan_becomes_slices(tmp_path):
     )
     shifted = np.fft.ifft(np.fft.ifftshift(kspace, 0), axis=0, norm="ortho")
     np.testing.assert_allclose(whole(read(path)), np.fft.fftshift(shifted, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize(("partitions", "thickness_mm"), [(6, 5 / 6), (5, 1.0), (1, 5.0)])
+def test_a_3d_slab_is_as_thick_as_its_partitions_together(tmp_path, partitions, thickness_mm):
+    kspace = random_kspace((partitions, 2, 18, 11))
+    lines = [
+        Line(kspace[z, :, :, x], {"kspace_encode_step_1": x, "kspace_encode_step_2": z})
+        for z in range(partitions)
+        for x in range(11)
+    ]
+    changes = {"base": 9, "lines": 11, "partitions": partitions, "dimension": 4}
+    path = write_vb(tmp_path / "slab.dat", lines, centre=(9, 5, partitions // 2), **changes)
+    volume = read(path)
+    assert volume.n_slices == partitions
+    assert volume.attributes["thickness_mm"] == pytest.approx(thickness_mm)
+    if partitions > 1:  # of one slice no step is known
+        assert volume.attributes["step_mm"] == pytest.approx(thickness_mm)
