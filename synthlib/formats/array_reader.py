@@ -63,6 +63,20 @@ class CflSlices:
     def __getitem__(self, index: int) -> Tensor:
         _require_index(index, self.shape[0])
         number, partition = divmod(index, self.sizes[PARTITION])
+        slab = self._slab(number)  # (average, kz, coil, ky, kx)
+        n = slab.shape[1]
+        if n == 1:
+            return torch.from_numpy(_averaged(slab[:, 0]))
+        # a row of the centred, orthonormal inverse FFT along kz
+        kz = np.arange(n) - n // 2
+        weights = np.exp(2j * np.pi * kz * (partition - n // 2) / n) / math.sqrt(n)
+        kspace = np.zeros(slab.shape[2:], np.complex64)
+        for plane, weight in enumerate(weights.astype(np.complex64)):
+            kspace += weight * _averaged(slab[:, plane])
+        return torch.from_numpy(kspace)
+
+    def _slab(self, number: int) -> np.ndarray:
+        """A slab as the file has it, (average, kz, coil, ky, kx), mapped into memory."""
         mapped = np.memmap(self.path, "<c8", "r", shape=self.sizes, order="F")
         place: list[int | slice] = [0] * N_DIMENSIONS
         for dimension in (READOUT, PHASE, PARTITION, COIL, AVERAGE):
@@ -70,20 +84,15 @@ class CflSlices:
         place[SLICE] = number
         for dimension, value in zip(VOLUMES.values(), self.entry, strict=True):
             place[dimension] = value
-        array = mapped[tuple(place)].transpose(4, 2, 3, 0, 1)  # (average, kz, coil, ky, kx)
-        kspace = _partition(array, partition) if self.sizes[PARTITION] > 1 else array[:, 0]
-        if len(kspace) == 1:
-            return torch.from_numpy(np.array(kspace[0], np.complex64, order="C"))
-        times = np.maximum((kspace != 0).any((1, 2)).sum(0), 1)  # columns that were left out
-        return torch.from_numpy((kspace.sum(0) / times.astype(np.float32)).astype(np.complex64))
+        return mapped[tuple(place)].transpose(4, 2, 3, 0, 1)
 
 
-def _partition(array: np.ndarray, index: int) -> np.ndarray:
-    """One slice of (average, kz, ...): a row of the centred, orthonormal inverse FFT along kz."""
-    n = array.shape[1]
-    kz = np.arange(n) - n // 2
-    weights = np.exp(2j * np.pi * kz * (index - n // 2) / n) / math.sqrt(n)
-    return np.einsum("z,az...->a...", weights.astype(np.complex64), array)
+def _averaged(kspace: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of (average, coil, ky, kx), each line over those that have it."""
+    if len(kspace) == 1:
+        return np.array(kspace[0], np.complex64, order="C")
+    times = np.maximum((kspace != 0).any((1, 2)).sum(0), 1)  # columns that were left out
+    return (kspace.sum(0) / times.astype(np.float32)).astype(np.complex64)
 
 
 def read_npy(path: str | Path) -> RawVolume:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from line_files import image_by_numpy, random_kspace, whole
+from line_files import image_by_numpy, random_kspace, read, whole
 
 from synthlib import arrays, conversion, formats
 from synthlib.formats import bart_cfl
@@ -66,6 +66,21 @@ def test_slices_echoes_and_averages_of_a_pair(tmp_path):
     expected = array.mean(14)[:, :, 0, :, 0, 1].squeeze().transpose(3, 2, 0, 1)
     np.testing.assert_allclose(whole(volume), expected, rtol=1e-5, atol=1e-6)
     assert "measured 4 times" in " ".join(volume.notes) and "2 volumes" in volume.notes[0]
+
+
+@pytest.mark.parametrize("n_partitions", [1, 6, 7])
+def test_a_line_is_averaged_over_the_times_that_it_was_measured(tmp_path, n_partitions):
+    sizes = {0: 18, 1: 11, 2: n_partitions, 3: 3, 13: 2}
+    once = write_pair(tmp_path / "once", sizes)
+    times = np.random.default_rng(1).integers(1, 5, (11, n_partitions, 2))  # as lines are repeated
+    several = np.zeros((*once.shape[:14], 4, 1), np.complex64)
+    for average in range(4):
+        measured = (times > average)[None, :, :, None].reshape(1, 11, n_partitions, *[1] * 10, 2)
+        several[..., average, 0] = once[..., 0, 0] * measured
+    (tmp_path / "several.hdr").write_text(f"# Dimensions\n{' '.join(map(str, several.shape))}\n")
+    (tmp_path / "several.cfl").write_bytes(several.tobytes("F"))
+    expected = whole(read(tmp_path / "once.cfl"))
+    np.testing.assert_allclose(whole(read(tmp_path / "several.cfl")), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("n_sizes", [1, 4, 17, 23])
