@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthlib.formats import bart_cfl, npy_header, raw_header
+from synthlib.formats import acquisitions, bart_cfl, npy_header, raw_header
 from synthlib.formats.bart_cfl import COIL, N_DIMENSIONS, PHASE, READOUT, SLICE
 from synthlib.records import SYNTHETIC, RawVolume
 
@@ -74,6 +74,26 @@ class CflSlices:
         for plane, weight in enumerate(weights.astype(np.complex64)):
             kspace += weight * _averaged(slab[:, plane])
         return torch.from_numpy(kspace)
+
+    @property
+    def is_3d(self) -> bool:
+        """Whether one slice takes all lines of a slab."""
+        return self.sizes[PARTITION] > 1
+
+    def central_plane(self) -> Tensor:
+        """The lines of the middle slab nearest to kz = 0, complex64 (coil, ky, kx)."""
+        slab = self._slab(self.sizes[SLICE] // 2)  # (average, kz, coil, ky, kx)
+        middle = slab.shape[1] // 2
+        outwards = sorted(range(slab.shape[1]), key=lambda kz: abs(kz - middle))
+        nearest = next((kz for kz in outwards if slab[:, kz].any()), middle)
+        return torch.from_numpy(_averaged(slab[:, nearest]))
+
+    def measured(self) -> np.ndarray:
+        """How often each line (kz, kx) of the middle slab was measured: one of zeros was not."""
+        slab = self._slab(self.sizes[SLICE] // 2)  # (average, kz, coil, ky, kx)
+        # plane by plane, for all of them may not fit into memory
+        planes = [(slab[:, kz] != 0).any((1, 2)).sum(0) for kz in range(slab.shape[1])]
+        return np.stack(planes)
 
     def _slab(self, number: int) -> np.ndarray:
         """A slab as the file has it, (average, kz, coil, ky, kx), mapped into memory."""
@@ -146,6 +166,12 @@ def read_cfl(path: str | Path, number: int = 0) -> RawVolume:
         notes.append(f"lines were measured {sizes[AVERAGE]} times and are averaged")
     slices = CflSlices(str(data), tuple(sizes), entry)
     volume = _volume(data, base.name, slices, notes)
+    if slices.is_3d and (times := slices.measured()).any():
+        # after the FFT along kz no line of a slice is zero
+        covered = acquisitions.coverage_of(times[None])
+        volume = dataclasses.replace(
+            volume, acquired=covered.acquired, undersampled=covered.n_missing > 0
+        )
     if bart_cfl.beside(base, ".json").is_file():
         noise = bart_cfl.read_noise(base)
         if noise is not None:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from torch import Tensor
 
 from synthlib import arrays
 from synthlib.formats import (
@@ -33,6 +34,8 @@ from synthlib.formats import (
     mrd_reader,
     raw_header,
 )
+from synthlib.formats.acquisitions import LineSlices
+from synthlib.formats.array_reader import CflSlices
 from synthlib.records import RawVolume
 
 FASTMRI, MRD, CFL, NPY, TWIX = "fastmri", "mrd", "cfl", "npy", "twix"
@@ -141,7 +144,9 @@ def read_raw(path: str | Path, *, undersampled: bool = False, number: int = 0) -
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: another format, not to be opened, locked, damaged, not Cartesian, NaN
-            or all zero in the middle slice, or undersampled where that was not accepted.
+            or all zero in the middle slice (of a 3-D scan in the middle plane of k-space: its
+            slices are looked at when they are asked for), or undersampled where that was not
+            accepted.
         IndexError: the file has fewer volumes.
 
     Warns:
@@ -204,26 +209,17 @@ def _open(path: Path, kind: str, number: int) -> RawVolume:
 
 
 def _checked(name: str, volume: RawVolume) -> RawVolume:
-    """A volume whose middle slice holds signal, with the columns that its zeros leave out.
+    """A volume whose middle holds signal, with the columns that its zeros leave out.
 
     An array does not say which columns were measured, and files of lines may hold lines of
-    zeros. Of a 3-D scan that must be read whole for one slice only the lines count.
+    zeros. Of a 3-D scan, which must be read whole for one slice, the plane kz = 0 is looked at,
+    and its reader knows what was measured.
     """
-    if getattr(volume.kspace, "is_3d", False):
+    if isinstance(volume.kspace, LineSlices | CflSlices) and volume.kspace.is_3d:
+        _require_signal(f"{name}: k-space of the middle plane", volume.kspace.central_plane())
         return volume
     middle = volume.kspace[volume.n_slices // 2]
-    arrays.require_finite(f"{name}: k-space of the middle slice", middle)
-    largest = float(middle.abs().max())
-    if not largest > 0:
-        raise ValueError(
-            f"{name}: k-space of the middle slice is all zero; expected signal. Leave it out."
-        )
-    if not SMALLEST < largest < LARGEST:
-        raise ValueError(
-            f"{name}: values of k-space reach {largest:.3g}; expected something between "
-            f"{SMALLEST:g} and {LARGEST:g}. Most likely the bytes are in another order: write it "
-            "on a little-endian machine."
-        )
+    _require_signal(f"{name}: k-space of the middle slice", middle)
     filled = np.flatnonzero(middle.abs().amax((0, 1)).numpy())
     first, end = int(filled[0]), int(filled[-1]) + 1
     missing = end - first - len(filled)
@@ -233,3 +229,16 @@ def _checked(name: str, volume: RawVolume) -> RawVolume:
     return dataclasses.replace(
         volume, acquired=acquired, undersampled=volume.undersampled or missing > 0
     )
+
+
+def _require_signal(what: str, kspace: Tensor) -> None:
+    arrays.require_finite(what, kspace)
+    largest = float(kspace.abs().max())
+    if not largest > 0:
+        raise ValueError(f"{what} is all zero; expected signal. Leave it out.")
+    if not SMALLEST < largest < LARGEST:
+        raise ValueError(
+            f"{what} has values up to {largest:.3g}; expected something between {SMALLEST:g} and "
+            f"{LARGEST:g}. Most likely the bytes are in another order: write it on a "
+            "little-endian machine."
+        )

@@ -83,6 +83,34 @@ def test_a_line_is_averaged_over_the_times_that_it_was_measured(tmp_path, n_part
     np.testing.assert_allclose(whole(read(tmp_path / "several.cfl")), expected, atol=1e-5)
 
 
+SHARE = np.random.default_rng(4).random((7, 11))  # of (kz, kx)
+RADIUS = ((np.arange(7)[:, None] - 3) / 3.6) ** 2 + ((np.arange(11) - 5) / 5.6) ** 2
+MASKS = {  # of (kz, kx): what is measured, whether lines are missing, and columns of kx
+    "all": (SHARE >= 0, False, (0, 11)),
+    "random": ((SHARE < 0.3) | (RADIUS < 0.1), True, None),
+    "every second": (np.indices((7, 11)).sum(0) % 2 == 0, True, (0, 11)),
+    "every second plane": (np.indices((7, 11))[0] % 2 == 1, True, (0, 11)),
+    "ellipse": (RADIUS <= 1, False, (0, 11)),
+    "partial Fourier": (np.indices((7, 11))[1] > 2, False, (3, 11)),
+}
+
+
+@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize("n_slabs", [1, 2])
+def test_lines_missing_of_a_3d_pair_are_seen_before_the_fft_along_kz(tmp_path, kind, n_slabs):
+    mask, is_undersampled, acquired = MASKS[kind]
+    array = write_pair(tmp_path / "scan", {0: 18, 1: 11, 2: 7, 3: 3, 13: n_slabs})
+    array = array * mask.T.reshape(1, 11, 7, *[1] * 13)
+    (tmp_path / "scan.cfl").write_bytes(array.astype(np.complex64).tobytes("F"))
+    volume = read(tmp_path / "scan.cfl", undersampled=True)
+    assert volume.undersampled is is_undersampled
+    if acquired:
+        assert volume.acquired == acquired
+    if is_undersampled:
+        with pytest.raises(ValueError, match="the scan is undersampled"):
+            formats.read_raw(tmp_path / "scan.cfl")
+
+
 @pytest.mark.parametrize("n_sizes", [1, 4, 17, 23])
 def test_a_header_may_have_fewer_or_more_sizes_than_bart_has_dimensions(tmp_path, n_sizes):
     sizes = [18, 11, 1, 5][:n_sizes] + [1] * (n_sizes - 4)

@@ -101,6 +101,36 @@ def test_a_volume_that_a_file_does_not_have_is_refused_in_every_format(tmp_path,
             read(path, number=number)
 
 
+@pytest.mark.parametrize("format", ["mrd", "cfl", "dat"])
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "NaN or Inf"), (0, "all zero"),
+                                                (1e30, "bytes are in another order")])  # fmt: skip
+@pytest.mark.parametrize("measured", [range(7), (0, 2, 4, 6)])
+def test_a_3d_scan_without_signal_does_not_open(tmp_path, format, value, message, measured):
+    kspace = np.full((7, 3, 18, 11), value, np.complex64)  # (kz, coil, ky, kx)
+    lines = [
+        Line(
+            kspace[z, :, :, x],
+            {"kspace_encode_step_1": x, "kspace_encode_step_2": z},
+            head={"center_sample": 9},
+        )
+        for z in measured
+        for x in range(11)
+    ]
+    path = tmp_path / f"scan.{format}"
+    if format == "mrd":
+        write_mrd(path, lines, (18, 11, 7))
+    elif format == "dat":
+        changes = {"base": 9, "lines": 11, "partitions": 7, "dimension": 4}
+        write_vb(path, lines, centre=(9, 5, 3), **changes)
+    else:
+        array = write_pair(path, {0: 18, 1: 11, 2: 7, 3: 3})
+        array[:] = 0
+        array[:, :, list(measured)] = value
+        path.write_bytes(array.tobytes("F"))
+    with pytest.raises(ValueError, match=rf"scan\.{format}: .*{message}"):
+        read(path, undersampled=True)
+
+
 def test_an_accelerated_scan_is_calibrated_by_its_calibration_lines(scan, tmp_path):
     kspace = scan.volume.kspace[:].numpy()
     lines = []
