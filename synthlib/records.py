@@ -49,6 +49,7 @@ class Slices(Protocol):
 
 
 # fastMRI's brains and knees, as New York University names them.
+UNDERSAMPLED = "undersampled"  # attribute of our files of scans that lack lines; zeros may not say
 SYNTHETIC = "SYNTHETIC"  # attribute of every raw data file that was made of magnitude images
 MADE_BY_US = "SYNTHETIC, made by synthlib of magnitude images"  # for messages
 UPSIDE_DOWN = re.compile(r"file(_brain_[A-Z0-9]+_\d+_\d+|\d{7})")

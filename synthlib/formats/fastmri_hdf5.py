@@ -25,7 +25,7 @@ from torch import Tensor
 from synthlib import arrays, tasks
 from synthlib.formats import foreign, hdf5, hdf5_heaps, ismrmrd_xml
 from synthlib.formats.raw_header import PROTON_HZ_PER_T
-from synthlib.records import UNKNOWN_MM, RawVolume, Slices
+from synthlib.records import UNDERSAMPLED, UNKNOWN_MM, RawVolume, Slices
 
 MAGNITUDES = ("reconstruction_rss", "reconstruction_esc")  # multi-coil, single-coil
 LABEL = ("patient_id", "acquisition")
@@ -106,11 +106,17 @@ def read_raw(path: str | Path, *, undersampled: bool = False) -> RawVolume:
         rss = FileSlices(str(path), name, shape)
         recon_shape = (shape[-2], shape[-1])  # the image itself knows its size best
     acquired, missing = _acquired(path.name, middle, geometry)
-    if missing and not undersampled:
+    marked = bool(attributes.get(UNDERSAMPLED))
+    if (missing or marked) and not undersampled:
+        seen = (
+            f"{missing} of {acquired[1] - acquired[0]} columns between the first and the last "
+            "measured one are zero"
+            if missing
+            else f"its attribute {UNDERSAMPLED} is set"
+        )
         raise ValueError(
-            f"{path.name}: {missing} of {acquired[1] - acquired[0]} columns between the first and "
-            "the last measured one are zero: the scan is undersampled. Training and tests need "
-            "fully sampled scans (fastMRI's *_train and *_val folders); leave it out."
+            f"{path.name}: {seen}: the scan is undersampled. Training and tests need fully "
+            "sampled scans (fastMRI's *_train and *_val folders); leave it out."
         )
     return RawVolume(
         name=path.stem,
@@ -124,7 +130,7 @@ def read_raw(path: str | Path, *, undersampled: bool = False) -> RawVolume:
         header=header,
         attributes=attributes,
         source=str(path),
-        undersampled=missing > 0,
+        undersampled=missing > 0 or marked,
     )
 
 

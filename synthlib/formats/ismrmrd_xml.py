@@ -28,7 +28,7 @@ class Facts:
         encodings: of the encoded spaces, by number.
         trajectories: of the same, in lower case ("cartesian", "epi", "radial" ...).
         noise_bandwidth: relative bandwidth of the receivers in the noise scan.
-        user: user parameters that are text, by name.
+        user: user parameters that are text or whole numbers, as text, by name.
     """
 
     contrast: str = ""
@@ -70,7 +70,8 @@ def facts(text: str | bytes) -> Facts:
         trajectories=tuple(_text(node, "{*}trajectory").lower() for node in encodings),
         user={
             _text(node, "{*}name"): _text(node, "{*}value")
-            for node in root.findall("{*}userParameters/{*}userParameterString")
+            for kind in ("Long", "String")
+            for node in root.findall(f"{{*}}userParameters/{{*}}userParameter{kind}")
         },
     )
 

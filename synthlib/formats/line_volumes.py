@@ -14,7 +14,7 @@ from torch import Tensor
 
 from synthlib.formats import acquisitions, raw_header
 from synthlib.formats.acquisitions import Encoding, LineSlices, LineSource
-from synthlib.records import RawVolume
+from synthlib.records import UNDERSAMPLED, RawVolume
 
 # Image rows run to the back in an axial slice as DICOM shows it, else to the feet.
 ROWS_TOWARDS = {"axial": (0, 1, 0), "coronal": (0, 0, -1), "sagittal": (0, 0, -1)}
@@ -106,7 +106,7 @@ def raw_volume(path: Path, name: str, scan: Scan, number: int) -> RawVolume:
         spacing_mm=encoding.spacing_mm,
         attributes=attributes,
         source=str(path),
-        undersampled=covered.n_missing > 0,
+        undersampled=covered.n_missing > 0 or bool(attributes.get(UNDERSAMPLED)),
         noise=noise,
         calibration=_calibration(scan, chosen, encoding, slices, n_coils),
         notes=tuple(notes),

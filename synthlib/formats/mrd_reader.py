@@ -28,7 +28,7 @@ from synthlib.formats.ismrmrd_xml import Facts
 from synthlib.formats.line_volumes import Scan
 from synthlib.formats.mrd_heads import ismrmrd
 from synthlib.formats.raw_header import NUMBERS, RawHeader
-from synthlib.records import SYNTHETIC, RawVolume
+from synthlib.records import SYNTHETIC, UNDERSAMPLED, RawVolume
 
 
 def _bits(*names: str) -> int:
@@ -168,8 +168,11 @@ def _scan(path: Path) -> tuple[Scan, RawHeader | None, str]:
 def _attributes(facts: Facts) -> dict[str, object]:
     values = {name: getattr(facts, name, float("nan")) for name in NUMBERS}
     known: dict[str, object] = {name: value for name, value in values.items() if value == value}
-    if facts.user.get("synthetic") == SYNTHETIC:  # our mark, where only the XML was kept
+    # our marks, where only the XML was kept
+    if facts.user.get("synthetic") == SYNTHETIC:
         known[SYNTHETIC] = True
+    if facts.user.get(UNDERSAMPLED) == "1":
+        known[UNDERSAMPLED] = True
     return known
 
 

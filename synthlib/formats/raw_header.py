@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from synthlib.formats import ismrmrd_xml
-from synthlib.records import SYNTHETIC, UNKNOWN_MM, Placement, RawVolume, is_synthetic
+from synthlib.records import SYNTHETIC, UNDERSAMPLED, UNKNOWN_MM, Placement, RawVolume, is_synthetic
 
 UNKNOWN = float("nan")
 PROTON_HZ_PER_T = 42.577478518e6
@@ -229,6 +229,7 @@ def applied(volume: RawVolume, header: RawHeader) -> RawVolume:
         recon_shape=header.recon_shape,
         spacing_mm=header.spacing_mm,
         acquired=header.columns(volume.kspace.shape[-1]),
+        undersampled=volume.undersampled or bool(header.attributes.get(UNDERSAMPLED)),
         attributes={**known, **synthetic, **header.attributes},
     )
 
@@ -250,6 +251,8 @@ def of_volume(volume: RawVolume) -> RawHeader:
     extra = {n: v for n, v in volume.attributes.items() if n not in (*NUMBERS, *WRITTEN_ANEW)}
     if volume.upside_down:  # no longer told by the name that the file will have
         extra["upside_down"] = True
+    if volume.undersampled:  # of a 3-D scan, no line is zero after the FFT along kz
+        extra[UNDERSAMPLED] = True
     header = RawHeader(
         contrast=_one_line(volume.contrast),
         patient_id=_one_line(volume.patient_id),

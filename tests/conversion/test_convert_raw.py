@@ -13,9 +13,11 @@ import torch
 from fastmri.data import SliceDataset
 
 from synthlib import arrays, cli, conversion, formats, runs
+from synthlib.conversion.raw_files import ZERO_FILLED
 from synthlib.formats import mrd, own_facts
 from synthlib.formats.fastmri_writer import FastmriWriter
 from synthlib.formats.raw_header import RawHeader
+from tests.formats.line_files import Line, random_kspace, write_mrd
 
 SHAPE, RECON = (3, 5, 54, 21), (27, 19)
 # the padding of this fastMRI file is told at every reading
@@ -204,6 +206,41 @@ def test_the_noise_scan_goes_along_as_strong_as_the_image_noise(tmp_path):
         volume = formats.read_raw(path)
         torch.testing.assert_close(volume.noise, expected, rtol=1e-6, atol=1e-6)
         assert torch.equal(whole(path), kspace()) and volume.attributes["dwell_us"] == 8.0
+
+
+def accelerated(path: Path) -> Path:
+    """A 3-D MRD file of 7 partitions with every second line of (ky, kz)."""
+    values = random_kspace((7, 3, 18, 11))
+    lines = [
+        Line(values[z, :, :, x], {"kspace_encode_step_1": x, "kspace_encode_step_2": z})
+        for z in range(7)
+        for x in range(11)
+        if (x + z) % 2 == 0
+    ]
+    path.parent.mkdir()
+    return write_mrd(path, lines, (18, 11, 7))
+
+
+@pytest.mark.parametrize("ways", [("fastmri", "mrd"), ("mrd", "cfl"), ("cfl", "fastmri")])
+@pytest.mark.filterwarnings("ignore:.*the echo is taken to be")
+def test_an_accelerated_3d_scan_stays_one_in_every_format(tmp_path, ways):
+    accelerated(tmp_path / "0" / "fast.mrd")
+    for step, format in enumerate(ways):
+        (entry,) = convert(tmp_path / str(step), tmp_path / str(step + 1), format)
+        assert (entry.status, ZERO_FILLED in entry.notes) == ("written", format == "fastmri")
+        (path,) = formats.raw_files(tmp_path / str(step + 1))
+        with pytest.raises(ValueError, match="the scan is undersampled"):
+            formats.read_raw(path)
+        assert formats.read_raw(path, undersampled=True).undersampled
+        if format == "mrd":
+            with h5py.File(path, "a") as file:
+                kept = file[mrd.OWN][()]
+                del file[mrd.OWN]
+            assert formats.read_raw(path, undersampled=True).undersampled
+            with h5py.File(path, "a") as file:
+                file[mrd.OWN] = kept
+        (entry,) = convert(path, tmp_path / "one" / format, "fastmri", single_coil=True)
+        assert entry.status == "failed" and "a single coil needs all lines" in entry.reason
 
 
 def test_a_single_coil_is_made_of_a_scan_with_noise_and_says_that_it_is_left_out(tmp_path):
