@@ -214,10 +214,10 @@ def _convert(path: Path, number: int, name: str, target: Path, settings: _Settin
             raise
         # columns that are empty in the middle slice are not in another
         _write(target, volume, dataclasses.replace(header, acquired=None), settings)
-    return Converted(name, WRITTEN, notes=_notes(volume, settings))
+    return Converted(name, WRITTEN, notes=_notes(volume, header, settings))
 
 
-def _notes(volume: RawVolume, settings: _Settings) -> tuple[str, ...]:
+def _notes(volume: RawVolume, header: RawHeader, settings: _Settings) -> tuple[str, ...]:
     """What was found in the source, and what of it is not in the new file."""
     notes = [note for note in volume.notes if "convert-raw" not in note]  # which is what happens
     if volume.undersampled and settings.format == "fastmri":
@@ -226,6 +226,8 @@ def _notes(volume: RawVolume, settings: _Settings) -> tuple[str, ...]:
         notes.append("lines measured for calibration alone are not in the new file")
     if volume.noise is not None and settings.format == "fastmri":
         notes.append("the noise scan is not in the new file")
+    if header.noise_covariance is not None and settings.format != "fastmri":
+        notes.append("the covariance of the receivers' noise is not in the new file")
     return tuple(notes)
 
 

@@ -33,6 +33,7 @@ class Facts:
 
     contrast: str = ""
     patient_id: str = ""
+    vendor: str = ""
     field_t: float = math.nan
     te_ms: float = math.nan
     tr_ms: float = math.nan
@@ -57,12 +58,15 @@ def facts(text: str | bytes) -> Facts:
     return Facts(
         contrast=_text(root, f"{measured}protocolName"),
         patient_id=_text(root, "{*}subjectInformation/{*}patientID"),
+        vendor=_text(root, "{*}acquisitionSystemInformation/{*}systemVendor"),
         field_t=_number(root, "{*}acquisitionSystemInformation/{*}systemFieldStrength_T"),
         te_ms=_number(root, "{*}sequenceParameters/{*}TE"),
         tr_ms=_number(root, "{*}sequenceParameters/{*}TR"),
         ti_ms=_number(root, "{*}sequenceParameters/{*}TI"),
         flip_deg=_number(root, "{*}sequenceParameters/{*}flipAngle_deg"),
-        frequency_hz=_number(root, "{*}experimentalConditions/{*}H1resonanceFrequency_Hz"),
+        # a must of the schema: 0 where it is not known
+        frequency_hz=_number(root, "{*}experimentalConditions/{*}H1resonanceFrequency_Hz")
+        or math.nan,
         noise_bandwidth=_number(
             root, "{*}acquisitionSystemInformation/{*}relativeReceiverNoiseBandwidth"
         ),

@@ -123,6 +123,8 @@ def read_raw(path: str | Path, number: int = 0) -> RawVolume:
     with line_volumes.naming(path.name, _broken):
         volume = line_volumes.raw_volume(path, name, scan, number)
         volume = dataclasses.replace(volume, header=header)
+        if "position" in ismrmrd_xml.lenient(header).user.get("assumed", "").split():
+            volume = dataclasses.replace(volume, placement=None)  # by us, in MrdWriter
         return volume if own is None else raw_header.applied(volume, own)
 
 
@@ -265,8 +267,8 @@ def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
         raise _broken(path.name, "it is truncated or damaged") from error
 
 
-def _broken(name: str, found: str) -> ValueError:
+def _broken(name: str, problem: str) -> ValueError:
     return ValueError(
-        f"{name}: {found}. Expected an MRD file of a Cartesian scan: a group of xml and data. "
+        f"{name}: {problem}. Expected an MRD file of a Cartesian scan: a group of xml and data. "
         "Export or convert it again, or leave it out."
     )

@@ -41,7 +41,8 @@ class RawHeader:
             What is not known is nan.
         dwell_us: between two samples of the readout, as k-space holds them.
         frequency_hz: of the protons' resonance.
-        vendor: of the scanner, one of words.VENDORS; "" if unknown.
+        vendor: of the scanner, one of words.VENDORS, or as a file of raw data says it; ""
+            if unknown.
         placement: of the slices in the patient; None: not known.
         orientation: of the slices, "axial", "coronal" or "sagittal"; anything else
             counts as axial where a format must tell directions.
@@ -231,22 +232,24 @@ def applied(volume: RawVolume, header: RawHeader) -> RawVolume:
         acquired=header.columns(volume.kspace.shape[-1]),
         undersampled=volume.undersampled or bool(header.attributes.get(UNDERSAMPLED)),
         attributes={**known, **synthetic, **header.attributes},
+        placement=header.placement,
     )
 
 
 def of_volume(volume: RawVolume) -> RawHeader:
     """The header with which a volume's k-space is written to any format.
 
-    What the file says is kept: numbers from its attributes or its ISMRMRD header, what is
-    in neither stays unknown. Attributes that a writer makes anew are left out.
+    What the file says is kept: numbers and the vendor from its attributes or its ISMRMRD
+    header, and where its slices lie; what is in neither stays unknown. Attributes that a
+    writer makes anew are left out.
     """
-    told = ismrmrd_xml.lenient(volume.header)
+    header_facts = ismrmrd_xml.lenient(volume.header)
     numbers: dict[str, float] = {}
     for name in NUMBERS:
-        value = volume.attributes.get(name, getattr(told, name, UNKNOWN))
+        value = volume.attributes.get(name, getattr(header_facts, name, UNKNOWN))
         numbers[name] = float(value) if isinstance(value, int | float) else UNKNOWN
-    if "thickness_mm" not in volume.attributes and told.encodings:
-        numbers["thickness_mm"] = told.encodings[0].thickness_mm
+    if "thickness_mm" not in volume.attributes and header_facts.encodings:
+        numbers["thickness_mm"] = header_facts.encodings[0].thickness_mm
     columns = int(volume.kspace.shape[-1])
     extra = {n: v for n, v in volume.attributes.items() if n not in (*NUMBERS, *WRITTEN_ANEW)}
     if volume.upside_down:  # no longer told by the name that the file will have
@@ -258,7 +261,9 @@ def of_volume(volume: RawVolume) -> RawHeader:
         patient_id=_one_line(volume.patient_id),
         recon_shape=volume.recon_shape,
         spacing_mm=volume.spacing_mm,
+        vendor=str(extra.pop("vendor", "") or header_facts.vendor),
         orientation=str(extra.get("orientation", "axial")),
+        placement=volume.placement,
         acquired=None if volume.acquired == (0, columns) else volume.acquired,
         record=_record(volume),
         attributes=extra,
