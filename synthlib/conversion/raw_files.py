@@ -18,14 +18,11 @@ from torch import Tensor
 from synthlib import arrays, coils, formats, runs, tasks
 from synthlib.conversion.settings import FORMATS
 from synthlib.formats import own_facts, reading
-from synthlib.formats.bart_cfl import CflWriter
-from synthlib.formats.fastmri_writer import FastmriWriter, SingleCoilWriter
-from synthlib.formats.mrd import MrdWriter
+from synthlib.formats.fastmri_writer import SingleCoilWriter
 from synthlib.formats.raw_header import RawHeader
-from synthlib.formats.raw_writer import RawWriter
+from synthlib.formats.writers import WRITERS
 from synthlib.records import RawVolume
 
-WRITERS: dict[str, type[RawWriter]] = {"fastmri": FastmriWriter, "mrd": MrdWriter, "cfl": CflWriter}
 KINDS = {"fastmri": reading.FASTMRI, "mrd": reading.MRD, "cfl": reading.CFL}
 RECORD = "convert_raw"  # entry of the record in every file that is made here
 WRITTEN, PRESENT, FAILED = "written", "present", "failed"

@@ -191,9 +191,10 @@ def place(
             continue
         placed[name] = lines[counter].astype(int) - (n // 2 if centre is None else centre) + n // 2
         if placed[name].min() < 0 or placed[name].max() >= n:
+            middle = "in the middle" if centre is None else f"at {centre}"
             raise ValueError(
                 f"its {counter}s {int(lines[counter].min())} to {int(lines[counter].max())} with "
-                f"the centre at {centre} do not fit into the {n} that its header says"
+                f"the centre {middle} do not fit into the {n} that its header says"
             )
     placed["skip"] = lines["pre"]
     placed["n"] = lines["n_samples"] - lines["pre"] - lines["post"]

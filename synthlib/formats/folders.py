@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from synthlib.formats import bart_cfl, npy_header
+from synthlib.formats.raw_header import volume_name
 from synthlib.formats.reading import ENDINGS, EXPECTED, HDF5, read_raw
 from synthlib.records import MADE_BY_US, RawVolume
-
-LABELS, NOISE = "_labels_", "_noise"  # in the names of label maps and noise beside a pair
 
 
 def raw_files(folder: str | Path) -> list[Path]:
@@ -59,20 +58,14 @@ def _may_be_raw(path: Path) -> bool:
 
 def _is_of_pair(path: Path) -> bool:
     """The .cfl of a pair, or a .hdr of BART that has lost it; no label map or noise of ours."""
-    owner, mark, _ = path.stem.partition(LABELS)
+    owner, mark, _ = path.stem.partition(bart_cfl.LABELS)
     if not mark:
-        owner = path.stem.removesuffix(NOISE)
+        owner = path.stem.removesuffix(bart_cfl.NOISE)
     if owner != path.stem and path.with_name(f"{owner}.cfl").is_file():
         return False
     if path.suffix == ".cfl":
         return True
     return not path.with_suffix(".cfl").is_file() and bart_cfl.is_header(path)
-
-
-def volume_name(path: str | Path) -> str:
-    """Name of a file's first volume: "scan" of scan.h5, scan.mrd.h5, scan.cfl ..."""
-    path = Path(path)
-    return path.name.removesuffix(path.suffix).removesuffix(".mrd")
 
 
 def names_below(source: str | Path, paths: Sequence[Path]) -> dict[str, Path]:

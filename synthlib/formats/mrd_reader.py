@@ -119,7 +119,7 @@ def read_raw(path: str | Path, number: int = 0) -> RawVolume:
     """
     path = Path(path)
     scan, own, header = _scan(path)
-    name = path.name.removesuffix(path.suffix).removesuffix(".mrd")
+    name = raw_header.volume_name(path)
     with line_volumes.naming(path.name, _broken):
         volume = line_volumes.raw_volume(path, name, scan, number)
         volume = dataclasses.replace(volume, header=header)

@@ -11,10 +11,9 @@ import h5py
 import torch
 
 from synthlib.formats import bart_cfl, mrd, raw_header, reading
-from synthlib.formats.raw_header import RawHeader
+from synthlib.formats.raw_header import LABELS, RawHeader
 from synthlib.records import Placement, RawVolume
 
-LABELS = "labels_"  # of label maps that lie at the root
 # as FastmriWriter writes them
 COVARIANCE = "noise_covariance"
 PLACES = ("row_direction", "column_direction", "slice_centres_mm")

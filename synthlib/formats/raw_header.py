@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from synthlib.records import SYNTHETIC, UNDERSAMPLED, UNKNOWN_MM, Placement, Raw
 UNKNOWN = float("nan")
 PROTON_HZ_PER_T = 42.577478518e6
 WRITTEN_ANEW = ("acquisition", "patient_id", "max", "norm", "record")  # attributes of files
+LABELS = "labels_"  # and its name: a label map in HDF5
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # safe as part of a file's or a group's name
 NUMBERS = (
     "thickness_mm", "step_mm", "field_t", "te_ms", "tr_ms", "ti_ms", "flip_deg", "dwell_us",
@@ -204,6 +206,12 @@ def plain(value: Any) -> Any:
 
 
 # --- headers and volumes -----------------------------------------------------------------
+
+
+def volume_name(path: str | Path) -> str:
+    """Name of a file's first volume: "scan" of scan.h5, scan.mrd.h5, scan.cfl ..."""
+    path = Path(path)
+    return path.name.removesuffix(path.suffix).removesuffix(".mrd")
 
 
 def require_volume(name: str, number: int, n_volumes: int) -> None:
