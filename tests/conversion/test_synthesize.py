@@ -19,8 +19,9 @@ from fastmri.data.subsample import EquiSpacedMaskFunc
 from fastmri.data.transforms import VarNetDataTransform
 
 from synthlib import archive, arrays, bank, conversion, formats
-from synthlib.conversion import one, raw_data
+from synthlib.conversion import one
 from synthlib.formats import dicom, mrd, nifti
+from synthlib.formats.fastmri_writer import FastmriWriter
 from synthlib.phase import generator, pix2pix
 from synthlib.recon import stock
 
@@ -386,7 +387,7 @@ def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(make, place, 
     def full(self, index, kspace, rss=None):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(raw_data.FastmriWriter, "put", full)
+    monkeypatch.setattr(FastmriWriter, "put", full)
     with pytest.raises(OSError, match="the disk is full"):
         make()
     assert not list((place / "out").rglob("*.h5"))
