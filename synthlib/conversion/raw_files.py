@@ -105,6 +105,11 @@ def convert_raw(
             "know such files. Choose --format fastmri, or leave --single-coil out."
         )
     source, out = Path(source), Path(out)
+    if source.is_dir() and out.resolve() == source.resolve():
+        raise ValueError(
+            f"--out is the folder of the raw data, {out}; expected another one, so that no later "
+            "run takes new files for sources. Give a folder below it, or beside it."
+        )
     paths = [path for path in formats.raw_files(source) if not _is_below(path, out, source)]
     if not paths:
         what = "has no file of raw data" if source.is_dir() else "is not a folder"

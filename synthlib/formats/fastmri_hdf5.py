@@ -137,10 +137,12 @@ def read_raw(path: str | Path, *, undersampled: bool = False) -> RawVolume:
 def read_label(path: str | Path) -> tuple[str, str, int] | None:
     """(patient, contrast, coils) from a file's header alone; None where it is no fastMRI file."""
     try:
+        if not hdf5_heaps.are_whole(path):
+            return None
         with h5py.File(path, "r") as file:
             shape = file["kspace"].shape
             attributes = {name: _plain(file.attrs.get(name, "")) for name in LABEL}
-    except (OSError, KeyError, AttributeError):
+    except (OSError, RuntimeError, KeyError, AttributeError):
         return None
     patient, contrast = (str(attributes[name]) for name in LABEL)
     return patient or Path(path).stem, contrast, int(shape[1]) if len(shape) == 4 else 1

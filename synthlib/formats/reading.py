@@ -56,7 +56,7 @@ def kind_of(path: str | Path) -> str:
         ValueError: it is none of these, may not be opened, or is locked by another program.
     """
     path = Path(path)
-    if path.suffix in (".cfl", ".hdr"):
+    if path.suffix.lower() in (".cfl", ".hdr"):
         pair = path.with_suffix(".cfl"), path.with_suffix(".hdr")
         missing = [half.name for half in pair if not half.is_file()]
         if len(missing) == 1:
@@ -69,9 +69,9 @@ def kind_of(path: str | Path) -> str:
             require_readable(half)
         return CFL
     require_readable(path)
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return NPY
-    if path.suffix == ".dat":
+    if path.suffix.lower() == ".dat":
         from synthlib.formats import twix  # its package is needed for no other format
 
         if not twix.is_twix(path):
@@ -106,7 +106,7 @@ def _hdf5_kind(path: Path) -> str:
                 f"{path.name}: another program holds it open and has locked it. Expected a file "
                 "at rest; close it there, or wait until it is written, or leave it out."
             ) from error
-        if path.suffix == ".mrd":
+        if path.suffix.lower() == ".mrd":
             raise ValueError(
                 f"{path.name}: it is truncated, or not HDF5: streams of MRD version 2 are not "
                 "read. Expected an MRD file in HDF5; convert it with mrd's own tools."

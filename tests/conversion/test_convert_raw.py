@@ -380,3 +380,10 @@ def test_measured_scans_go_round(real, tmp_path):
     shutil.copy(source, tmp_path / "scan.h5")
     convert(tmp_path / "scan.h5", tmp_path / "b", "mrd")
     assert torch.equal(whole(tmp_path / "b" / "scan.mrd.h5"), whole(source))
+
+
+def test_the_folder_of_the_sources_is_no_place_for_results(tmp_path):
+    path = write(tmp_path / "scan.h5")
+    with pytest.raises(ValueError, match="--out is the folder of the raw data"):
+        convert(tmp_path, tmp_path / "." / "", "mrd")
+    assert list(tmp_path.iterdir()) == [path]
