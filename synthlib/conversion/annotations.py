@@ -146,8 +146,8 @@ def _rows(reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
         yield from reader
     except csv.Error as error:
         raise ValueError(
-            f"the annotations cannot be read after line {reader.line_num} ({error}); expected a CSV "
-            "of file, slice, x, y, width, height, label. Mend the line, or save the table again."
+            f"the annotations cannot be read after line {reader.line_num} ({error}); expected a "
+            "CSV of file, slice, x, y, width, height, label. Mend the line, or save it again."
         ) from error
 
 
