@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -49,6 +49,7 @@ class Slices(Protocol):
 
 
 # fastMRI's brains and knees, as New York University names them.
+UNDERSAMPLED = "undersampled"  # attribute of our files of scans that lack lines; zeros may not say
 SYNTHETIC = "SYNTHETIC"  # attribute of every raw data file that was made of magnitude images
 MADE_BY_US = "SYNTHETIC, made by synthlib of magnitude images"  # for messages
 UPSIDE_DOWN = re.compile(r"file(_brain_[A-Z0-9]+_\d+_\d+|\d{7})")
@@ -93,6 +94,7 @@ class RawVolume:
         rss: [slice] gives the file's own magnitude (ny, nx), None if it has none.
         header: the ISMRMRD XML as found.
         attributes: the file's attributes as found.
+        placement: where the slices lie in the patient, None if it is not told.
         source: the file's path, "" when the volume lives in memory.
     """
 
@@ -106,6 +108,7 @@ class RawVolume:
     rss: Slices | None = None
     header: str = ""
     attributes: Mapping[str, object] = field(default_factory=dict)
+    placement: Placement | None = None
     source: str = ""
     undersampled: bool = False
     noise: Tensor | None = None
@@ -211,16 +214,49 @@ class Placement:
         (a, b, c), (d, e, f) = self.along_row, self.along_column
         return b * f - c * e, c * d - a * f, a * e - b * d
 
+    @classmethod
+    def of_centres(
+        cls,
+        along_row: Sequence[float],
+        along_column: Sequence[float],
+        centres_mm: Iterable[Sequence[float]],
+        shape: tuple[int, int],
+        spacing_mm: tuple[float, float],
+    ) -> Placement:
+        """The placement whose :meth:`centres_mm` these are; an unknown spacing is 1 mm."""
+        row, column = _triple(along_row), _triple(along_column)
+        step = _to_centre(row, column, shape, spacing_mm)
+        middles = tuple(
+            _triple([mm - s for mm, s in zip(centre, step, strict=True)]) for centre in centres_mm
+        )
+        return cls(row, column, middles)
+
     def centres_mm(
         self, shape: tuple[int, int], spacing_mm: tuple[float, float]
     ) -> list[tuple[float, ...]]:
         """The centre of every slice's field of view, for an image of (ny, nx) pixels."""
-        y, x = ((n - 1) / 2 - n // 2 for n in shape)
-        step = [
-            y * spacing_mm[0] * column + x * spacing_mm[1] * row
-            for row, column in zip(self.along_row, self.along_column, strict=True)
-        ]
+        step = _to_centre(self.along_row, self.along_column, shape, spacing_mm)
         return [tuple(m + s for m, s in zip(mm, step, strict=True)) for mm in self.middles_mm]
+
+
+def _to_centre(
+    along_row: Sequence[float],
+    along_column: Sequence[float],
+    shape: tuple[int, int],
+    spacing_mm: tuple[float, float],
+) -> list[float]:
+    """From the centre of pixel (ny // 2, nx // 2) to that of the field of view, in mm."""
+    y, x = ((n - 1) / 2 - n // 2 for n in shape)
+    mm_y, mm_x = (mm if mm == mm else 1.0 for mm in spacing_mm)
+    return [
+        y * mm_y * column + x * mm_x * row
+        for row, column in zip(along_row, along_column, strict=True)
+    ]
+
+
+def _triple(values: Sequence[float]) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import torch
 
@@ -33,7 +33,8 @@ class Progress:
     In a notebook the line is replaced in place, in a terminal, too; elsewhere (a log, a
     batch system) stderr gets a new one every LINE_EVERY_S, also while one piece takes
     longer. Where the environment names a SYNTHLIB_PROGRESS file, it goes there, too, so
-    that a headless run can show it.
+    that a headless run can show it. As a context manager it falls silent at the end of the
+    block, also when an error ends it.
     """
 
     def __init__(self, label: str, total: int, done: int = 0, *, leave: bool = True) -> None:
@@ -63,6 +64,12 @@ class Progress:
         if now - self._shown >= EVERY_S or self.done >= self.total:
             self._shown = now
             self._show(self.text(now - self._begin) + (f" | {note}" if note else ""))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()  # an error's traceback would keep the thread talking
 
     def text(self, elapsed_s: float) -> str:
         line = f"{self.label} {self.done}/{self.total}"
@@ -164,28 +171,28 @@ def run_all(
     handle = on_error or _stop
     results: dict[int, Result] = {}
     if workers <= 1 and not scheduler:
-        progress = Progress(label, len(items))
-        for index, item in enumerate(items):
-            try:
-                results[index] = function(item)
-            except Exception as error:
-                results[index] = handle(item, error)
-            progress.step()
+        with Progress(label, len(items)) as progress:
+            for index, item in enumerate(items):
+                try:
+                    results[index] = function(item)
+                except Exception as error:
+                    results[index] = handle(item, error)
+                progress.step()
         return list(results.values())
     with _client(min(workers, len(items)), scheduler) as client:
         from dask.distributed import as_completed
 
-        progress = Progress(label, len(items))
-        # pure=False: equal-looking items (a retry, say) are still run
-        futures = client.map(function, items, pure=False)
-        index_of = {future.key: index for index, future in enumerate(futures)}
-        for future in as_completed(futures):
-            index = index_of[future.key]
-            try:
-                results[index] = future.result()
-            except Exception as error:
-                results[index] = handle(items[index], error)
-            progress.step()
+        with Progress(label, len(items)) as progress:
+            # pure=False: equal-looking items (a retry, say) are still run
+            futures = client.map(function, items, pure=False)
+            index_of = {future.key: index for index, future in enumerate(futures)}
+            for future in as_completed(futures):
+                index = index_of[future.key]
+                try:
+                    results[index] = future.result()
+                except Exception as error:
+                    results[index] = handle(items[index], error)
+                progress.step()
         return [results[index] for index in range(len(items))]
 
 

@@ -175,3 +175,17 @@ def test_a_progress_that_was_given_up_falls_silent(monkeypatch, capsys):
     capsys.readouterr()
     time.sleep(0.2)
     assert capsys.readouterr().err == ""
+
+
+def test_after_an_error_no_line_comes_any_more(monkeypatch, capsys):
+    monkeypatch.setattr(tasks, "LINE_EVERY_S", 0.05)
+
+    def fails(item):
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken") as caught:
+        tasks.run_all(fails, [1, 2, 3], label="work")
+    assert caught.tb is not None  # holds the frames, and with them the progress
+    capsys.readouterr()
+    time.sleep(0.3)
+    assert capsys.readouterr().err == ""

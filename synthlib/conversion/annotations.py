@@ -11,8 +11,9 @@ import csv
 import errno
 import hmac
 import io
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -116,8 +117,9 @@ def read(path: str | Path | None, salt: bytes) -> Annotations:
     boxes: dict[str, list[Mapping[str, object]]] = {}
     texts: dict[str, str] = {}
     with io.StringIO(table, newline="") as file:
-        rows = csv.DictReader(file)
-        missing = {"file", "slice", "label"} - set(rows.fieldnames or ())
+        reader = csv.DictReader(file)
+        rows = _rows(reader)
+        missing = {"file", "slice", "label"} - set(reader.fieldnames or ())
         if missing:
             raise ValueError(
                 f"the annotations lack the column {', '.join(sorted(missing))}; expected file, "
@@ -126,7 +128,7 @@ def read(path: str | Path | None, salt: bytes) -> Annotations:
         for number, row in enumerate(rows, start=2):
             try:
                 entry: dict[str, object] = {"slice": int(row["slice"] or -1)}
-                entry |= {name: float(row[name]) for name in BOX if row.get(name)}
+                entry |= {name: _finite(row[name]) for name in BOX if row.get(name)}
             except ValueError:
                 raise ValueError(
                     f"line {number} of the annotations has a slice or box that is no number"
@@ -136,7 +138,24 @@ def read(path: str | Path | None, salt: bytes) -> Annotations:
             if label not in LABELS.values():
                 texts[label] = text
             boxes.setdefault(stem(row["file"] or ""), []).append(entry)
-    return Annotations(boxes, "study_level" in (rows.fieldnames or ()), texts)
+    return Annotations(boxes, "study_level" in (reader.fieldnames or ()), texts)
+
+
+def _rows(reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ValueError(
+            f"the annotations cannot be read after line {reader.line_num} ({error}); expected a "
+            "CSV of file, slice, x, y, width, height, label. Mend the line, or save it again."
+        ) from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is no place")
+    return value
 
 
 def stem(path: str) -> str:

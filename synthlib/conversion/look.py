@@ -89,4 +89,5 @@ def look(
 
 def _filed_by(inputs: Sequence[str | Path]) -> str:
     """One list of files for each set of inputs; an audit has no folder of results."""
-    return f"audit-{runs.fingerprint([str(Path(i).expanduser().absolute()) for i in inputs])}"
+    places = sorted(str(Path(i).expanduser().resolve()) for i in inputs)
+    return str(Path("/audit") / runs.fingerprint(places))  # no folder, and the same from anywhere

@@ -16,18 +16,10 @@ from synthlib.conversion.job import MADE, Job, Outcome, Prepared, Stopped, digit
 from synthlib.conversion.phase import generator_record, phase_source, stamp, write_phase
 from synthlib.conversion.settings import MEASURED, Settings
 from synthlib.figures import thumbnails
-from synthlib.formats.bart_cfl import CflWriter
-from synthlib.formats.fastmri_writer import FastmriWriter
-from synthlib.formats.mrd import MrdWriter
 from synthlib.formats.raw_header import RawHeader
 from synthlib.formats.raw_writer import RawWriter
+from synthlib.formats.writers import WRITERS
 from synthlib.records import SYNTHETIC, ImageVolume
-
-WRITERS: dict[str, type[RawWriter]] = {
-    "fastmri": FastmriWriter,
-    "mrd": MrdWriter,
-    "cfl": CflWriter,
-}
 
 
 def make_raw_data(job: Job, prepared: Prepared, n_threads: int, stop: threading.Event) -> Outcome:

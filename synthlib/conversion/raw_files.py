@@ -18,14 +18,11 @@ from torch import Tensor
 from synthlib import arrays, coils, formats, runs, tasks
 from synthlib.conversion.settings import FORMATS
 from synthlib.formats import own_facts, reading
-from synthlib.formats.bart_cfl import CflWriter
-from synthlib.formats.fastmri_writer import FastmriWriter, SingleCoilWriter
-from synthlib.formats.mrd import MrdWriter
+from synthlib.formats.fastmri_writer import SingleCoilWriter
 from synthlib.formats.raw_header import RawHeader
-from synthlib.formats.raw_writer import RawWriter
+from synthlib.formats.writers import WRITERS
 from synthlib.records import RawVolume
 
-WRITERS: dict[str, type[RawWriter]] = {"fastmri": FastmriWriter, "mrd": MrdWriter, "cfl": CflWriter}
 KINDS = {"fastmri": reading.FASTMRI, "mrd": reading.MRD, "cfl": reading.CFL}
 RECORD = "convert_raw"  # entry of the record in every file that is made here
 WRITTEN, PRESENT, FAILED = "written", "present", "failed"
@@ -108,6 +105,11 @@ def convert_raw(
             "know such files. Choose --format fastmri, or leave --single-coil out."
         )
     source, out = Path(source), Path(out)
+    if source.is_dir() and out.resolve() == source.resolve():
+        raise ValueError(
+            f"--out is the folder of the raw data, {out}; expected another one, so that no later "
+            "run takes new files for sources. Give a folder below it, or beside it."
+        )
     paths = [path for path in formats.raw_files(source) if not _is_below(path, out, source)]
     if not paths:
         what = "has no file of raw data" if source.is_dir() else "is not a folder"
@@ -214,10 +216,10 @@ def _convert(path: Path, number: int, name: str, target: Path, settings: _Settin
             raise
         # columns that are empty in the middle slice are not in another
         _write(target, volume, dataclasses.replace(header, acquired=None), settings)
-    return Converted(name, WRITTEN, notes=_notes(volume, settings))
+    return Converted(name, WRITTEN, notes=_notes(volume, header, settings))
 
 
-def _notes(volume: RawVolume, settings: _Settings) -> tuple[str, ...]:
+def _notes(volume: RawVolume, header: RawHeader, settings: _Settings) -> tuple[str, ...]:
     """What was found in the source, and what of it is not in the new file."""
     notes = [note for note in volume.notes if "convert-raw" not in note]  # which is what happens
     if volume.undersampled and settings.format == "fastmri":
@@ -226,6 +228,8 @@ def _notes(volume: RawVolume, settings: _Settings) -> tuple[str, ...]:
         notes.append("lines measured for calibration alone are not in the new file")
     if volume.noise is not None and settings.format == "fastmri":
         notes.append("the noise scan is not in the new file")
+    if header.noise_covariance is not None and settings.format != "fastmri":
+        notes.append("the covariance of the receivers' noise is not in the new file")
     return tuple(notes)
 
 

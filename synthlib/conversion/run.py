@@ -190,6 +190,7 @@ class _Abreast:
 
 def _convert_and_keep(job: Job, n_threads: int = 0, stop: threading.Event | None = None) -> Outcome:
     """Convert, and keep what the report shows; the picture stays on the disk."""
+    _part(job).unlink(missing_ok=True)  # of what is replaced now
     outcome = one.convert(job, n_threads, stop)
     if outcome.status == MADE:
         runs.write_json(_part(job), dataclasses.asdict(outcome))

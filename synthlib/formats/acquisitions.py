@@ -87,25 +87,36 @@ class LineSlices:
             raise IndexError(f"slices 0 to {self.shape[0] - 1}; {index} was asked for")
         slab, inside = divmod(index, self._per_slab)
         if self._partitions == 1:
-            return self._measured(slab)[0]
+            return self._measured(self._lines_of(slab))[0]
         with self._lock:
             if self._kept is None or self._kept[0] != slab:
                 self._kept = slab, self._slices(slab)
             return self._kept[1][inside].clone()
 
+    def central_plane(self) -> Tensor:
+        """The lines of the middle slab nearest to kz = 0, complex64 (coil, ky, kx)."""
+        lines = self._lines_of(self.shape[0] // self._per_slab // 2)
+        distance = np.abs(lines["kz"] - self._partitions // 2)
+        plane = lines[lines["kz"] == lines["kz"][distance.argmin()]]
+        plane["kz"] = 0
+        return self._measured(plane, n_partitions=1)[0]
+
+    def _lines_of(self, slab: int) -> np.ndarray:
+        return self._lines[self._lines["slice"] == slab]
+
     def _slices(self, slab: int) -> Tensor:
         """All slices of a slab, complex64 (z, coil, ky, kx)."""
-        shifted = torch.fft.ifftshift(self._measured(slab), dim=0)
+        shifted = torch.fft.ifftshift(self._measured(self._lines_of(slab)), dim=0)
         slices = torch.fft.fftshift(torch.fft.ifft(shifted, dim=0, norm="ortho"), dim=0)
         first = (self._partitions - self._per_slab) // 2  # as images are cropped
         return slices[first : first + self._per_slab].clone()
 
-    def _measured(self, slab: int) -> Tensor:
-        """The lines of a slab in their places, complex64 (kz, coil, ky, kx)."""
+    def _measured(self, lines: np.ndarray, n_partitions: int = 0) -> Tensor:
+        """Lines of a slab in their places, complex64 (kz, coil, ky, kx)."""
         _, n_coils, rows, columns = self.shape
-        lines = self._lines[self._lines["slice"] == slab]
-        kspace = np.zeros((self._partitions, columns, n_coils, rows), np.complex64)
-        times = np.zeros((self._partitions, columns), np.int64)
+        n_partitions = n_partitions or self._partitions
+        kspace = np.zeros((n_partitions, columns, n_coils, rows), np.complex64)
+        times = np.zeros((n_partitions, columns), np.int64)
         for line, values in zip(lines, self._source.read(lines["row"]), strict=True):
             samples = values[:, line["skip"] : line["skip"] + line["n"]]
             if line["reversed"]:
@@ -180,9 +191,10 @@ def place(
             continue
         placed[name] = lines[counter].astype(int) - (n // 2 if centre is None else centre) + n // 2
         if placed[name].min() < 0 or placed[name].max() >= n:
+            middle = "in the middle" if centre is None else f"at {centre}"
             raise ValueError(
                 f"its {counter}s {int(lines[counter].min())} to {int(lines[counter].max())} with "
-                f"the centre at {centre} do not fit into the {n} that its header says"
+                f"the centre {middle} do not fit into the {n} that its header says"
             )
     placed["skip"] = lines["pre"]
     placed["n"] = lines["n_samples"] - lines["pre"] - lines["post"]
@@ -252,6 +264,12 @@ def coverage(placed: np.ndarray, encoding: Encoding, n_slabs: int) -> Coverage:
     _, n_columns, n_partitions = encoding.matrix
     times = np.zeros((n_slabs, n_partitions, n_columns), int)
     np.add.at(times, (placed["slice"], placed["kz"], placed["kx"]), 1)
+    return coverage_of(times)
+
+
+def coverage_of(times: np.ndarray) -> Coverage:
+    """What is left out of (slab, kz, kx), of which `times` says how often each was measured."""
+    _, n_partitions, n_columns = times.shape
     columns = np.flatnonzero(times.any((0, 1)))
     first, end = int(columns[0]), int(columns[-1]) + 1
     wanted = np.zeros((n_partitions, n_columns), bool)

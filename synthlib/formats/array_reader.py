@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthlib.formats import bart_cfl, npy_header, raw_header
+from synthlib.formats import acquisitions, bart_cfl, npy_header, raw_header
 from synthlib.formats.bart_cfl import COIL, N_DIMENSIONS, PHASE, READOUT, SLICE
 from synthlib.records import SYNTHETIC, RawVolume
 
@@ -63,6 +63,40 @@ class CflSlices:
     def __getitem__(self, index: int) -> Tensor:
         _require_index(index, self.shape[0])
         number, partition = divmod(index, self.sizes[PARTITION])
+        slab = self._slab(number)  # (average, kz, coil, ky, kx)
+        n = slab.shape[1]
+        if n == 1:
+            return torch.from_numpy(_averaged(slab[:, 0]))
+        # a row of the centred, orthonormal inverse FFT along kz
+        kz = np.arange(n) - n // 2
+        weights = np.exp(2j * np.pi * kz * (partition - n // 2) / n) / math.sqrt(n)
+        kspace = np.zeros(slab.shape[2:], np.complex64)
+        for plane, weight in enumerate(weights.astype(np.complex64)):
+            kspace += weight * _averaged(slab[:, plane])
+        return torch.from_numpy(kspace)
+
+    @property
+    def is_3d(self) -> bool:
+        """Whether one slice takes all lines of a slab."""
+        return self.sizes[PARTITION] > 1
+
+    def central_plane(self) -> Tensor:
+        """The lines of the middle slab nearest to kz = 0, complex64 (coil, ky, kx)."""
+        slab = self._slab(self.sizes[SLICE] // 2)  # (average, kz, coil, ky, kx)
+        middle = slab.shape[1] // 2
+        outwards = sorted(range(slab.shape[1]), key=lambda kz: abs(kz - middle))
+        nearest = next((kz for kz in outwards if slab[:, kz].any()), middle)
+        return torch.from_numpy(_averaged(slab[:, nearest]))
+
+    def measured(self) -> np.ndarray:
+        """How often each line (kz, kx) of the middle slab was measured: one of zeros was not."""
+        slab = self._slab(self.sizes[SLICE] // 2)  # (average, kz, coil, ky, kx)
+        # plane by plane, for all of them may not fit into memory
+        planes = [(slab[:, kz] != 0).any((1, 2)).sum(0) for kz in range(slab.shape[1])]
+        return np.stack(planes)
+
+    def _slab(self, number: int) -> np.ndarray:
+        """A slab as the file has it, (average, kz, coil, ky, kx), mapped into memory."""
         mapped = np.memmap(self.path, "<c8", "r", shape=self.sizes, order="F")
         place: list[int | slice] = [0] * N_DIMENSIONS
         for dimension in (READOUT, PHASE, PARTITION, COIL, AVERAGE):
@@ -70,20 +104,15 @@ class CflSlices:
         place[SLICE] = number
         for dimension, value in zip(VOLUMES.values(), self.entry, strict=True):
             place[dimension] = value
-        array = mapped[tuple(place)].transpose(4, 2, 3, 0, 1)  # (average, kz, coil, ky, kx)
-        kspace = _partition(array, partition) if self.sizes[PARTITION] > 1 else array[:, 0]
-        if len(kspace) == 1:
-            return torch.from_numpy(np.array(kspace[0], np.complex64, order="C"))
-        times = np.maximum((kspace != 0).any((1, 2)).sum(0), 1)  # columns that were left out
-        return torch.from_numpy((kspace.sum(0) / times.astype(np.float32)).astype(np.complex64))
+        return mapped[tuple(place)].transpose(4, 2, 3, 0, 1)
 
 
-def _partition(array: np.ndarray, index: int) -> np.ndarray:
-    """One slice of (average, kz, ...): a row of the centred, orthonormal inverse FFT along kz."""
-    n = array.shape[1]
-    kz = np.arange(n) - n // 2
-    weights = np.exp(2j * np.pi * kz * (index - n // 2) / n) / math.sqrt(n)
-    return np.einsum("z,az...->a...", weights.astype(np.complex64), array)
+def _averaged(kspace: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of (average, coil, ky, kx), each line over those that have it."""
+    if len(kspace) == 1:
+        return np.array(kspace[0], np.complex64, order="C")
+    times = np.maximum((kspace != 0).any((1, 2)).sum(0), 1)  # columns that were left out
+    return (kspace.sum(0) / times.astype(np.float32)).astype(np.complex64)
 
 
 def read_npy(path: str | Path) -> RawVolume:
@@ -124,8 +153,7 @@ def read_cfl(path: str | Path, number: int = 0) -> RawVolume:
     sizes, creator = bart_cfl.read_sizes(base, DIMENSIONS)
     counts = tuple(sizes[dimension] for dimension in VOLUMES.values())
     n_volumes = math.prod(counts)
-    if not 0 <= number < n_volumes:
-        raise IndexError(f"{base.name} has volumes 0 to {n_volumes - 1}; {number} was asked for")
+    raw_header.require_volume(bart_cfl.beside(base, ".cfl").name, number, n_volumes)
     entry = tuple(int(n) for n in np.unravel_index(number, counts))
     data = bart_cfl.beside(base, ".cfl")
     notes = []
@@ -138,6 +166,12 @@ def read_cfl(path: str | Path, number: int = 0) -> RawVolume:
         notes.append(f"lines were measured {sizes[AVERAGE]} times and are averaged")
     slices = CflSlices(str(data), tuple(sizes), entry)
     volume = _volume(data, base.name, slices, notes)
+    if slices.is_3d and (times := slices.measured()).any():
+        # after the FFT along kz no line of a slice is zero
+        covered = acquisitions.coverage_of(times[None])
+        volume = dataclasses.replace(
+            volume, acquired=covered.acquired, undersampled=covered.n_missing > 0
+        )
     if bart_cfl.beside(base, ".json").is_file():
         noise = bart_cfl.read_noise(base)
         if noise is not None:

@@ -236,6 +236,7 @@ def read_sizes(path: Path, dimensions: Collection[int]) -> tuple[list[int], str]
     others = [n for dimension, n in enumerate(sizes) if dimension not in dimensions]
     if min(sizes) < 1 or set(others) - {1}:
         raise broken(header.name, f"its sizes are {sizes[: 2 * N_DIMENSIONS]}")
+    del sizes[N_DIMENSIONS:]  # all 1
     expected = 8 * math.prod(sizes)
     if data.stat().st_size != expected:
         raise broken(data.name, f"it has {data.stat().st_size} bytes where {expected} belong")
@@ -250,8 +251,8 @@ def _read(path: Path) -> np.ndarray:
     return np.fromfile(beside(path, ".cfl"), np.complex64).reshape(shape).swapaxes(-1, -2)
 
 
-def broken(name: str, found: str) -> ValueError:
+def broken(name: str, problem: str) -> ValueError:
     return ValueError(
-        f"{name}: {found}. Expected BART's sizes of readout, phase, coil (dimension {COIL}) and "
+        f"{name}: {problem}. Expected BART's sizes of readout, phase, coil (dimension {COIL}) and "
         f"slice ({SLICE}) and as many complex floats. Write it again, or leave it out."
     )

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays, tasks
-from synthlib.formats import foreign, hdf5, hdf5_heaps
+from synthlib.formats import foreign, hdf5, hdf5_heaps, ismrmrd_xml
 from synthlib.formats.raw_header import PROTON_HZ_PER_T
-from synthlib.records import UNKNOWN_MM, RawVolume, Slices
+from synthlib.records import UNDERSAMPLED, UNKNOWN_MM, RawVolume, Slices
 
 MAGNITUDES = ("reconstruction_rss", "reconstruction_esc")  # multi-coil, single-coil
 LABEL = ("patient_id", "acquisition")
@@ -106,11 +106,17 @@ def read_raw(path: str | Path, *, undersampled: bool = False) -> RawVolume:
         rss = FileSlices(str(path), name, shape)
         recon_shape = (shape[-2], shape[-1])  # the image itself knows its size best
     acquired, missing = _acquired(path.name, middle, geometry)
-    if missing and not undersampled:
+    marked = bool(attributes.get(UNDERSAMPLED))
+    if (missing or marked) and not undersampled:
+        seen = (
+            f"{missing} of {acquired[1] - acquired[0]} columns between the first and the last "
+            "measured one are zero"
+            if missing
+            else f"its attribute {UNDERSAMPLED} is set"
+        )
         raise ValueError(
-            f"{path.name}: {missing} of {acquired[1] - acquired[0]} columns between the first and "
-            "the last measured one are zero: the scan is undersampled. Training and tests need "
-            "fully sampled scans (fastMRI's *_train and *_val folders); leave it out."
+            f"{path.name}: {seen}: the scan is undersampled. Training and tests need fully "
+            "sampled scans (fastMRI's *_train and *_val folders); leave it out."
         )
     return RawVolume(
         name=path.stem,
@@ -124,17 +130,19 @@ def read_raw(path: str | Path, *, undersampled: bool = False) -> RawVolume:
         header=header,
         attributes=attributes,
         source=str(path),
-        undersampled=missing > 0,
+        undersampled=missing > 0 or marked,
     )
 
 
 def read_label(path: str | Path) -> tuple[str, str, int] | None:
     """(patient, contrast, coils) from a file's header alone; None where it is no fastMRI file."""
     try:
+        if not hdf5_heaps.are_whole(path):
+            return None
         with h5py.File(path, "r") as file:
             shape = file["kspace"].shape
             attributes = {name: _plain(file.attrs.get(name, "")) for name in LABEL}
-    except (OSError, KeyError, AttributeError):
+    except (OSError, RuntimeError, KeyError, AttributeError):
         return None
     patient, contrast = (str(attributes[name]) for name in LABEL)
     return patient or Path(path).stem, contrast, int(shape[1]) if len(shape) == 4 else 1
@@ -258,9 +266,9 @@ def _geometry(name: str, header: str) -> _Geometry:
     if not header:
         return _Geometry()
     try:
-        root = ElementTree.fromstring(header)
-    except ElementTree.ParseError as error:
-        raise _broken(name, f"its ismrmrd_header is not XML ({error})") from error
+        root = ismrmrd_xml.parsed(header)
+    except ValueError as error:
+        raise _broken(name, f"{error} (ismrmrd_header)") from error
     number = _Numbers(root)
     rows, columns = number("reconSpace/matrixSize/x"), number("reconSpace/matrixSize/y")
     fov = number("reconSpace/fieldOfView_mm/x"), number("reconSpace/fieldOfView_mm/y")
@@ -332,9 +340,9 @@ def header_xml(
     )
 
 
-def _broken(name: str, found: str) -> ValueError:
+def _broken(name: str, problem: str) -> ValueError:
     return ValueError(
-        f"{name}: {found}. Expected a fastMRI file: HDF5 with complex 'kspace' "
+        f"{name}: {problem}. Expected a fastMRI file: HDF5 with complex 'kspace' "
         "[slice, coil, ky, kx] that holds signal. Download or export it again, or leave it out."
     )
 

@@ -48,7 +48,9 @@ class FastmriWriter(RawWriter):
             if header.vendor:
                 file.attrs["vendor"] = header.vendor
             for name, labels in header.labels.items():
-                file.create_dataset(f"labels_{name}", data=labels.numpy(), compression="gzip")
+                file.create_dataset(
+                    raw_header.LABELS + name, data=labels.numpy(), compression="gzip"
+                )
             if header.annotations:
                 file["annotations"] = json.dumps(raw_header.plain(header.annotations))
             file.attrs["acquisition"] = header.contrast

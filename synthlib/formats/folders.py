@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from synthlib.formats import bart_cfl, npy_header
+from synthlib.formats.raw_header import volume_name
 from synthlib.formats.reading import ENDINGS, EXPECTED, HDF5, read_raw
 from synthlib.records import MADE_BY_US, RawVolume
-
-LABELS, NOISE = "_labels_", "_noise"  # in the names of label maps and noise beside a pair
 
 
 def raw_files(folder: str | Path) -> list[Path]:
@@ -28,26 +27,28 @@ def raw_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if folder.is_file():
         data = folder.with_suffix(".cfl")
-        return [data if folder.suffix == ".hdr" and data.is_file() else folder]
-    paths = [path for path in folder.rglob("*") if path.suffix in ENDINGS and _may_be_raw(path)]
+        return [data if folder.suffix.lower() == ".hdr" and data.is_file() else folder]
+    paths = [
+        path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and _may_be_raw(path)
+    ]
     return sorted(paths, key=lambda path: (path.stem, path))
 
 
 def n_passed_by(folder: str | Path) -> int:
     """How many .npy and .dat files of a folder :func:`raw_files` leaves out as no raw data."""
     paths = Path(folder).rglob("*")
-    return sum(path.suffix in (".npy", ".dat") and not _may_be_raw(path) for path in paths)
+    return sum(path.suffix.lower() in (".npy", ".dat") and not _may_be_raw(path) for path in paths)
 
 
 def _may_be_raw(path: Path) -> bool:
     if path.name.startswith(".") or path.is_dir():  # a file under way
         return False
-    if path.suffix in HDF5:
+    if path.suffix.lower() in HDF5:
         return True
-    if path.suffix in (".cfl", ".hdr"):
+    if path.suffix.lower() in (".cfl", ".hdr"):
         return _is_of_pair(path)
     try:
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             shape, dtype, _ = npy_header.read(path)
             return dtype.kind == "c" and len(shape) in (3, 4)
         from synthlib.formats import twix  # its package is needed for no other format
@@ -59,20 +60,14 @@ def _may_be_raw(path: Path) -> bool:
 
 def _is_of_pair(path: Path) -> bool:
     """The .cfl of a pair, or a .hdr of BART that has lost it; no label map or noise of ours."""
-    owner, mark, _ = path.stem.partition(LABELS)
+    owner, mark, _ = path.stem.partition(bart_cfl.LABELS)
     if not mark:
-        owner = path.stem.removesuffix(NOISE)
+        owner = path.stem.removesuffix(bart_cfl.NOISE)
     if owner != path.stem and path.with_name(f"{owner}.cfl").is_file():
         return False
-    if path.suffix == ".cfl":
+    if path.suffix.lower() == ".cfl":
         return True
     return not path.with_suffix(".cfl").is_file() and bart_cfl.is_header(path)
-
-
-def volume_name(path: str | Path) -> str:
-    """Name of a file's first volume: "scan" of scan.h5, scan.mrd.h5, scan.cfl ..."""
-    path = Path(path)
-    return path.name.removesuffix(path.suffix).removesuffix(".mrd")
 
 
 def names_below(source: str | Path, paths: Sequence[Path]) -> dict[str, Path]:

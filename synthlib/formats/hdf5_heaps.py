@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -33,19 +32,21 @@ def are_whole(path: str | Path) -> bool:
         Path(path).open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
     ):
-        datasets = [entry for entry in _datasets(hdf5) if isinstance(entry, h5py.Dataset)]
-        numbers = sorted(part for d in datasets if d.dtype.kind in "biufc" for part in _parts(d))
+        datasets = _datasets(hdf5)
+        numbers = sorted(part for d in datasets if not d.dtype.hasobject for part in _parts(d))
         return all(_lengths_fit(d, data) for d in datasets) and _heaps_end(data, numbers)
 
 
-def _datasets(file: h5py.File) -> Iterator[object]:
-    """What stands at the root and in its groups, one level deep."""
-    for name in file:
-        entry = file.get(name)
-        if isinstance(entry, h5py.Group):
-            yield from (entry.get(inner) for inner in entry)
-        else:
-            yield entry
+def _datasets(file: h5py.File) -> list[h5py.Dataset]:
+    """Every data set of the file at whatever depth, once; links into other files are passed by."""
+    datasets: list[h5py.Dataset] = []
+
+    def add(_: str, entry: object) -> None:
+        if isinstance(entry, h5py.Dataset):
+            datasets.append(entry)
+
+    file.visititems(add)
+    return datasets
 
 
 def _parts(dataset: h5py.Dataset) -> list[tuple[int, int]]:
@@ -63,7 +64,8 @@ def _parts(dataset: h5py.Dataset) -> list[tuple[int, int]]:
 
 
 def _heaps_end(data: mmap.mmap, numbers: list[tuple[int, int]]) -> bool:
-    """Whether the entries of each heap lead to its end; `numbers` are passed over."""
+    """Whether the entries of each heap lead to its end; parts that hold plain values (`numbers`)
+    are passed over."""
     place = 0
     for start, end in [*numbers, (len(data), len(data))]:
         while (place := data.find(MARK, place, max(start, place))) >= 0:

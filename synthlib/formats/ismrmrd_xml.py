@@ -7,13 +7,16 @@ Source: Inati et al., MRM 77:411 (2017), schema/ismrmrd.xsd.
 
 from __future__ import annotations
 
+import codecs
 import math
+import re
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
 from synthlib.formats.acquisitions import Encoding
 
 MAX_MATRIX = 2**16 - 1
+DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]*?encoding\s*=\s*["']([\w.-]+)""", re.ASCII)
 MAX_ENLARGED = 4  # times that an image may be larger than what was encoded
 
 
@@ -25,11 +28,12 @@ class Facts:
         encodings: of the encoded spaces, by number.
         trajectories: of the same, in lower case ("cartesian", "epi", "radial" ...).
         noise_bandwidth: relative bandwidth of the receivers in the noise scan.
-        user: user parameters that are text, by name.
+        user: user parameters that are text or whole numbers, as text, by name.
     """
 
     contrast: str = ""
     patient_id: str = ""
+    vendor: str = ""
     field_t: float = math.nan
     te_ms: float = math.nan
     tr_ms: float = math.nan
@@ -48,24 +52,21 @@ def facts(text: str | bytes) -> Facts:
     Raises:
         ValueError: it is not XML, or its encoded matrix cannot be; the text says which.
     """
-    marks = text if isinstance(text, bytes) else text.encode(errors="replace")
-    if b"<!DOCTYPE" in marks or b"<!ENTITY" in marks:  # no header needs them; bombs do
-        raise ValueError("its XML header declares entities")
-    try:
-        root = ElementTree.fromstring(marks)
-    except (ElementTree.ParseError, ValueError, LookupError):  # LookupError: unheard-of encodings
-        raise ValueError("its XML header is broken") from None
+    root = parsed(text)
     encodings = root.findall("{*}encoding")
     measured = "{*}measurementInformation/{*}"
     return Facts(
         contrast=_text(root, f"{measured}protocolName"),
         patient_id=_text(root, "{*}subjectInformation/{*}patientID"),
+        vendor=_text(root, "{*}acquisitionSystemInformation/{*}systemVendor"),
         field_t=_number(root, "{*}acquisitionSystemInformation/{*}systemFieldStrength_T"),
         te_ms=_number(root, "{*}sequenceParameters/{*}TE"),
         tr_ms=_number(root, "{*}sequenceParameters/{*}TR"),
         ti_ms=_number(root, "{*}sequenceParameters/{*}TI"),
         flip_deg=_number(root, "{*}sequenceParameters/{*}flipAngle_deg"),
-        frequency_hz=_number(root, "{*}experimentalConditions/{*}H1resonanceFrequency_Hz"),
+        # a must of the schema: 0 where it is not known
+        frequency_hz=_number(root, "{*}experimentalConditions/{*}H1resonanceFrequency_Hz")
+        or math.nan,
         noise_bandwidth=_number(
             root, "{*}acquisitionSystemInformation/{*}relativeReceiverNoiseBandwidth"
         ),
@@ -73,9 +74,40 @@ def facts(text: str | bytes) -> Facts:
         trajectories=tuple(_text(node, "{*}trajectory").lower() for node in encodings),
         user={
             _text(node, "{*}name"): _text(node, "{*}value")
-            for node in root.findall("{*}userParameters/{*}userParameterString")
+            for kind in ("Long", "String")
+            for node in root.findall(f"{{*}}userParameters/{{*}}userParameter{kind}")
         },
     )
+
+
+def parsed(text: str | bytes) -> ElementTree.Element:
+    """The root of a header, whatever its encoding; no entity of its own is expanded.
+
+    Raises:
+        ValueError: it is not XML, or declares entities; the text says which.
+    """
+    letters = text if isinstance(text, str) else _decoded(text)
+    if "<!DOCTYPE" in letters or "<!ENTITY" in letters:  # no header needs them; bombs do
+        raise ValueError("its XML header declares entities")
+    try:
+        if "\0" in letters:  # for the parser UTF-16, in which it would see what we do not
+            raise ValueError
+        return ElementTree.fromstring(letters)  # text: whatever encoding it claims is passed by
+    except (ElementTree.ParseError, ValueError):
+        raise ValueError("its XML header is broken") from None
+
+
+def _decoded(data: bytes) -> str:
+    """Text of UTF-16 by its first bytes, else as the declaration says, else of UTF-8."""
+    encoding = "utf-8"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif declared := DECLARED.match(data):
+        encoding = declared[1].decode()
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except (ValueError, LookupError):  # LookupError: unheard-of encodings
+        raise ValueError("its XML header is broken") from None
 
 
 def lenient(text: str) -> Facts:

@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthlib.formats import acquisitions
+from synthlib.formats import acquisitions, raw_header
 from synthlib.formats.acquisitions import Encoding, LineSlices, LineSource
-from synthlib.records import RawVolume
+from synthlib.records import UNDERSAMPLED, Placement, RawVolume
 
 # Image rows run to the back in an axial slice as DICOM shows it, else to the feet.
 ROWS_TOWARDS = {"axial": (0, 1, 0), "coronal": (0, 0, -1), "sagittal": (0, 0, -1)}
 NORMALS = {"sagittal": 0, "coronal": 1, "axial": 2}
 MAX_SPARSE = 64  # times that a k-space may be larger than what was measured of it
 SIDEWAYS = "sideways"  # attribute of volumes whose rows run where a head's columns should
+STRAIGHT = 1e-3  # of directions: how far from unit length and right angles
 SURE = 0.7  # cosine of less than 45 degrees
 
 
@@ -64,6 +65,7 @@ def raw_volume(path: Path, name: str, scan: Scan, number: int) -> RawVolume:
     counters = acquisitions.volumes(scan.table)
     if not counters:
         raise ValueError("it has no line of an image")
+    raw_header.require_volume(path.name, number, len(counters))
     chosen = counters[number]
     rows = acquisitions.of_volume(scan.table, chosen, acquisitions.IMAGE, acquisitions.BOTH)
     encoding = _encoding(scan, chosen[0], rows)
@@ -104,8 +106,9 @@ def raw_volume(path: Path, name: str, scan: Scan, number: int) -> RawVolume:
         acquired=covered.acquired,
         spacing_mm=encoding.spacing_mm,
         attributes=attributes,
+        placement=_placement(scan.table[rows], slices, encoding, lines.shape[0] // len(slices)),
         source=str(path),
-        undersampled=covered.n_missing > 0,
+        undersampled=covered.n_missing > 0 or bool(attributes.get(UNDERSAMPLED)),
         noise=noise,
         calibration=_calibration(scan, chosen, encoding, slices, n_coils),
         notes=tuple(notes),
@@ -213,6 +216,36 @@ def _directions(lines: np.ndarray) -> dict[str, object]:
     if abs(along) < SURE:  # phase was encoded along the rows of DICOM's views
         return {"orientation": orientation, SIDEWAYS: True}
     return {"orientation": orientation, "upside_down": along < -SURE}
+
+
+def _placement(
+    lines: np.ndarray, slices: list[int], encoding: Encoding, per_slab: int
+) -> Placement | None:
+    """Where the slices lie, of parallel ones whose lines tell positions and directions.
+
+    A position is that of the field of view's centre. Partitions lie along slice_dir.
+    """
+    numbers, first = np.unique(lines["slice"], return_index=True)
+    heads = lines[[first[numbers.searchsorted(number)] for number in slices]]
+    names = ("phase_dir", "read_dir", "slice_dir")
+    axes = np.stack([heads[name] for name in names], 1).astype(float)  # (slice, axis, 3)
+    centres_mm = heads["position"].astype(float)
+    is_3d = encoding.matrix[2] > 1
+    used = axes[:, : 3 if is_3d else 2]
+    if not (np.isfinite(used).all() and np.isfinite(centres_mm).all()):
+        return None
+    gram = used @ used.transpose(0, 2, 1)
+    if np.abs(gram - np.eye(used.shape[1])).max() > STRAIGHT or np.ptp(used, 0).max() > STRAIGHT:
+        return None  # directions are unset, oblique to each other, or not those of one stack
+    if len(np.unique(centres_mm, axis=0)) < len(centres_mm):
+        return None
+    if is_3d:
+        if encoding.thickness_mm != encoding.thickness_mm:
+            return None
+        steps = (np.arange(per_slab) - (per_slab - 1) / 2) * encoding.thickness_mm
+        centres_mm = (centres_mm[:, None] + steps[:, None] * axes[:, None, 2]).reshape(-1, 3)
+    row, column = axes[0, :2]
+    return Placement.of_centres(row, column, centres_mm, encoding.recon[:2], encoding.spacing_mm)
 
 
 @contextmanager

@@ -22,13 +22,12 @@ from torch import Tensor
 
 from synthlib.formats import hdf5_stream, mrd_heads, raw_header
 from synthlib.formats.mrd_heads import layout, xsd
-from synthlib.formats.raw_header import RawHeader
+from synthlib.formats.raw_header import LABELS, RawHeader
 from synthlib.formats.raw_writer import RawWriter
 
 GROUP = "dataset"
 OWN = f"{GROUP}/synthlib_header"
 OWN_BEFORE = "synthlib/header"  # in files of the first versions
-LABELS = "labels_"
 MOST_CHANNELS = 1024  # bits of channel_mask
 MOST = 2**16 - 1  # samples, lines and slices are counted in 16 bits
 
@@ -212,8 +211,8 @@ def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
         raise _broken(path.name, "it is truncated, damaged, or not HDF5 at all") from error
 
 
-def _broken(name: str, found: str) -> ValueError:
+def _broken(name: str, problem: str) -> ValueError:
     return ValueError(
-        f"{name}: {found}. Expected an MRD file of one Cartesian 2-D scan, as synthlib writes it. "
-        "Write or export it again, or leave it out."
+        f"{name}: {problem}. Expected an MRD file of one Cartesian 2-D scan, as synthlib writes "
+        "it. Write or export it again, or leave it out."
     )

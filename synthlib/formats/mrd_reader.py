@@ -28,7 +28,7 @@ from synthlib.formats.ismrmrd_xml import Facts
 from synthlib.formats.line_volumes import Scan
 from synthlib.formats.mrd_heads import ismrmrd
 from synthlib.formats.raw_header import NUMBERS, RawHeader
-from synthlib.records import SYNTHETIC, RawVolume
+from synthlib.records import SYNTHETIC, UNDERSAMPLED, RawVolume
 
 
 def _bits(*names: str) -> int:
@@ -119,10 +119,12 @@ def read_raw(path: str | Path, number: int = 0) -> RawVolume:
     """
     path = Path(path)
     scan, own, header = _scan(path)
-    name = path.name.removesuffix(path.suffix).removesuffix(".mrd")
+    name = raw_header.volume_name(path)
     with line_volumes.naming(path.name, _broken):
         volume = line_volumes.raw_volume(path, name, scan, number)
         volume = dataclasses.replace(volume, header=header)
+        if "position" in ismrmrd_xml.lenient(header).user.get("assumed", "").split():
+            volume = dataclasses.replace(volume, placement=None)  # by us, in MrdWriter
         return volume if own is None else raw_header.applied(volume, own)
 
 
@@ -168,8 +170,11 @@ def _scan(path: Path) -> tuple[Scan, RawHeader | None, str]:
 def _attributes(facts: Facts) -> dict[str, object]:
     values = {name: getattr(facts, name, float("nan")) for name in NUMBERS}
     known: dict[str, object] = {name: value for name, value in values.items() if value == value}
-    if facts.user.get("synthetic") == SYNTHETIC:  # our mark, where only the XML was kept
+    # our marks, where only the XML was kept
+    if facts.user.get("synthetic") == SYNTHETIC:
         known[SYNTHETIC] = True
+    if facts.user.get(UNDERSAMPLED) == "1":
+        known[UNDERSAMPLED] = True
     return known
 
 
@@ -262,8 +267,8 @@ def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
         raise _broken(path.name, "it is truncated or damaged") from error
 
 
-def _broken(name: str, found: str) -> ValueError:
+def _broken(name: str, problem: str) -> ValueError:
     return ValueError(
-        f"{name}: {found}. Expected an MRD file of a Cartesian scan: a group of xml and data. "
+        f"{name}: {problem}. Expected an MRD file of a Cartesian scan: a group of xml and data. "
         "Export or convert it again, or leave it out."
     )

@@ -11,10 +11,12 @@ import h5py
 import torch
 
 from synthlib.formats import bart_cfl, mrd, raw_header, reading
-from synthlib.formats.raw_header import RawHeader
-from synthlib.records import RawVolume
+from synthlib.formats.raw_header import LABELS, RawHeader
+from synthlib.records import Placement, RawVolume
 
-LABELS = "labels_"  # of label maps that lie at the root
+# as FastmriWriter writes them
+COVARIANCE = "noise_covariance"
+PLACES = ("row_direction", "column_direction", "slice_centres_mm")
 
 
 def header_of(volume: RawVolume) -> RawHeader:
@@ -27,7 +29,7 @@ def header_of(volume: RawVolume) -> RawHeader:
     path = Path(volume.source)
     kind = reading.kind_of(path)
     if kind == reading.FASTMRI:
-        return dataclasses.replace(header, **_of_fastmri(path))
+        return dataclasses.replace(header, **_of_fastmri(path, volume))
     if kind == reading.MRD and mrd.has_own_header(path):
         return _with(header, mrd.read_header(path))
     if kind == reading.CFL and bart_cfl.beside(bart_cfl.base(path), ".json").is_file():
@@ -70,7 +72,7 @@ def _with(header: RawHeader, own: RawHeader) -> RawHeader:
     )
 
 
-def _of_fastmri(path: Path) -> dict[str, Any]:
+def _of_fastmri(path: Path, volume: RawVolume) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     with h5py.File(path, "r") as file:
         group = file.get("labels")
@@ -82,4 +84,14 @@ def _of_fastmri(path: Path) -> dict[str, Any]:
             }
         if "annotations" in file:
             facts["annotations"] = json.loads(file["annotations"][()])
+        shapes = {name: getattr(file[name], "shape", ()) for name in (COVARIANCE, *PLACES)
+                  if name in file}  # fmt: skip
+        if shapes.get(COVARIANCE) == (volume.n_coils, volume.n_coils):
+            covariance = torch.from_numpy(file[COVARIANCE][()])
+            facts["noise_covariance"] = covariance.to(torch.complex64)
+        if [shapes.get(name) for name in PLACES] == [(3,), (3,), (volume.n_slices, 3)]:
+            row, column, centres_mm = (file[name][()] for name in PLACES)
+            facts["placement"] = Placement.of_centres(
+                row, column, centres_mm, volume.recon_shape, volume.spacing_mm
+            )
     return facts

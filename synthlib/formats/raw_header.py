@@ -8,17 +8,19 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from synthlib.formats import ismrmrd_xml
-from synthlib.records import SYNTHETIC, UNKNOWN_MM, Placement, RawVolume, is_synthetic
+from synthlib.records import SYNTHETIC, UNDERSAMPLED, UNKNOWN_MM, Placement, RawVolume, is_synthetic
 
 UNKNOWN = float("nan")
 PROTON_HZ_PER_T = 42.577478518e6
 WRITTEN_ANEW = ("acquisition", "patient_id", "max", "norm", "record")  # attributes of files
+LABELS = "labels_"  # and its name: a label map in HDF5
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # safe as part of a file's or a group's name
 NUMBERS = (
     "thickness_mm", "step_mm", "field_t", "te_ms", "tr_ms", "ti_ms", "flip_deg", "dwell_us",
@@ -41,7 +43,8 @@ class RawHeader:
             What is not known is nan.
         dwell_us: between two samples of the readout, as k-space holds them.
         frequency_hz: of the protons' resonance.
-        vendor: of the scanner, one of words.VENDORS; "" if unknown.
+        vendor: of the scanner, one of words.VENDORS, or as a file of raw data says it; ""
+            if unknown.
         placement: of the slices in the patient; None: not known.
         orientation: of the slices, "axial", "coronal" or "sagittal"; anything else
             counts as axial where a format must tell directions.
@@ -205,6 +208,19 @@ def plain(value: Any) -> Any:
 # --- headers and volumes -----------------------------------------------------------------
 
 
+def volume_name(path: str | Path) -> str:
+    """Name of a file's first volume: "scan" of scan.h5, scan.mrd.h5, scan.cfl ..."""
+    path = Path(path)
+    return path.name.removesuffix(path.suffix).removesuffix(".mrd")
+
+
+def require_volume(name: str, number: int, n_volumes: int) -> None:
+    """Raise IndexError unless the file `name` has a volume of that number, counted from 0."""
+    if not 0 <= number < n_volumes:
+        has = "one volume, number 0" if n_volumes == 1 else f"volumes 0 to {n_volumes - 1}"
+        raise IndexError(f"{name} has {has}; {number} was asked for")
+
+
 def applied(volume: RawVolume, header: RawHeader) -> RawVolume:
     """A volume with the facts of the header that synthlib wrote beside its k-space.
 
@@ -222,33 +238,40 @@ def applied(volume: RawVolume, header: RawHeader) -> RawVolume:
         recon_shape=header.recon_shape,
         spacing_mm=header.spacing_mm,
         acquired=header.columns(volume.kspace.shape[-1]),
+        undersampled=volume.undersampled or bool(header.attributes.get(UNDERSAMPLED)),
         attributes={**known, **synthetic, **header.attributes},
+        placement=header.placement,
     )
 
 
 def of_volume(volume: RawVolume) -> RawHeader:
     """The header with which a volume's k-space is written to any format.
 
-    What the file says is kept: numbers from its attributes or its ISMRMRD header, what is
-    in neither stays unknown. Attributes that a writer makes anew are left out.
+    What the file says is kept: numbers and the vendor from its attributes or its ISMRMRD
+    header, and where its slices lie; what is in neither stays unknown. Attributes that a
+    writer makes anew are left out.
     """
-    told = ismrmrd_xml.lenient(volume.header)
+    header_facts = ismrmrd_xml.lenient(volume.header)
     numbers: dict[str, float] = {}
     for name in NUMBERS:
-        value = volume.attributes.get(name, getattr(told, name, UNKNOWN))
+        value = volume.attributes.get(name, getattr(header_facts, name, UNKNOWN))
         numbers[name] = float(value) if isinstance(value, int | float) else UNKNOWN
-    if "thickness_mm" not in volume.attributes and told.encodings:
-        numbers["thickness_mm"] = told.encodings[0].thickness_mm
+    if "thickness_mm" not in volume.attributes and header_facts.encodings:
+        numbers["thickness_mm"] = header_facts.encodings[0].thickness_mm
     columns = int(volume.kspace.shape[-1])
     extra = {n: v for n, v in volume.attributes.items() if n not in (*NUMBERS, *WRITTEN_ANEW)}
     if volume.upside_down:  # no longer told by the name that the file will have
         extra["upside_down"] = True
+    if volume.undersampled:  # of a 3-D scan, no line is zero after the FFT along kz
+        extra[UNDERSAMPLED] = True
     header = RawHeader(
         contrast=_one_line(volume.contrast),
         patient_id=_one_line(volume.patient_id),
         recon_shape=volume.recon_shape,
         spacing_mm=volume.spacing_mm,
+        vendor=str(extra.pop("vendor", "") or header_facts.vendor),
         orientation=str(extra.get("orientation", "axial")),
+        placement=volume.placement,
         acquired=None if volume.acquired == (0, columns) else volume.acquired,
         record=_record(volume),
         attributes=extra,

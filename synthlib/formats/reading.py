@@ -23,9 +23,19 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from torch import Tensor
 
 from synthlib import arrays
-from synthlib.formats import array_reader, fastmri_hdf5, mrd_reader
+from synthlib.formats import (
+    array_reader,
+    bart_cfl,
+    fastmri_hdf5,
+    foreign,
+    mrd_reader,
+    raw_header,
+)
+from synthlib.formats.acquisitions import LineSlices
+from synthlib.formats.array_reader import CflSlices
 from synthlib.records import RawVolume
 
 FASTMRI, MRD, CFL, NPY, TWIX = "fastmri", "mrd", "cfl", "npy", "twix"
@@ -46,10 +56,11 @@ def kind_of(path: str | Path) -> str:
         ValueError: it is none of these, may not be opened, or is locked by another program.
     """
     path = Path(path)
-    if path.suffix in (".cfl", ".hdr"):
+    if path.suffix.lower() in (".cfl", ".hdr"):
         pair = path.with_suffix(".cfl"), path.with_suffix(".hdr")
         missing = [half.name for half in pair if not half.is_file()]
         if len(missing) == 1:
+            _require_of_bart(path)
             raise ValueError(
                 f"{path.name}: half of a BART pair: {missing[0]} is not beside it. Expected .cfl "
                 "and .hdr side by side; copy the other there, or leave this one out."
@@ -58,15 +69,27 @@ def kind_of(path: str | Path) -> str:
             require_readable(half)
         return CFL
     require_readable(path)
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return NPY
-    if path.suffix == ".dat":
+    if path.suffix.lower() == ".dat":
         from synthlib.formats import twix  # its package is needed for no other format
 
         if not twix.is_twix(path):
             raise ValueError(f"{path.name}: it does not begin as Siemens raw data do; {EXPECTED}.")
         return TWIX
     return _hdf5_kind(path)
+
+
+def _require_of_bart(path: Path) -> None:
+    """Refuse a .hdr of Analyze, NIfTI or ENVI by its own name: no .cfl is missing beside it."""
+    if path.suffix != ".hdr" or not path.is_file():
+        return
+    require_readable(path)
+    if not bart_cfl.is_header(path):
+        with path.open("rb") as file:
+            start = file.read(1024)
+        what = foreign.any_name(start) or ("of another format" if start else "empty")
+        raise ValueError(f"{path.name}: it is {what}, no header of BART's; {EXPECTED}.")
 
 
 def _hdf5_kind(path: Path) -> str:
@@ -83,7 +106,7 @@ def _hdf5_kind(path: Path) -> str:
                 f"{path.name}: another program holds it open and has locked it. Expected a file "
                 "at rest; close it there, or wait until it is written, or leave it out."
             ) from error
-        if path.suffix == ".mrd":
+        if path.suffix.lower() == ".mrd":
             raise ValueError(
                 f"{path.name}: it is truncated, or not HDF5: streams of MRD version 2 are not "
                 "read. Expected an MRD file in HDF5; convert it with mrd's own tools."
@@ -121,17 +144,19 @@ def read_raw(path: str | Path, *, undersampled: bool = False, number: int = 0) -
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: another format, not to be opened, locked, damaged, not Cartesian, NaN
-            or all zero in the middle slice, or undersampled where that was not accepted.
+            or all zero in the middle slice (of a 3-D scan in the middle plane of k-space: its
+            slices are looked at when they are asked for), or undersampled where that was not
+            accepted.
         IndexError: the file has fewer volumes.
 
     Warns:
         UserWarning: the volume's notes; columns of a fastMRI file are zero-padding.
     """
     path = Path(path)
-    with _damage_told(path.name):
+    with _damage_named(path.name):
         kind = kind_of(path)
         if kind == FASTMRI:
-            _require_one(path, number)
+            raw_header.require_volume(path.name, number, 1)
             return fastmri_hdf5.read_raw(path, undersampled=undersampled)
         volume = _checked(path.name, _open(path, kind, number))
     if volume.undersampled and not undersampled:
@@ -146,7 +171,7 @@ def read_raw(path: str | Path, *, undersampled: bool = False, number: int = 0) -
 
 def n_volumes(path: str | Path) -> int:
     """How many volumes a file holds; raises as :func:`read_raw`."""
-    with _damage_told(Path(path).name):
+    with _damage_named(Path(path).name):
         kind = kind_of(path)
         if kind == MRD:
             return mrd_reader.n_volumes(path)
@@ -160,7 +185,7 @@ def n_volumes(path: str | Path) -> int:
 
 
 @contextmanager
-def _damage_told(name: str) -> Iterator[None]:
+def _damage_named(name: str) -> Iterator[None]:
     """What h5py raises of damaged names, types and links becomes a message."""
     try:
         yield
@@ -170,18 +195,13 @@ def _damage_told(name: str) -> Iterator[None]:
         ) from error
 
 
-def _require_one(path: Path, number: int) -> None:
-    if number:
-        raise IndexError(f"{path.name} has one volume; number {number} was asked for")
-
-
 def _open(path: Path, kind: str, number: int) -> RawVolume:
     if kind == CFL:
         return array_reader.read_cfl(path, number)
     if kind == MRD:
         return mrd_reader.read_raw(path, number)
     if kind == NPY:
-        _require_one(path, number)
+        raw_header.require_volume(path.name, number, 1)
         return array_reader.read_npy(path)
     from synthlib.formats import twix
 
@@ -189,26 +209,17 @@ def _open(path: Path, kind: str, number: int) -> RawVolume:
 
 
 def _checked(name: str, volume: RawVolume) -> RawVolume:
-    """A volume whose middle slice holds signal, with the columns that its zeros leave out.
+    """A volume whose middle holds signal, with the columns that its zeros leave out.
 
     An array does not say which columns were measured, and files of lines may hold lines of
-    zeros. Of a 3-D scan that must be read whole for one slice only the lines count.
+    zeros. Of a 3-D scan, which must be read whole for one slice, the plane kz = 0 is looked at,
+    and its reader knows what was measured.
     """
-    if getattr(volume.kspace, "is_3d", False):
+    if isinstance(volume.kspace, LineSlices | CflSlices) and volume.kspace.is_3d:
+        _require_signal(f"{name}: k-space of the middle plane", volume.kspace.central_plane())
         return volume
     middle = volume.kspace[volume.n_slices // 2]
-    arrays.require_finite(f"{name}: k-space of the middle slice", middle)
-    largest = float(middle.abs().max())
-    if not largest > 0:
-        raise ValueError(
-            f"{name}: k-space of the middle slice is all zero; expected signal. Leave it out."
-        )
-    if not SMALLEST < largest < LARGEST:
-        raise ValueError(
-            f"{name}: values of k-space reach {largest:.3g}; expected something between "
-            f"{SMALLEST:g} and {LARGEST:g}. Most likely the bytes are in another order: write it "
-            "on a little-endian machine."
-        )
+    _require_signal(f"{name}: k-space of the middle slice", middle)
     filled = np.flatnonzero(middle.abs().amax((0, 1)).numpy())
     first, end = int(filled[0]), int(filled[-1]) + 1
     missing = end - first - len(filled)
@@ -218,3 +229,16 @@ def _checked(name: str, volume: RawVolume) -> RawVolume:
     return dataclasses.replace(
         volume, acquired=acquired, undersampled=volume.undersampled or missing > 0
     )
+
+
+def _require_signal(what: str, kspace: Tensor) -> None:
+    arrays.require_finite(what, kspace)
+    largest = float(kspace.abs().max())
+    if not largest > 0:
+        raise ValueError(f"{what} is all zero; expected signal. Leave it out.")
+    if not SMALLEST < largest < LARGEST:
+        raise ValueError(
+            f"{what} has values up to {largest:.3g}; expected something between {SMALLEST:g} and "
+            f"{LARGEST:g}. Most likely the bytes are in another order: write it on a "
+            "little-endian machine."
+        )

@@ -33,6 +33,7 @@ MULTI = hdr_def.MultiRaidFileHeader  # the list of measurements, VD and later
 MAX_LINES, MAX_MEASUREMENTS = 2**22, 64
 NOISE_HZ_PER_PIXEL = 130.0  # of the noise scans that precede an image (siemens_to_ismrmrd)
 NAME = re.compile(rb"[A-Za-z]\w{3,}\x00")  # of the header's first part
+OVERWRITTEN = re.compile(r"(\D)\1*|(\d)\2{2,}", re.IGNORECASE)  # xxxx, ----, 000, but not 11
 PASSED_BY = (
     "RTFEEDBACK", "HPFEEDBACK", "SYNCDATA", "REFPHASESTABSCAN", "PHASESTABSCAN", "PHASCOR",
     "TAGFLAG1", "CT_NORMALIZE", "SLICE_ACCEL_REFSCAN", "SLICE_ACCEL_PHASCOR", "RETRO_DUMMYSCAN",
@@ -153,10 +154,13 @@ def _scan(path: Path) -> Scan:
 def _pseudonym(protocol: Protocol) -> str:
     """The same for all files of one patient; "" where the file names nobody.
 
-    A hash without a secret: who has the patient's number can find it again.
+    A hash without a secret: who has the patient's number can find it again. Siemens' own
+    anonymisation puts an x for every letter: such a number is that of all patients.
     """
     number = protocol.text("PatientID")
-    return f"patient-{hashlib.sha256(number.encode()).hexdigest()[:12]}" if number else ""
+    if not number or OVERWRITTEN.fullmatch(number):
+        return ""
+    return f"patient-{hashlib.sha256(number.encode()).hexdigest()[:12]}"
 
 
 # --- the walk through a file -------------------------------------------------------------
@@ -280,8 +284,8 @@ def _normals(quaternions: np.ndarray) -> np.ndarray:
     return np.where(is_known, normal, 0)
 
 
-def broken(name: str, found: str) -> ValueError:
+def broken(name: str, problem: str) -> ValueError:
     return ValueError(
-        f"{name}: {found}. Expected Siemens raw data (.dat) of a Cartesian scan. Export it again, "
-        "or leave it out."
+        f"{name}: {problem}. Expected Siemens raw data (.dat) of a Cartesian scan. Export it "
+        "again, or leave it out."
     )

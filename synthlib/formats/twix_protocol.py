@@ -56,7 +56,6 @@ class Protocol:
         """What is known of field and timing, by RawHeader's names."""
         values = {
             "field_t": self.number("sProtConsistencyInfo.flNominalB0"),
-            "thickness_mm": self.number("sSliceArray.asSlice[0].dThickness"),
             "te_ms": self.number("alTE[0]") / 1000,
             "tr_ms": self.number("alTR[0]") / 1000,
             "ti_ms": self.number("alTI[0]") / 1000,

@@ -187,25 +187,25 @@ def _train_epochs(fabric: Fabric, job: Job, folder: Path) -> None:
         _write_losses(folder, rows)  # the last run may have been killed just before it did
 
     gpus = [fabric.device] if fabric.device.type == "cuda" else []
-    progress = tasks.Progress(f"{job.label}: epoch", settings.epochs, done=len(rows))
-    for epoch in range(len(rows), settings.epochs):
-        loader: Any = fabric.setup_dataloaders(
-            _loader(dataset, settings, epoch, fabric), use_distributed_sampler=False
-        )
-        # Everything random in an epoch follows from its number: that is what
-        # makes a resumed run the same as an uninterrupted one.
-        with runs.seeded(settings.seed, "epoch", epoch, fabric.global_rank, devices=gpus):
-            means: Any = torch.stack(
-                [_step(fabric, g, d, g_adam, d_adam, batch, settings) for batch in loader]
-            ).mean(0)
-        means = fabric.all_reduce(means, reduce_op="mean")
-        if fabric.is_global_zero:
-            error = _show_samples(network, job, folder, epoch)
-            d_loss, g_gan, g_l1 = (float(value) for value in means)
-            rows.append([epoch + 1, d_loss, g_gan, g_l1, error])
-            _save_epoch(folder, parts, rows)
-            progress.step(f"phase error of samples {error:.2f} rad" if error == error else "")
-        fabric.barrier()
+    with tasks.Progress(f"{job.label}: epoch", settings.epochs, done=len(rows)) as progress:
+        for epoch in range(len(rows), settings.epochs):
+            loader: Any = fabric.setup_dataloaders(
+                _loader(dataset, settings, epoch, fabric), use_distributed_sampler=False
+            )
+            # Everything random in an epoch follows from its number: that is what
+            # makes a resumed run the same as an uninterrupted one.
+            with runs.seeded(settings.seed, "epoch", epoch, fabric.global_rank, devices=gpus):
+                means: Any = torch.stack(
+                    [_step(fabric, g, d, g_adam, d_adam, batch, settings) for batch in loader]
+                ).mean(0)
+            means = fabric.all_reduce(means, reduce_op="mean")
+            if fabric.is_global_zero:
+                error = _show_samples(network, job, folder, epoch)
+                d_loss, g_gan, g_l1 = (float(value) for value in means)
+                rows.append([epoch + 1, d_loss, g_gan, g_l1, error])
+                _save_epoch(folder, parts, rows)
+                progress.step(f"phase error of samples {error:.2f} rad" if error == error else "")
+            fabric.barrier()
     if fabric.is_global_zero:
         sources = pairs.input_hashes(list(job.volumes))
         pixels = torch.tensor([volume.raw.spacing_mm for volume in job.volumes]).median(0).values

@@ -46,20 +46,20 @@ def write_phases(
         path = target / f"{volume.name}.h5"
         if prepared_hdf5.read_attributes(path).get("key") != key:
             todo.append((volume, path, key))
-    progress = tasks.Progress(f"{source} phase of scans", len(todo), leave=False)
-    for volume, path, key in todo:
-        phase = torch.stack(
-            [
-                sources.write(source, volume.pair(index), context, seed=seed)
-                for index in range(volume.n_slices)
-            ]
-        )
-        record = runs.make_record(
-            {"source": source, "seed": seed, "depends_on": list(depends_on)},
-            {volume.name: volume.source_sha256},
-        )
-        prepared_hdf5.write(path, {"phase": phase}, {"key": key, "record": record})
-        progress.step()
+    with tasks.Progress(f"{source} phase of scans", len(todo), leave=False) as progress:
+        for volume, path, key in todo:
+            phase = torch.stack(
+                [
+                    sources.write(source, volume.pair(index), context, seed=seed)
+                    for index in range(volume.n_slices)
+                ]
+            )
+            record = runs.make_record(
+                {"source": source, "seed": seed, "depends_on": list(depends_on)},
+                {volume.name: volume.source_sha256},
+            )
+            prepared_hdf5.write(path, {"phase": phase}, {"key": key, "record": record})
+            progress.step()
     return target
 
 

@@ -49,21 +49,23 @@ def train_some_steps(
     with runs.seeded(seed, "stock weights"):
         network = VarNet(**SMALL)
     adam, loss_of = torch.optim.Adam(network.parameters(), lr), SSIMLoss()
-    progress = tasks.Progress("steps of stock training", n_steps, leave=False)
-    losses = []
-    for sample in _endless(dataset, runs.rng(seed, "stock order")):
-        image = network(sample.masked_kspace[None], sample.mask[None])
-        target, image = center_crop_to_smallest(sample.target[None], image)
-        loss = loss_of(
-            image[:, None], target[:, None], torch.tensor([sample.max_value], dtype=torch.float32)
-        )
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        losses.append(float(loss.detach()))
-        progress.step()
-        if len(losses) == n_steps:
-            break
+    with tasks.Progress("steps of stock training", n_steps, leave=False) as progress:
+        losses = []
+        for sample in _endless(dataset, runs.rng(seed, "stock order")):
+            image = network(sample.masked_kspace[None], sample.mask[None])
+            target, image = center_crop_to_smallest(sample.target[None], image)
+            loss = loss_of(
+                image[:, None],
+                target[:, None],
+                torch.tensor([sample.max_value], dtype=torch.float32),
+            )
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            losses.append(float(loss.detach()))
+            progress.step()
+            if len(losses) == n_steps:
+                break
     return losses
 
 

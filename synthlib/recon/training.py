@@ -125,22 +125,22 @@ def _steps(
     )
     n_steps = settings.n_steps(len(slices))
     watched = {round(share * n_steps): share for share in WATCHED}
-    progress = tasks.Progress(f"{training.label}: step", n_steps, done, leave=False)
-    for step, sample in enumerate(samples.prefetched(slices, done, n_steps), start=done):
-        for group in adam.param_groups:
-            group["lr"] = settings.rate(step / n_steps)
-        loss = _loss(network, sample, loss_of, fabric.device)
-        optimiser.zero_grad()
-        fabric.backward(loss)
-        optimiser.step()
-        if show:
-            progress.step()
-        if step + 1 in watched:
-            scores = _validate(training, network, fabric.device)
-            history.append({"share": watched[step + 1], "step": step + 1, **scores})
-        if step + 1 in watched or (step + 1) % CHECKPOINT_EVERY == 0:
-            state = {"network": plain.state_dict(), "adam": adam.state_dict()}
-            runs.write_checkpoint(checkpoint, {**state, "done": step + 1, "history": history})
+    with tasks.Progress(f"{training.label}: step", n_steps, done, leave=False) as progress:
+        for step, sample in enumerate(samples.prefetched(slices, done, n_steps), start=done):
+            for group in adam.param_groups:
+                group["lr"] = settings.rate(step / n_steps)
+            loss = _loss(network, sample, loss_of, fabric.device)
+            optimiser.zero_grad()
+            fabric.backward(loss)
+            optimiser.step()
+            if show:
+                progress.step()
+            if step + 1 in watched:
+                scores = _validate(training, network, fabric.device)
+                history.append({"share": watched[step + 1], "step": step + 1, **scores})
+            if step + 1 in watched or (step + 1) % CHECKPOINT_EVERY == 0:
+                state = {"network": plain.state_dict(), "adam": adam.state_dict()}
+                runs.write_checkpoint(checkpoint, {**state, "done": step + 1, "history": history})
     return history, network
 
 

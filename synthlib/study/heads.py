@@ -133,18 +133,18 @@ def network_rows(test: HeadTest, cells: Sequence[grid.Cell]) -> list[dict[str, A
     Rows are kept beside the networks.
     """
     waiting = [cell for cell in cells if not _kept(cell, test).is_file()]
-    progress = tasks.Progress("networks tested on measured scans", len(waiting), leave=False)
-    for cell in waiting:
-        method = grid.method_of(cell)
-        with tasks.threads_of_our_own():
-            rows = [
-                {"scan": scan.name, "patient": scan.raw.patient_id, "source": cell.source,
-                 "seed": cell.seed, "mask": mask_seed, **test.score(method, scan, mask_seed)}
-                for scan in test.scans
-                for mask_seed in test.seeds_of(scan)
-            ]  # fmt: skip
-        runs.write_json(_kept(cell, test), rows)
-        progress.step()
+    with tasks.Progress("networks tested on measured scans", len(waiting), leave=False) as progress:
+        for cell in waiting:
+            method = grid.method_of(cell)
+            with tasks.threads_of_our_own():
+                rows = [
+                    {"scan": scan.name, "patient": scan.raw.patient_id, "source": cell.source,
+                     "seed": cell.seed, "mask": mask_seed, **test.score(method, scan, mask_seed)}
+                    for scan in test.scans
+                    for mask_seed in test.seeds_of(scan)
+                ]  # fmt: skip
+            runs.write_json(_kept(cell, test), rows)
+            progress.step()
     return [row for cell in cells for row in runs.read_json(_kept(cell, test))]
 
 
@@ -201,23 +201,25 @@ def classical_rows(
     if path.is_file():
         return runs.read_json(path)
     rows: list[dict[str, Any]] = []
-    progress = tasks.Progress(
+    with tasks.Progress(
         "classical methods on measured scans",
         sum(len(test.seeds_of(s)) for s in test.scans),
         leave=False,
-    )
-    for scan in test.scans:
-        for mask_seed in test.seeds_of(scan):
-            place: dict[str, Any] = {"scan": scan.name, "patient": scan.raw.patient_id}
-            place |= {"seed": 0, "mask": mask_seed}
-            for name, method in UNWEIGHTED.items():
-                sampled = (
-                    dataclasses.replace(test, acceleration=1) if name == grid.CEILING else test
-                )
-                rows.append({**place, "source": name, **sampled.score(method, scan, mask_seed)})
-            for name, chosen in weights.items():
-                rows += [{**place, **row} for row in _weighted(test, scan, mask_seed, name, chosen)]
-            progress.step()
+    ) as progress:
+        for scan in test.scans:
+            for mask_seed in test.seeds_of(scan):
+                place: dict[str, Any] = {"scan": scan.name, "patient": scan.raw.patient_id}
+                place |= {"seed": 0, "mask": mask_seed}
+                for name, method in UNWEIGHTED.items():
+                    sampled = (
+                        dataclasses.replace(test, acceleration=1) if name == grid.CEILING else test
+                    )
+                    rows.append({**place, "source": name, **sampled.score(method, scan, mask_seed)})
+                for name, chosen in weights.items():
+                    rows += [
+                        {**place, **row} for row in _weighted(test, scan, mask_seed, name, chosen)
+                    ]
+                progress.step()
     runs.write_json(path, rows)
     return rows
 

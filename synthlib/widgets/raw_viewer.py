@@ -15,10 +15,13 @@ from synthlib.widgets.cases import Case
 from synthlib.widgets.viewer import ComplexViewer
 
 RSS, COIL = "Root sum of squares", "Coil image"
+NOTHING = (16, 16)  # pixels, where a scan cannot be read
 
 
 class RawViewer(ComplexViewer):
     """Scans of one or many files, one case each; a scan is read when it is first shown.
+
+    Where a scan cannot be read, an empty picture stands with the reason below.
 
     Args:
         volumes: name to scan.
@@ -47,7 +50,13 @@ class RawViewer(ComplexViewer):
         )  # fmt: skip
 
     def _read(self, name: str) -> tuple[Case, str]:
-        volume = self._volumes[name]
+        try:
+            return self._images(self._volumes[name])
+        except (ValueError, OSError) as error:  # the other scans can be looked at all the same
+            nothing = torch.zeros(1, 1, *NOTHING)
+            return Case({RSS: nothing[:, 0], COIL: nothing.to(torch.complex64)}), str(error)
+
+    def _images(self, volume: RawVolume) -> tuple[Case, str]:
         shown = spread(volume.n_slices, self._n_slices)
         images = torch.stack([volume.coil_images(index) for index in shown])
         notes = [*volume.notes]

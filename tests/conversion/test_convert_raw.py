@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -13,9 +14,12 @@ import torch
 from fastmri.data import SliceDataset
 
 from synthlib import arrays, cli, conversion, formats, runs
+from synthlib.conversion.raw_files import ZERO_FILLED
 from synthlib.formats import mrd, own_facts
 from synthlib.formats.fastmri_writer import FastmriWriter
 from synthlib.formats.raw_header import RawHeader
+from synthlib.records import Placement
+from tests.formats.line_files import Line, kspace_lines, random_kspace, write_mrd
 
 SHAPE, RECON = (3, 5, 54, 21), (27, 19)
 # the padding of this fastMRI file is told at every reading
@@ -206,6 +210,145 @@ def test_the_noise_scan_goes_along_as_strong_as_the_image_noise(tmp_path):
         assert torch.equal(whole(path), kspace()) and volume.attributes["dwell_us"] == 8.0
 
 
+TURN = np.radians(17.0)
+ROW = np.array([np.cos(TURN), np.sin(TURN), 0.0])
+COLUMN = np.array([-np.sin(TURN) * 0.8, np.cos(TURN) * 0.8, 0.6])
+NORMAL = np.cross(ROW, COLUMN)
+
+
+def oblique(path: Path, n_partitions: int = 1) -> Path:
+    """An MRD file of another program: slices (or one slab) that lie oblique in the patient."""
+    n_slices = 3 if n_partitions == 1 else 1
+    values = random_kspace((n_slices, n_partitions, 4, 18, 11))
+    head = {"center_sample": 9, "read_dir": tuple(COLUMN), "phase_dir": tuple(ROW)}
+    lines = [
+        Line(
+            values[z, kz, :, :, x],
+            {"slice": z, "kspace_encode_step_1": x, "kspace_encode_step_2": kz},
+            head={**head, "slice_dir": tuple(NORMAL), "position": tuple(PLACE + 5.5 * z * NORMAL)},
+        )
+        for z in range(n_slices)
+        for kz in range(n_partitions)
+        for x in range(11)
+    ]
+    path.parent.mkdir()
+    return write_mrd(path, lines, (18, 11, n_partitions), recon=(9, 11, n_partitions))
+
+
+PLACE = np.array([4.5, -5.5, 14.9])
+
+
+def places(path: Path) -> dict[str, np.ndarray]:
+    """Positions and directions of the first line of every slice of an MRD file."""
+    with h5py.File(path) as file:
+        heads = file["dataset/data"].fields("head")[:]
+    first = np.unique(heads["idx"]["slice"], return_index=True)[1]
+    names = ("position", "read_dir", "phase_dir", "slice_dir")
+    return {name: heads[name][first] for name in names}
+
+
+@pytest.mark.parametrize("ways", [("mrd",), ("fastmri", "mrd"), ("cfl", "mrd", "mrd"),
+                                  ("fastmri", "fastmri", "cfl", "mrd")])  # fmt: skip
+def test_where_oblique_slices_lie_and_the_vendor_are_kept(tmp_path, ways):
+    source = oblique(tmp_path / "0" / "scan.mrd")
+    for step, format in enumerate(ways):
+        (entry,) = convert(tmp_path / str(step), tmp_path / str(step + 1), format)
+        assert entry.status == "written"
+    path = tmp_path / str(len(ways)) / "scan.mrd.h5"
+    expected = places(source)
+    for name, values in places(path).items():
+        np.testing.assert_allclose(values, expected[name], atol=1e-4, err_msg=name)
+    with h5py.File(path) as file:
+        text = file["dataset/xml"][0].decode()
+    assert "<systemVendor>nobody</systemVendor>" in text
+    assert "position" not in "".join(re.findall(r"<name>assumed</name>\s*<value>([^<]*)", text))
+
+
+@pytest.mark.parametrize("n_partitions", [4, 7])
+def test_the_slices_of_an_oblique_slab_lie_side_by_side_around_its_position(tmp_path, n_partitions):
+    oblique(tmp_path / "a" / "scan.mrd", n_partitions)
+    convert(tmp_path / "a", tmp_path / "b", "mrd")
+    found = places(tmp_path / "b" / "scan.mrd.h5")["position"]
+    steps = 4.0 * (np.arange(n_partitions) - (n_partitions - 1) / 2)  # 4 mm thick
+    np.testing.assert_allclose(found, PLACE + steps[:, None] * NORMAL, atol=1e-4)
+
+
+@pytest.mark.parametrize("head", [
+    {},  # no directions
+    {"read_dir": (0.0, 1.0, 0.0), "phase_dir": (0.0, 1.0, 0.0)},
+    {"read_dir": (0.0, 1.0, 0.0), "phase_dir": (float("nan"), 0.0, 0.0)},
+    {"read_dir": (0.0, 1.0, 0.0), "phase_dir": (1.0, 0.0, 0.0), "position": (0.0, 0.0, 0.0)},
+])  # fmt: skip
+def test_where_slices_lie_stays_unknown_if_lines_do_not_tell_it(tmp_path, head):
+    (tmp_path / "a").mkdir()
+    lines = kspace_lines(random_kspace((3, 4, 18, 11)), **head)
+    write_mrd(tmp_path / "a" / "scan.mrd", lines, (18, 11, 1))
+    for step, (source, out) in enumerate(("ab", "bc")):
+        convert(tmp_path / source, tmp_path / out, "mrd")
+        path = tmp_path / out / "scan.mrd.h5"
+        assert mrd.read_header(path).placement is None, step
+    with h5py.File(path, "a") as file:
+        del file[mrd.OWN]  # what the XML says was assumed is no fact
+    assert formats.read_raw(path).placement is None
+
+
+def test_our_own_fastmri_files_come_back_whole(tmp_path):
+    mixing = torch.from_numpy(random_kspace((5, 5)))
+    middles = tuple(tuple(PLACE + 5.5 * z * NORMAL) for z in range(SHAPE[0]))
+    first = write(
+        tmp_path / "a" / "scan.h5", noise_covariance=mixing @ mixing.mH, vendor="Esaote",
+        placement=Placement(tuple(ROW), tuple(COLUMN), middles),
+    )  # fmt: skip
+    convert(tmp_path / "a", tmp_path / "b", "fastmri")
+    with h5py.File(first) as file, h5py.File(tmp_path / "b" / "scan.h5") as last:
+        assert set(file) == set(last) and set(file.attrs) == set(last.attrs)
+        np.testing.assert_array_equal(last["noise_covariance"], file["noise_covariance"])
+        for name in ("slice_centres_mm", "row_direction", "column_direction"):
+            np.testing.assert_allclose(last[name], file[name], atol=1e-9)
+        assert last.attrs["vendor"] == "Esaote"
+        centres_mm = file["slice_centres_mm"][()]
+    (entry,) = convert(tmp_path / "a", tmp_path / "c", "mrd")
+    assert "the covariance of the receivers' noise is not in the new file" in entry.notes
+    found = places(tmp_path / "c" / "scan.mrd.h5")
+    np.testing.assert_allclose(found["position"], centres_mm, atol=1e-4)
+    np.testing.assert_allclose(found["read_dir"], [COLUMN] * SHAPE[0], atol=1e-6)
+
+
+def accelerated(path: Path) -> Path:
+    """A 3-D MRD file of 7 partitions with every second line of (ky, kz)."""
+    values = random_kspace((7, 3, 18, 11))
+    lines = [
+        Line(values[z, :, :, x], {"kspace_encode_step_1": x, "kspace_encode_step_2": z})
+        for z in range(7)
+        for x in range(11)
+        if (x + z) % 2 == 0
+    ]
+    path.parent.mkdir()
+    return write_mrd(path, lines, (18, 11, 7))
+
+
+@pytest.mark.parametrize("ways", [("fastmri", "mrd"), ("mrd", "cfl"), ("cfl", "fastmri")])
+@pytest.mark.filterwarnings("ignore:.*the echo is taken to be")
+def test_an_accelerated_3d_scan_stays_one_in_every_format(tmp_path, ways):
+    accelerated(tmp_path / "0" / "fast.mrd")
+    for step, format in enumerate(ways):
+        (entry,) = convert(tmp_path / str(step), tmp_path / str(step + 1), format)
+        assert (entry.status, ZERO_FILLED in entry.notes) == ("written", format == "fastmri")
+        (path,) = formats.raw_files(tmp_path / str(step + 1))
+        with pytest.raises(ValueError, match="the scan is undersampled"):
+            formats.read_raw(path)
+        assert formats.read_raw(path, undersampled=True).undersampled
+        if format == "mrd":
+            with h5py.File(path, "a") as file:
+                kept = file[mrd.OWN][()]
+                del file[mrd.OWN]
+            assert formats.read_raw(path, undersampled=True).undersampled
+            with h5py.File(path, "a") as file:
+                file[mrd.OWN] = kept
+        (entry,) = convert(path, tmp_path / "one" / format, "fastmri", single_coil=True)
+        assert entry.status == "failed" and "a single coil needs all lines" in entry.reason
+
+
 def test_a_single_coil_is_made_of_a_scan_with_noise_and_says_that_it_is_left_out(tmp_path):
     noise = torch.randn((7, 5, 54), dtype=torch.complex64, generator=runs.rng(4, "noise"))
     header = RawHeader(
@@ -237,3 +380,10 @@ def test_measured_scans_go_round(real, tmp_path):
     shutil.copy(source, tmp_path / "scan.h5")
     convert(tmp_path / "scan.h5", tmp_path / "b", "mrd")
     assert torch.equal(whole(tmp_path / "b" / "scan.mrd.h5"), whole(source))
+
+
+def test_the_folder_of_the_sources_is_no_place_for_results(tmp_path):
+    path = write(tmp_path / "scan.h5")
+    with pytest.raises(ValueError, match="--out is the folder of the raw data"):
+        convert(tmp_path, tmp_path / "." / "", "mrd")
+    assert list(tmp_path.iterdir()) == [path]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 
 import h5py
@@ -93,3 +94,24 @@ def test_a_table_of_boxes_that_is_not_utf_8_is_told(tmp_path, encoding):
     with pytest.raises(ValueError, match=r"than UTF-8; expected UTF-8\. Save") as caught:
         annotations.read(tmp_path / "boxes.csv", b"salt")
     assert type(caught.value) is ValueError
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [("one,1,nan,2,3,4,a", "no number"), ("one,1,2,inf,3,4,a", "no number"),
+     (f"one,1,2,2,3,4,{'a' * 200_000}", "cannot be read after line 1")],
+)  # fmt: skip
+def test_boxes_that_are_nowhere_and_labels_without_an_end_are_refused(tmp_path, row, message):
+    (tmp_path / "boxes.csv").write_text(f"file,slice,x,y,width,height,label\n{row}\n")
+    with pytest.raises(ValueError, match=message):
+        annotations.read(tmp_path / "boxes.csv", b"salt")
+
+
+def test_the_list_of_an_audit_is_the_same_from_any_folder(place, tmp_path, monkeypatch):
+    lists = set()
+    for folder in (place, tmp_path):
+        monkeypatch.chdir(folder)
+        lists.add(
+            conversion.look([os.path.relpath(place / "archive")], say=lambda text: None).index
+        )
+    assert len(lists) == 1 and None not in lists

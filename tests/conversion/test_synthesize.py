@@ -18,9 +18,11 @@ import torch
 from fastmri.data.subsample import EquiSpacedMaskFunc
 from fastmri.data.transforms import VarNetDataTransform
 
-from synthlib import archive, arrays, bank, conversion, formats
-from synthlib.conversion import one, raw_data
+from synthlib import archive, arrays, bank, conversion, formats, runs
+from synthlib.conversion import one
 from synthlib.formats import dicom, mrd, nifti
+from synthlib.formats.fastmri_writer import FastmriWriter
+from synthlib.formats.nifti import images
 from synthlib.phase import generator, pix2pix
 from synthlib.recon import stock
 
@@ -386,7 +388,7 @@ def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(make, place, 
     def full(self, index, kspace, rss=None):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(raw_data.FastmriWriter, "put", full)
+    monkeypatch.setattr(FastmriWriter, "put", full)
     with pytest.raises(OSError, match="the disk is full"):
         make()
     assert not list((place / "out").rglob("*.h5"))
@@ -464,3 +466,35 @@ def test_more_coils_than_the_bank_has_are_told_before_any_image_is_read(make, pl
     with pytest.raises(ValueError, match=r"no donor of the bank has 40 coils, the most is 16"):
         make(maps=str(place / "bank"), n_coils=40)
     assert not (place / "out").exists()
+
+
+@pytest.mark.parametrize("format", ["nifti", "nifti-complex", "cfl", "mrd", "fastmri"])
+@pytest.mark.parametrize("breaks_at", ["the image", "the note"])
+def test_a_replacement_that_breaks_off_does_not_pass_for_the_first_result(
+    make, monkeypatch, format, breaks_at
+):
+    """Zero phase, then sinusoidal by force until the disk is full, then zero again."""
+    make(generator="zero", format=format)
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if breaks_at == "the note":
+            patch.setattr(runs, "write_json", full)
+        elif format.startswith("nifti"):
+            real = images._save
+            last = "_part-mag.nii.gz" if format == "nifti" else "_complex.nii.gz"
+            patch.setattr(
+                images, "_save", lambda path, *a: (full if last in path.name else real)(path, *a)
+            )
+        else:
+            pytest.skip("one file, renamed when it is whole")
+        with pytest.raises(OSError, match="No space"):
+            make(generator="sinusoidal", format=format, force=True)
+    try:
+        again = make(generator="zero", format=format)
+    except ValueError as error:  # both series
+        assert "give --force to replace them" in str(error)
+    else:
+        assert again.outcomes[0].status in (conversion.ASIDE, conversion.MADE)

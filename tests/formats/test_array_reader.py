@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from line_files import image_by_numpy, random_kspace, whole
+from line_files import image_by_numpy, random_kspace, read, whole
 
 from synthlib import arrays, conversion, formats
 from synthlib.formats import bart_cfl
@@ -66,6 +66,60 @@ def test_slices_echoes_and_averages_of_a_pair(tmp_path):
     expected = array.mean(14)[:, :, 0, :, 0, 1].squeeze().transpose(3, 2, 0, 1)
     np.testing.assert_allclose(whole(volume), expected, rtol=1e-5, atol=1e-6)
     assert "measured 4 times" in " ".join(volume.notes) and "2 volumes" in volume.notes[0]
+
+
+@pytest.mark.parametrize("n_partitions", [1, 6, 7])
+def test_a_line_is_averaged_over_the_times_that_it_was_measured(tmp_path, n_partitions):
+    sizes = {0: 18, 1: 11, 2: n_partitions, 3: 3, 13: 2}
+    once = write_pair(tmp_path / "once", sizes)
+    times = np.random.default_rng(1).integers(1, 5, (11, n_partitions, 2))  # as lines are repeated
+    several = np.zeros((*once.shape[:14], 4, 1), np.complex64)
+    for average in range(4):
+        measured = (times > average)[None, :, :, None].reshape(1, 11, n_partitions, *[1] * 10, 2)
+        several[..., average, 0] = once[..., 0, 0] * measured
+    (tmp_path / "several.hdr").write_text(f"# Dimensions\n{' '.join(map(str, several.shape))}\n")
+    (tmp_path / "several.cfl").write_bytes(several.tobytes("F"))
+    expected = whole(read(tmp_path / "once.cfl"))
+    np.testing.assert_allclose(whole(read(tmp_path / "several.cfl")), expected, atol=1e-5)
+
+
+SHARE = np.random.default_rng(4).random((7, 11))  # of (kz, kx)
+RADIUS = ((np.arange(7)[:, None] - 3) / 3.6) ** 2 + ((np.arange(11) - 5) / 5.6) ** 2
+MASKS = {  # of (kz, kx): what is measured, whether lines are missing, and columns of kx
+    "all": (SHARE >= 0, False, (0, 11)),
+    "random": ((SHARE < 0.3) | (RADIUS < 0.1), True, None),
+    "every second": (np.indices((7, 11)).sum(0) % 2 == 0, True, (0, 11)),
+    "every second plane": (np.indices((7, 11))[0] % 2 == 1, True, (0, 11)),
+    "ellipse": (RADIUS <= 1, False, (0, 11)),
+    "partial Fourier": (np.indices((7, 11))[1] > 2, False, (3, 11)),
+}
+
+
+@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize("n_slabs", [1, 2])
+def test_lines_missing_of_a_3d_pair_are_seen_before_the_fft_along_kz(tmp_path, kind, n_slabs):
+    mask, is_undersampled, acquired = MASKS[kind]
+    array = write_pair(tmp_path / "scan", {0: 18, 1: 11, 2: 7, 3: 3, 13: n_slabs})
+    array = array * mask.T.reshape(1, 11, 7, *[1] * 13)
+    (tmp_path / "scan.cfl").write_bytes(array.astype(np.complex64).tobytes("F"))
+    volume = read(tmp_path / "scan.cfl", undersampled=True)
+    assert volume.undersampled is is_undersampled
+    if acquired:
+        assert volume.acquired == acquired
+    if is_undersampled:
+        with pytest.raises(ValueError, match="the scan is undersampled"):
+            formats.read_raw(tmp_path / "scan.cfl")
+
+
+@pytest.mark.parametrize("n_sizes", [1, 4, 17, 23])
+def test_a_header_may_have_fewer_or_more_sizes_than_bart_has_dimensions(tmp_path, n_sizes):
+    sizes = [18, 11, 1, 5][:n_sizes] + [1] * (n_sizes - 4)
+    array = random_kspace(tuple(sizes))
+    (tmp_path / "scan.hdr").write_text(f"# Dimensions\n{' '.join(map(str, sizes))}\n")
+    (tmp_path / "scan.cfl").write_bytes(array.tobytes("F"))
+    ky, kx, _, coil = (*array.shape, 1, 1, 1)[:4]
+    expected = array.reshape(ky, kx, coil).transpose(2, 0, 1)
+    np.testing.assert_array_equal(whole(formats.read_raw(tmp_path / "scan.cfl")), [expected])
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -223,3 +277,37 @@ def test_a_locked_hdf5_file_is_not_called_damaged(tmp_path):
         command = [sys.executable, "-c", code, str(tmp_path / "scan.h5")]
         done = subprocess.run(command, capture_output=True, text=True)
     assert "scan.h5: another program holds it open and has locked it" in done.stdout, done.stderr
+
+
+def analyze(mark: bytes) -> bytes:
+    """A header of 348 bytes and two axes; `mark` at its end tells NIfTI's from Analyze's."""
+    axes = np.array([2, 9, 7, 1, 1, 1, 1, 1], "<i2").tobytes()
+    head = bytearray(348)
+    head[:4], head[40:56], head[344:348] = (348).to_bytes(4, "little"), axes, mark
+    return bytes(head)
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (analyze(bytes(4)), "an Analyze 7.5 image"),
+        (analyze(b"ni1\0"), "a NIfTI image"),
+        (b"ENVI\nsamples = 9\n", "a text file"),
+        (bytes(range(64)), "of another format"),
+        (b"", "empty"),
+    ],
+)
+def test_a_header_of_another_program_is_no_half_of_a_pair(tmp_path, start, what):
+    path = tmp_path / "scan.hdr"
+    path.write_bytes(start)
+    with pytest.raises(ValueError, match=rf"scan\.hdr: it is {what}.*no header of BART's"):
+        formats.read_raw(path)
+
+
+def test_half_of_a_pair_says_which_half_is_missing(tmp_path):
+    write_pair(tmp_path / "scan", {0: 18, 1: 11, 3: 5})
+    (tmp_path / "scan.cfl").rename(tmp_path / "other.cfl")
+    with pytest.raises(ValueError, match=r"scan\.hdr: half of a BART pair: scan\.cfl is not"):
+        formats.read_raw(tmp_path / "scan.hdr")
+    with pytest.raises(ValueError, match=r"other\.cfl: half of a BART pair: other\.hdr is not"):
+        formats.read_raw(tmp_path / "other.cfl")

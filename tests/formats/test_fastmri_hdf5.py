@@ -234,12 +234,15 @@ def without_kspace(path: Path) -> Path:
     return path
 
 
-def bad_header(path: Path) -> Path:
-    write(path)
-    with h5py.File(path, "a") as file:
-        del file["ismrmrd_header"]
-        file["ismrmrd_header"] = b"<ismrmrdHeader"
-    return path
+def headed(text: bytes) -> Callable[[Path], Path]:
+    def make(path: Path) -> Path:
+        write(path)
+        with h5py.File(path, "a") as file:
+            del file["ismrmrd_header"]
+            file["ismrmrd_header"] = text
+        return path
+
+    return make
 
 
 def put(value: complex) -> Callable[[Path], Path]:
@@ -253,6 +256,7 @@ def thinned(kspace: np.ndarray) -> None:
     kspace[..., 1:30:4] = 0
 
 
+BOMB = b'<!DOCTYPE r [<!ENTITY a "x">]><ismrmrdHeader>&a;</ismrmrdHeader>'
 BAD = {
     "truncated": (truncated, r"truncated or damaged. Expected whole HDF5 \(fastMRI or MRD\)"),
     "text": (text_file, "it is a text file"),
@@ -266,7 +270,8 @@ BAD = {
     "Inf": (put(complex("inf")), "k-space of the middle slice holds 1 NaN or Inf"),
     "all zero": (lambda p: change(p, np.zeros_like), "all zero"),
     "undersampled": (lambda p: change(p, thinned), "8 of 38 columns .* undersampled"),
-    "bad header": (bad_header, "ismrmrd_header is not XML"),
+    "bad header": (headed(b"<ismrmrdHeader"), r"its XML header is broken \(ismrmrd_header\)"),
+    "entities": (headed(BOMB), r"its XML header declares entities \(ismrmrd_header\)"),
 }
 EXPECTED = r"[Ee]xpected|need fully sampled"
 ADVICE = r"Download|Export|[Ll]eave (it|this file) out|leave it out"

@@ -13,7 +13,7 @@ import torch
 from line_files import Line, image_by_numpy, kspace_lines, random_kspace, read, whole, write_mrd
 
 from synthlib import arrays, formats
-from synthlib.formats import hdf5_heaps
+from synthlib.formats import hdf5_heaps, ismrmrd_xml
 
 SHAPE = (3, 4, 54, 21)  # two-fold oversampled readout of 27 rows; odd and unequal
 MATRIX, RECON = (54, 21, 1), (27, 21, 1)
@@ -274,6 +274,71 @@ def test_a_heap_without_length_is_found_before_hdf5_goes_round_in_it(tmp_path, k
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"bad\.mrd: it is truncated or damaged"):
         read(path)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 5])
+@pytest.mark.parametrize("kind", ["<u2", "S14", [("a", "<u4"), ("b", "<f8")]])
+@pytest.mark.parametrize("chunks", [None, (3,)])
+def test_the_mark_of_a_heap_among_plain_values_is_no_damage(tmp_path, kspace, depth, kind, chunks):
+    path = write_mrd(tmp_path / "scan.h5", kspace_lines(kspace), MATRIX)
+    values = np.zeros(7, kind)
+    data = bytearray(values.tobytes())
+    data[5:9] = b"GCOL"
+    place = "/".join([*(("dataset", "image_0", "a", "b", "c")[:depth]), "values"])
+    with h5py.File(path, "a") as file:
+        file.create_dataset(place, data=np.frombuffer(bytes(data), kind), chunks=chunks)
+    assert path.read_bytes().count(b"GCOL") > 1
+    np.testing.assert_array_equal(whole(formats.read_raw(path)), kspace)
+
+
+def test_links_in_a_circle_and_to_other_files_do_not_hide_a_damaged_heap(tmp_path, kspace):
+    path = write_mrd(tmp_path / "scan.h5", kspace_lines(kspace), MATRIX)
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["values"] = np.zeros(200_000)  # as long as the first file
+    with h5py.File(path, "a") as file:
+        file["dataset/up"] = file["dataset"]
+        file["dataset/soft"] = h5py.SoftLink("/dataset")
+        file["dataset/nowhere"] = h5py.SoftLink("/nothing")
+        file["dataset/other"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "values")
+    np.testing.assert_array_equal(whole(formats.read_raw(path)), kspace)
+    data = bytearray(path.read_bytes())
+    entry = data.find(b"GCOL") + 16
+    data[entry : entry + 16] = bytes(16)
+    path.write_bytes(data)
+    assert not hdf5_heaps.are_whole(path)
+
+
+NAMED = (
+    '<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><measurementInformation><protocolName>'
+    "{}</protocolName></measurementInformation></ismrmrdHeader>"
+)
+
+
+def declared(encoding: str, text: str) -> bytes:
+    """XML in an encoding, declared in letters that any parser takes."""
+    line = f'<?xml version="1.0" encoding="{encoding}"?>'
+    return (
+        (line + text).encode(encoding)
+        if "16" in encoding
+        else line.encode() + text.encode(encoding)
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be",
+                                      "utf-7", "cp037", "iso-8859-1"])  # fmt: skip
+def test_entities_are_refused_in_every_encoding(encoding):
+    bomb = '<!DOCTYPE r [<!ENTITY a "x"><!ENTITY b "&a;&a;">]>' + NAMED.format("&b;")
+    for data in (declared(encoding, bomb), bomb.encode(encoding)):
+        with pytest.raises(ValueError, match=r"declares entities|is broken"):
+            ismrmrd_xml.facts(data)
+        assert ismrmrd_xml.lenient(data.decode(errors="replace")).contrast == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1", "windows-1252"])
+def test_names_are_read_in_the_encoding_that_the_header_declares(encoding):
+    assert ismrmrd_xml.facts(declared(encoding, NAMED.format("Schädel"))).contrast == "Schädel"
+    for text in (NAMED.format("Schädel"), "\ufeff" + NAMED.format("Schädel")):
+        assert ismrmrd_xml.facts(text.encode()).contrast == "Schädel"
 
 
 def test_the_mark_of_synthetic_data_is_seen_where_only_the_xml_was_kept(tmp_path, kspace):

@@ -10,7 +10,7 @@ import sys
 import damaged_raw
 import pytest
 
-from synthlib import runs
+from synthlib import formats, runs
 
 SEED, TIMES = 16, 4
 LIMIT_S, PEAK_MIB = 5, 1024
@@ -48,3 +48,33 @@ def test_messages_name_the_file_and_say_what_to_do(outcomes):
 def test_none_hangs_or_swells(outcomes):
     assert max(line["seconds"] for line in outcomes) < LIMIT_S
     assert max(line["peak_mib"] for line in outcomes) < PEAK_MIB
+
+
+def test_no_reader_of_fastmri_files_goes_round_in_a_damaged_heap(tmp_path):
+    """The first entry of a heap says that it has no length; each reader in a process of its own."""
+    path = damaged_raw.sources(tmp_path)["fastmri"][0]
+    data = bytearray(path.read_bytes())
+    place = data.index(b"GCOL") + 16
+    data[place : place + 16] = bytes(16)
+    path.write_bytes(data)
+    script = (
+        "import sys; from synthlib import archive, formats; "
+        "from synthlib.formats import fastmri_images, refusals\n"
+        "assert formats.read_label(sys.argv[1]) is None\n"
+        "try: fastmri_images.read_volume(sys.argv[1])\n"
+        "except refusals.Refusal as refusal: assert 'damaged' in str(refusal), refusal\n"
+        "else: raise AssertionError\n"
+        "found = archive.find([sys.argv[1]], salt=b'0123456789abcdef')\n"
+        "assert not found.series, found"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, timeout=60)
+
+
+def test_endings_in_capitals_are_the_same_formats(tmp_path):
+    files = damaged_raw.sources(tmp_path)
+    for kind in ("npy", "cfl"):
+        for path in files[kind]:
+            path.rename(path.with_suffix(path.suffix.upper()) if kind == "npy" else path)
+    names = [path.name for path in formats.raw_files(tmp_path)]
+    assert "npy.NPY" in names
+    assert formats.read_raw(tmp_path / "npy.NPY").n_coils == 3

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from line_files import Line, kspace_lines, write_mrd
+from line_files import Line, kspace_lines, random_kspace, read, write_mrd
+from test_array_reader import write_pair
+from test_twix import write_vb
 
 from synthlib import bank, cli, coils, conversion, datasets, formats, mapstore, scanner
 from synthlib.formats import own_facts, prepared_hdf5, raw_header
@@ -64,6 +67,68 @@ def test_one_file_may_be_named_itself(folder, tmp_path):
     store = mapstore.build_folder(folder / "mrd.mrd", tmp_path, settings=SETTINGS)
     assert [file.name for file in store.files] == ["mrd"]
     assert [v.name for v in datasets.raw_volumes(str(folder / "mrd.mrd"), n_coils=4)] == ["mrd"]
+
+
+@pytest.mark.parametrize("format", ["fastmri.h5", "mrd.mrd", "npy.npy", "cfl.cfl", "vb.dat"])
+@pytest.mark.parametrize("n_volumes", [1, 3])
+def test_a_volume_that_a_file_does_not_have_is_refused_in_every_format(tmp_path, format, n_volumes):
+    kspace = random_kspace((2, 3, 18, 11))
+    lines = [
+        dataclasses.replace(line, counters={**line.counters, "contrast": echo})
+        for echo in range(n_volumes)
+        for line in kspace_lines(kspace)
+    ]
+    path = tmp_path / format
+    if format == "mrd.mrd":
+        write_mrd(path, lines, (18, 11, 1))
+    elif format == "cfl.cfl":
+        write_pair(path, {0: 18, 1: 11, 3: 3, 5: n_volumes, 13: 2})
+    elif format == "vb.dat":
+        write_vb(path, lines, centre=(9, 5, 0), base=9, lines=11)
+    elif n_volumes > 1:
+        pytest.skip("one file is one volume")
+    elif format == "npy.npy":
+        np.save(path, kspace)
+    else:
+        formats.write_raw(
+            path, torch.from_numpy(kspace), contrast="T2", patient_id="p", recon_shape=(9, 11)
+        )
+    assert formats.n_volumes(path) == n_volumes
+    read(path, number=n_volumes - 1)
+    has = "one volume, number 0" if n_volumes == 1 else "volumes 0 to 2"
+    for number in (-1, n_volumes, 99):
+        with pytest.raises(IndexError, match=rf"{format} has {has}; {number} was asked for"):
+            read(path, number=number)
+
+
+@pytest.mark.parametrize("format", ["mrd", "cfl", "dat"])
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "NaN or Inf"), (0, "all zero"),
+                                                (1e30, "bytes are in another order")])  # fmt: skip
+@pytest.mark.parametrize("measured", [range(7), (0, 2, 4, 6)])
+def test_a_3d_scan_without_signal_does_not_open(tmp_path, format, value, message, measured):
+    kspace = np.full((7, 3, 18, 11), value, np.complex64)  # (kz, coil, ky, kx)
+    lines = [
+        Line(
+            kspace[z, :, :, x],
+            {"kspace_encode_step_1": x, "kspace_encode_step_2": z},
+            head={"center_sample": 9},
+        )
+        for z in measured
+        for x in range(11)
+    ]
+    path = tmp_path / f"scan.{format}"
+    if format == "mrd":
+        write_mrd(path, lines, (18, 11, 7))
+    elif format == "dat":
+        changes = {"base": 9, "lines": 11, "partitions": 7, "dimension": 4}
+        write_vb(path, lines, centre=(9, 5, 3), **changes)
+    else:
+        array = write_pair(path, {0: 18, 1: 11, 2: 7, 3: 3})
+        array[:] = 0
+        array[:, :, list(measured)] = value
+        path.write_bytes(array.tobytes("F"))
+    with pytest.raises(ValueError, match=rf"scan\.{format}: .*{message}"):
+        read(path, undersampled=True)
 
 
 def test_an_accelerated_scan_is_calibrated_by_its_calibration_lines(scan, tmp_path):

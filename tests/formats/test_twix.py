@@ -42,9 +42,11 @@ COUNTERS = ("kspace_encode_step_1", "average", "slice", "kspace_encode_step_2", 
 
 def header(**changes) -> bytes:
     """Length, number of parts, and the parts: name, length, text."""
-    values = {"base": 27, "lines": 21, "partitions": 1, "dimension": 2, "trajectory": 1, **changes}
+    values = {"base": 27, "lines": 21, "partitions": 1, "dimension": 2, "trajectory": 1,
+              "patient": "0815-x", **changes}  # fmt: skip
     parts = b""
-    for name, text in (("Config", CONFIG), ("MeasYaps", PROTOCOL.format(**values))):
+    config = CONFIG.replace("0815-x", values["patient"])
+    for name, text in (("Config", config), ("MeasYaps", PROTOCOL.format(**values))):
         parts += name.encode() + b"\0" + struct.pack("<I", len(text)) + text.encode()
     size = 12_288  # real ones have some 100 kB; below 10,000 VB and VD cannot be told apart
     return struct.pack("<II", size, 2) + parts + bytes(size - 8 - len(parts))
@@ -110,6 +112,24 @@ def kspace() -> np.ndarray:
 
 def noise_line(samples: np.ndarray) -> Line:
     return Line(samples, flags=("NOISEADJSCAN",))
+
+
+@pytest.mark.parametrize("number", ["xxxxxxxx", "X", "xXxX", "----", "000", "99999", ""])
+def test_a_number_that_was_overwritten_is_no_patient(tmp_path, kspace, number):
+    for name in ("a", "b"):
+        write_vb(tmp_path / f"{name}.dat", kspace_lines(kspace), patient=number)
+    patients = [formats.read_raw(tmp_path / f"{name}.dat").patient_id for name in ("a", "b")]
+    assert patients == ["a", "b"]
+
+
+@pytest.mark.parametrize("number", ["11", "7", "xxxxy", "0001", "A7"])
+def test_files_of_one_number_are_one_patient(tmp_path, kspace, number):
+    for name, patient in (("a", number), ("b", number), ("c", "0815")):
+        write_vb(tmp_path / f"{name}.dat", kspace_lines(kspace), patient=patient)
+    first, second, other = (
+        formats.read_raw(tmp_path / f"{name}.dat").patient_id for name in ("a", "b", "c")
+    )
+    assert first == second != other and first.startswith("patient-")
 
 
 @pytest.mark.parametrize("version", ["VB", "VD"])
@@ -232,3 +252,20 @@ def test_a_3d_scan_becomes_slices(tmp_path):
     )
     shifted = np.fft.ifft(np.fft.ifftshift(kspace, 0), axis=0, norm="ortho")
     np.testing.assert_allclose(whole(read(path)), np.fft.fftshift(shifted, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize(("partitions", "thickness_mm"), [(6, 5 / 6), (5, 1.0), (1, 5.0)])
+def test_a_3d_slab_is_as_thick_as_its_partitions_together(tmp_path, partitions, thickness_mm):
+    kspace = random_kspace((partitions, 2, 18, 11))
+    lines = [
+        Line(kspace[z, :, :, x], {"kspace_encode_step_1": x, "kspace_encode_step_2": z})
+        for z in range(partitions)
+        for x in range(11)
+    ]
+    changes = {"base": 9, "lines": 11, "partitions": partitions, "dimension": 4}
+    path = write_vb(tmp_path / "slab.dat", lines, centre=(9, 5, partitions // 2), **changes)
+    volume = read(path)
+    assert volume.n_slices == partitions
+    assert volume.attributes["thickness_mm"] == pytest.approx(thickness_mm)
+    if partitions > 1:  # of one slice no step is known
+        assert volume.attributes["step_mm"] == pytest.approx(thickness_mm)

@@ -71,3 +71,14 @@ def test_no_raw_data_is_an_error_that_says_what_is_read(tmp_path, capfd):
         assert cli.main(["view", str(source), "--html", str(tmp_path / "page.html")]) == 1
         assert words in capfd.readouterr().err
         assert not (tmp_path / "page.html").exists()
+
+
+def test_a_scan_that_cannot_be_read_does_not_hide_the_others(tmp_path, kspace):
+    np.save(tmp_path / "a.npy", kspace)
+    kspace[0, 1, 3, 5] = np.nan
+    np.save(tmp_path / "b.npy", kspace)
+    viewer = widgets.raw_viewer(tmp_path, n_slices=5)
+    text = viewer.to_html(max_mb=20)
+    assert '"name": "a"' in text and '"name": "b"' in text
+    viewer.case = "b"
+    assert "b" in viewer.shown.text and "NaN" in viewer.shown.text

@@ -58,6 +58,8 @@ def write_images(
             "_part-phase": (phase, {"Units": "rad"}),
             "_part-mag": (volume.magnitude, {"Units": "arbitrary"}),
         }
+    # what is there of another run is no result while a part of it is replaced
+    base.with_name(f"{base.name}{list(parts)[-1]}.nii.gz").unlink(missing_ok=True)
     for ending, (values, units) in parts.items():
         path = base.with_name(f"{base.name}{ending}.nii.gz")
         text = json.dumps(plain({**content, **units}), sort_keys=True, allow_nan=False, indent=1)
