@@ -17,6 +17,7 @@ ANATOMY = 1.8  # times the noise: details of the head that are stronger are anat
 WHOLE = 0.8  # of the air: more than a part
 RAYS, DEPTHS = 72, 48
 SKULL_PERCENT = 85.0  # of the darker side of the dip: less is a skull
+FAINT = 0.15  # of the brightest depth: less is no scalp
 SKULL_DEPTH, SCALP_DEPTH = 0.75, 0.88  # of the outline, where they begin at the earliest
 UNEVEN = 1.35
 UNEVEN_AIR = 2.3  # ghosts and ringing make 1.3 to 2.1 in measured slices; that of few is added
@@ -133,11 +134,16 @@ def skull_stripped(view: View, background: Reading) -> Reading:
     profile = lines[there].median(1).values  # (slice, depth), from 0.5 to 1.05 of the outline
     scalp, skull = _from_depth(SCALP_DEPTH), _from_depth(SKULL_DEPTH)
     ratios = []
-    for one in profile:
-        top = scalp + int(one[scalp:].argmax())
-        low = skull + int(one[skull : top + 1].argmin())
-        shoulders = torch.minimum(one[top], one[: low + 1].max()).clamp(min=1e-6)
-        ratios.append(float(one[low] / shoulders))
+    for line in profile:
+        # beside a bright brain the scalp is not the brightest there: the deepest dip counts
+        least = math.inf
+        for top in range(scalp, len(line)):
+            if line[top] < FAINT * line.max():
+                continue
+            low = skull + int(line[skull : top + 1].argmin())
+            shoulders = torch.minimum(line[top], line[: low + 1].max()).clamp(min=1e-6)
+            least = min(least, float(line[low] / shoulders))
+        ratios.append(min(least, 1.0))
     value = 100 * sorted(ratios)[len(ratios) // 2]
     return Reading(
         value,

@@ -25,11 +25,11 @@ CONTRASTS = {  # the first whose key is in the measured label
     "T1POST": "AXT1POST",
     "PHASE DIFFERENCE": "AXGRE",
     "GRE": "AXT1GRE",
-    "MPRAGE": "AXT1GRE",
+    "MPRAGE": "AXMPRAGE",
     "T2": "AXT2",
     "FLAIR": "AXFLAIR",
 }
-THIN = {"AXT1GRE": 1.5}  # mm; 3-D scans have thin slices
+THIN = {"AXT1GRE": 1.5, "AXMPRAGE": 1.5}  # mm; 3-D scans have thin slices
 
 
 class Statistic(NamedTuple):
