@@ -9,10 +9,13 @@ import torch
 from fastmri.data import SliceDataset
 
 from synthlib import arrays, formats, scanner
-from synthlib.scanner import TISSUES, acquisition, anatomy
+from synthlib.scanner import TISSUES, anatomy, slices
 from synthlib.scanner.acquisition import OBJECT_PHASES
 from synthlib.scanner.contrast import PROTOCOLS, Protocol
+from synthlib.scanner.kspace import acquire
+from synthlib.scanner.patient import admit
 from synthlib.scanner.settings import MECHANISMS
+from synthlib.scanner.slices import _shift_fat, _to_pixels
 
 NOISELESS = tuple(name for name in MECHANISMS if name != "noise")
 
@@ -110,9 +113,7 @@ def test_acquired_noise_of_any_covariance_is_that_asked_for():
     root = torch.randn(3, 3, dtype=torch.complex64, generator=draw)
     covariance = root @ root.mH
     covariance = covariance / covariance.diagonal().real.mean()
-    kspace = acquisition.acquire(
-        torch.zeros(4, 3, 60, 50, dtype=torch.complex64), SMALL, 0.7, covariance, draw
-    )
+    kspace = acquire(torch.zeros(4, 3, 60, 50, dtype=torch.complex64), SMALL, 0.7, covariance, draw)
     noise = kspace.transpose(0, 1).flatten(1)
     found = noise @ noise.mH / noise.shape[1] / (2 * 0.7**2)
     assert (found - covariance).abs().max() < 0.04
@@ -123,9 +124,7 @@ def test_acquired_noise_of_any_covariance_is_that_asked_for():
 
 def test_kspace_keeps_the_energy_of_the_object():
     image = torch.randn(2, 3, 21, 14, dtype=torch.complex64, generator=torch.Generator())
-    kspace = acquisition.acquire(
-        image, SMALL, 0.0, torch.eye(3, dtype=torch.complex64), torch.Generator()
-    )
+    kspace = acquire(image, SMALL, 0.0, torch.eye(3, dtype=torch.complex64), torch.Generator())
     torch.testing.assert_close(kspace.abs().square().sum(), image.abs().square().sum())
 
 
@@ -214,7 +213,7 @@ def test_phase_of_a_gradient_echo_is_two_pi_field_times_echo_time(monkeypatch):
         truth = scan.__wrapped__(settings).truth
         images.append(torch.polar(truth["magnitude"], truth["phase"]))
     white = truth["labels"] == TISSUES.index("white")
-    patient = acquisition.admit(settings, scanner.subjects(settings)[0], torch.device("cpu"))
+    patient = admit(settings, scanner.subjects(settings)[0], torch.device("cpu"))
     points = anatomy.positions(settings.matrix, settings.fov_mm, settings.slice_positions_mm)
     steady, jump, *_ = patient.fields.at(points)
     field_hz = steady + jump * patient.chi_hz[TISSUES.index("white")]
@@ -227,7 +226,7 @@ def test_phase_of_a_gradient_echo_is_two_pi_field_times_echo_time(monkeypatch):
 def test_fine_samples_average_to_the_pixel_they_belong_to():
     for n, finer in ((7, 2), (8, 2), (45, 3), (46, 3), (9, 4), (8, 5)):
         ramp = (torch.arange(finer * n) - (finer * n) // 2) / finer  # in pixels from the isocentre
-        pooled = acquisition._to_pixels(ramp.expand(1, 2 * finer, -1), finer, (2, n))
+        pooled = _to_pixels(ramp.expand(1, 2 * finer, -1), finer, (2, n))
         expected = torch.arange(n) - n // 2
         assert (pooled[0, 0] - expected)[1:-1].abs().max() < 1e-5
 
@@ -235,7 +234,7 @@ def test_fine_samples_average_to_the_pixel_they_belong_to():
 def test_air_around_the_head_is_passed_by_without_a_trace(monkeypatch):
     settings = replace(SMALL, contrasts=("AXT2", "AXGRE"), n_lesions=2, positions_mm=(-40.0, 8.0))
     expected = scan(settings, which=1)
-    monkeypatch.setattr(acquisition, "BODY_MARGIN_MM", 1000.0)
+    monkeypatch.setattr(slices, "BODY_MARGIN_MM", 1000.0)
     found = scan.__wrapped__(settings, which=1)
     assert torch.equal(found.volume.kspace[:], expected.volume.kspace[:])
     for name, values in expected.truth.items():
@@ -307,7 +306,7 @@ def test_fat_is_displaced_along_the_readout_and_turned():
     fat_hz, late_s = -434.3, 0.4e-3
     two_pixels = Protocol(tr_ms=500.0, te_ms=10.0, bandwidth_khz=21 * 0.4343 / 2)
     image = torch.randn(21, 14, dtype=torch.complex64, generator=torch.Generator())
-    found = acquisition._shift_fat(image, fat_hz, late_s, two_pixels)
+    found = _shift_fat(image, fat_hz, late_s, two_pixels)
     turn = torch.polar(torch.tensor(1.0), torch.tensor(2 * math.pi * fat_hz * late_s))
     torch.testing.assert_close(found, image.roll(-2, dims=0) * turn, rtol=0, atol=1e-5)
 
