@@ -20,6 +20,11 @@ BLOCK, BLOCK_STEP = 8, 4  # pixels
 # Lowest decile, over blocks of 8 x 8, of the median |difference| of white noise of unit s.d.
 QUIET_DECILE = 0.5246
 DEGREE = 4  # of the polynomial that stands for smooth phase
+COVER_MM = 16.0  # scalp, skull and fluid around the brain
+DETAIL_PIXELS = (0.7, 2.5)  # s.d. of the Gaussians between which fine detail lies
+HIGH_PASS_PIXELS = 3.0  # s.d. of the Gaussian that high-pass phase is taken against
+FAR_RAD = 0.3  # phase beyond a smooth surface that counts as its tail
+MOST_SHIFT = 4  # pixels that the midline may lie off the head's middle
 
 
 def outline(magnitude: Tensor) -> Tensor:
@@ -50,6 +55,72 @@ def outline(magnitude: Tensor) -> Tensor:
     largest = 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
     inner = slice(2 * reach, -2 * reach)
     return torch.from_numpy(pieces == largest)[inner, inner].clone()
+
+
+def brain(head: Tensor, pixel_mm: tuple[float, float]) -> Tensor:
+    """What lies 16 mm and more inside the outline of a head: bool (y, x).
+
+    Args:
+        head: bool (y, x), as of :func:`outline`; pixel_mm: (y, x).
+    """
+    depth = ndimage.distance_transform_edt(head.numpy(force=True), sampling=pixel_mm)
+    return torch.from_numpy(depth > COVER_MM)
+
+
+def detail(magnitude: Tensor, inside: Tensor) -> float:
+    """S.d. of a magnitude (y, x) between 0.7 and 2.5 pixels, over its median, inside a mask."""
+    fine, coarse = (ndimage.gaussian_filter(magnitude.numpy(force=True), s) for s in DETAIL_PIXELS)
+    band = torch.from_numpy(fine - coarse)[inside]
+    return float(band.double().std() / magnitude[inside].median())
+
+
+def asymmetry(magnitude: Tensor, inside: Tensor) -> float:
+    """1 less the correlation of a magnitude (y, x) with its mirror image, inside a mask.
+
+    The mirror stands in the mask's middle column or up to 4 pixels beside it, where the
+    correlation is highest; details below 2 pixels are smoothed away with the noise.
+    """
+    smooth = torch.from_numpy(ndimage.gaussian_filter(magnitude.double().numpy(force=True), 2.0))
+    columns = inside.any(0).nonzero().flatten()
+    twice = int(columns[0] + columns[-1])  # a column and its mirror image add up to this
+    best = -1.0
+    index = torch.arange(inside.shape[1])
+    for shift in range(-MOST_SHIFT, MOST_SHIFT + 1):
+        partner = twice + shift - index
+        there = (partner >= 0) & (partner < inside.shape[1])
+        partner = partner.clamp(0, inside.shape[1] - 1)
+        use = inside & inside[:, partner] & there
+        pair = torch.stack([smooth[use], smooth[:, partner][use]])
+        if pair.shape[1] > 2:
+            best = max(best, float(torch.corrcoef(pair)[0, 1]))
+    return 1 - best
+
+
+def phase_tail(left: Tensor, inside: Tensor) -> float:
+    """Share in % of the pixels inside whose phase lies beyond 0.3 rad of a smooth surface.
+
+    Args:
+        left: radians (y, x), what the surface leaves, on the circle.
+    """
+    return 100 * float((left[inside].abs() > FAR_RAD).double().mean())
+
+
+def phase_kurtosis(image: Tensor, inside: Tensor) -> float:
+    """Kurtosis (3 for a normal distribution) of the high-pass phase of an image inside a mask.
+
+    High-pass phase is that against the complex image smoothed by a Gaussian of 3 pixels.
+
+    Args:
+        image: complex (y, x); inside: bool (y, x).
+    """
+    parts = [
+        ndimage.gaussian_filter(part.double().numpy(force=True), HIGH_PASS_PIXELS)
+        for part in (image.real, image.imag)
+    ]
+    smooth = torch.complex(*(torch.from_numpy(part) for part in parts))
+    phase = (image.to(smooth.dtype) * smooth.conj()).angle()[inside]
+    centred = phase - phase.mean()
+    return float(centred.pow(4).mean() / centred.square().mean().square())
 
 
 def noise_sd(images: Tensor, head: Tensor) -> float:

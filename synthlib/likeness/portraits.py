@@ -15,6 +15,7 @@ from synthlib.likeness import measures
 from synthlib.records import ImageVolume, RawVolume
 
 MEASURED, SIMULATED = "measured", "simulated"
+FEWEST_PIXELS = 200  # of brain, that numbers are taken from
 CLEAR = 5.0  # of noise: this many times its s.d.
 Curve = tuple[float | None, ...]
 
@@ -49,6 +50,13 @@ class Portrait:
         rank: singular values above 2 % of the 24 x 24 calibration matrix with
             6 x 6 kernels; rank_share: rank / (coils * 36).
         map_roughness: rms |gradient| of the coil maps in their support, 1/cm.
+        detail: s.d. of the brain's magnitude between 0.7 and 2.5 pixels, over its median.
+        peak: 99.5th percentile of the head over the brain's median.
+        asymmetry: 1 less the correlation of the brain with its mirror image; None where
+            the slice is not known to have a left and a right.
+        brain_phase_left: as phase_left, of the brain alone with a surface of its own, rad;
+            brain_phase_tail: its share beyond 0.3 rad, %.
+        brain_phase_kurtosis: of high-pass phase in the brain; 3 is a normal distribution's.
         b0_sd_hz, b0_gradient_median, b0_gradient_high: s.d. of the field in Hz;
             median and 95th percentile of its |gradient| in Hz/cm.
         delta_te_ms: between the two echoes that told the field.
@@ -79,6 +87,12 @@ class Portrait:
     b0_gradient_median: float | None = None
     b0_gradient_high: float | None = None
     delta_te_ms: float | None = None
+    detail: float | None = None
+    peak: float | None = None
+    asymmetry: float | None = None
+    brain_phase_left: float | None = None
+    brain_phase_tail: float | None = None
+    brain_phase_kurtosis: float | None = None
     source: str = ""
     licence: str = ""
 
@@ -121,6 +135,7 @@ def portrait(volume: RawVolume, index: int, kind: str = MEASURED) -> Portrait:
         spectrum_db=_curve(spectrum),
         spectrum_slope=_number(measures.spectrum_slope(spectrum)),
         **_of_phase(image, clear, pixel_mm),
+        **_of_brain_phase(image, measures.brain(head, pixel_mm), clear),
         **of_maps,
     )
 
@@ -190,6 +205,15 @@ def _of_magnitude(
 ) -> Portrait:
     inside = magnitude[head]
     median = inside.median()
+    brain = measures.brain(head, pixel_mm)
+    of_brain: dict[str, Any] = {}
+    if int(brain.sum()) >= FEWEST_PIXELS:
+        of_brain = {
+            "detail": measures.detail(magnitude, brain),
+            "peak": float(torch.quantile(inside, 0.995) / magnitude[brain].median()),
+        }
+        if not what.upper().startswith("SAG"):
+            of_brain["asymmetry"] = measures.asymmetry(magnitude, brain)
     spectrum = measures.spectrum_db(measures.radial_power(magnitude))
     return Portrait(
         name=name,
@@ -204,7 +228,22 @@ def _of_magnitude(
         snr=float(median) / noise if noise > 0 else None,
         spectrum_db=_curve(spectrum),
         spectrum_slope=_number(measures.spectrum_slope(spectrum)),
+        **of_brain,
     )
+
+
+def _of_brain_phase(image: Tensor, brain: Tensor, clear: Tensor) -> dict[str, Any]:
+    """Numbers of the phase of an image (y, x) in the brain, where it is clear of noise."""
+    use = brain & clear
+    if int(use.sum()) < FEWEST_PIXELS:
+        return {}
+    weight = image.abs() * use
+    left = arrays.wrap(image.angle() - measures.smooth_phase(image.angle(), weight))
+    return {
+        "brain_phase_left": _number(float((weight * left.square()).sum() / weight.sum()) ** 0.5),
+        "brain_phase_tail": measures.phase_tail(left, use),
+        "brain_phase_kurtosis": _number(measures.phase_kurtosis(image, use)),
+    }
 
 
 def _of_phase(image: Tensor, clear: Tensor, pixel_mm: tuple[float, float]) -> dict[str, Any]:

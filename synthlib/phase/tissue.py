@@ -22,7 +22,7 @@ from synthlib.phase.generator import PhaseGenerator
 from synthlib.records import PhasePair
 
 MECHANISMS = ("susceptibility", "conductivity", "chemical_shift", "noise")
-BRAIN = ("csf", "grey", "white", "blood", "lesion")
+BRAIN = ("csf", "grey", "white", "deep", "blood", "artery", "lesion")
 MEAN_SURFACE = f"mean surface of the training scans, degree {polynomial.DEGREE}"
 DEGREES = (2, polynomial.DEGREE, 6)
 DRAWS = 8

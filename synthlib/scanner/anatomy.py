@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -88,17 +88,20 @@ def draw_head(rng: torch.Generator, n_lesions: int = 0) -> Head:
     slopes = (amplitudes.norm(dim=1) * waves.norm(dim=1)).sum()
     age = number(20, 85)
     atrophy = max(0.0, (age - 45) / 40) * number(0.4, 1.0)
-    return Head(
+    head = Head(
         affine=rotation / size,
         shift_mm=uniform(rng, -3, 3, 3),
         waves=waves,
         amplitudes_mm=amplitudes * number(0.15, 0.3) / slopes,
         starts=uniform(rng, 0, 2 * math.pi, 10),
         ventricles=number(-0.15, 0.15) + 0.2 * atrophy,
-        brain=brain.draw(rng, atrophy, n_lesions),
+        brain=brain.draw(rng, atrophy),
         covers=covers.draw(rng, atrophy),
         vessels=vessels.draw(rng),
     )
+    # drawn last, so that the head is the same with any number of them
+    lesions = brain.draw_lesions(rng, n_lesions)
+    return replace(head, brain=replace(head.brain, lesions=lesions))
 
 
 def to_template(head: Head, points_mm: Tensor) -> Tensor:
@@ -174,6 +177,9 @@ def fractions_at(head: Head, points_mm: Tensor, sample_mm: float = 1.0) -> Tenso
     paint(dura=inside(layer.skull_inner))
     canal = inside(bodies.outside(atlas.CORD_CANAL))
     paint(csf=torch.maximum(inside(layer.dura), canal))
+    cord = bodies.outside(atlas.CORD)
+    paint(white=inside(cord))
+    paint(grey=inside(cord + atlas.CORD_WHITE_MM))
     matter = inside(depth)
     tissues = brain.shares(head.brain, where, depth, sample_mm)
     plexus = inside(bodies.outside(atlas.CHOROID_PLEXUS)) * tissues["csf"]
@@ -193,7 +199,7 @@ def label_map(fractions: Tensor) -> Tensor:
 
 def brain_fraction(fractions: Tensor) -> Tensor:
     """(...): grey and white matter, healthy or not, of fractions (tissue, ...)."""
-    return fractions[[TISSUES.index(name) for name in ("grey", "white", "lesion")]].sum(0)
+    return fractions[[TISSUES.index(name) for name in ("grey", "white", "deep", "lesion")]].sum(0)
 
 
 class Painter:
@@ -214,9 +220,10 @@ class Painter:
         for amounts in reversed(self._layers):
             covered = torch.zeros_like(first)
             for name, amount in amounts.items():
+                amount = amount.clamp(min=0)  # of rounding
                 found[TISSUES.index(name)].addcmul_(amount, rest)
                 covered += amount
-            rest *= 1 - covered
+            rest *= (1 - covered).clamp(min=0)
         found[TISSUES.index("air")] += rest
         return found
 

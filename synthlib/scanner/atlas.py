@@ -7,7 +7,7 @@ millimetres; a subject's warp makes each one's own. x is the distance from the m
 
 from __future__ import annotations
 
-from synthlib.scanner.shapes import Ellipsoid, Tube
+from synthlib.scanner.shapes import Body, Ellipsoid, Tube
 
 # What bulges out of the ellipsoid of the scalp: face, nose, chin, neck.
 FACE = (
@@ -31,7 +31,7 @@ EYE_MUSCLES = (
     Tube(((31.0, 60.0, -48.5), (21.0, 30.0, -37.0)), 1.9),
 )
 
-BONES = (
+BONES: tuple[Body, ...] = (
     Ellipsoid((18.0, 50.0, -62.0), (25.0, 20.0, 18.0)),  # maxilla
     Ellipsoid((0.0, 40.0, -77.0), (21.0, 26.0, 4.0)),  # hard palate
     Ellipsoid((47.0, 48.0, -50.0), (9.0, 12.0, 9.0)),  # zygoma
@@ -52,8 +52,10 @@ BONES = (
 BONE_WALL_MM = 1.8  # of compact bone around marrow
 DISC_MM = 21.0  # from one disc of the neck to the next
 CORD_CANAL = (Tube(((0.0, -40.0, -66.0), (0.0, -43.0, -100.0), (0.0, -43.0, -210.0)), 9.0),)
+CORD = (Tube(((0.0, -38.0, -64.0), (0.0, -42.0, -80.0), (0.0, -43.0, -210.0)), 6.5, 5.0),)
+CORD_WHITE_MM = 3.0  # around its grey matter
 
-MUSCLES = (
+MUSCLES: tuple[Body, ...] = (
     Tube(((60.0, 22.0, -56.0), (56.0, 14.0, -98.0)), 8.0),  # masseter
     Tube(((22.0, 20.0, -52.0), (44.0, 4.0, -56.0)), 8.0),  # pterygoids
     Tube(((25.0, 14.0, -58.0), (42.0, 4.0, -94.0)), 7.0),
@@ -75,7 +77,7 @@ GLANDS = (
 )
 
 # Air, lined with mucosa.
-CAVITIES = (
+CAVITIES: tuple[Body, ...] = (
     Ellipsoid((8.0, 78.0, -2.0), (10.0, 5.0, 11.0)),  # frontal
     Ellipsoid((8.0, 46.0, -38.0), (7.0, 17.0, 9.0)),  # ethmoid
     Ellipsoid((7.0, 18.0, -40.0), (9.0, 12.0, 9.0)),  # sphenoid
@@ -126,7 +128,7 @@ ARTERIES = (
     ),  # anterior cerebral
     Tube(((2.0, -28.0, -22.0), (20.0, -30.0, -16.0), (22.0, -52.0, -4.0)), 1.2, 0.8),  # posterior
 )  # fmt: skip
-CHOROID_PLEXUS = (
+CHOROID_PLEXUS: tuple[Body, ...] = (
     Ellipsoid((23.0, -40.0, 10.0), (4.0, 9.0, 6.0)),
     Tube(((22.0, -38.0, 14.0), (12.0, -22.0, 20.0), (5.0, -2.0, 14.0)), 1.2),
     Ellipsoid((0.0, -52.0, -36.0), (7.0, 2.0, 3.0)),

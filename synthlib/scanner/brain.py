@@ -20,13 +20,13 @@ FOLDS_MM = 19.0  # from one own sulcus to the next but one
 FOLDS_GRID_MM = 4.0
 FOLDS_LOW_MM, FOLDS_HIGH_MM = (-100.0, -136.0, -76.0), (100.0, 104.0, 120.0)
 ALONE_MM = 5.0  # between a sulcus of all heads and own ones
-WHITE = 0.45  # of the population, where white matter begins
+WHITE = 0.5  # of the population, where white matter begins
 OWN_DEPTH_MM = 11.0  # of a subject's own sulci, on average
 # Cortex is 2.5 mm thick on average, 1 to 4.5 mm from place to place; Fischl & Dale, PNAS 97:11050
 # (2000). It is thicker on crowns than in the depth of sulci.
 CORTEX_MM, CORTEX_SPREAD_MM = 2.5, 0.35
 THINNEST_MM = 1.3
-THICKER_MM = 0.4  # than its mean at most
+THICKER_MM = 0.6  # than its mean at most
 # The population's fraction of white matter rises by so much a mm at a border that all heads share.
 SHARE_PER_MM = 0.3
 VENTRICLE = 0.5  # of the population: fluid in most heads
@@ -63,7 +63,7 @@ class Brain:
     lesions: Tensor
 
 
-def draw(rng: torch.Generator, atrophy: float, n_lesions: int) -> Brain:
+def draw(rng: torch.Generator, atrophy: float) -> Brain:
     """One subject's brain; `atrophy` from 0 (young) to 1 (old) widens sulci."""
     own = band_noise(rng, FOLDS_LOW_MM, FOLDS_HIGH_MM, FOLDS_GRID_MM, FOLDS_MM, 0.3)
     slow = band_noise(rng, FOLDS_LOW_MM, FOLDS_HIGH_MM, FOLDS_GRID_MM, 60.0, 0.5)
@@ -71,7 +71,7 @@ def draw(rng: torch.Generator, atrophy: float, n_lesions: int) -> Brain:
         folds=Volume(torch.stack([own, slow]), FOLDS_LOW_MM, FOLDS_GRID_MM),
         sulcus_mm=float(uniform(rng, 0.25, 0.5)) + 0.6 * atrophy,
         depth_mm=OWN_DEPTH_MM * float(uniform(rng, 0.6, 1.4)),
-        lesions=_draw_lesions(rng, n_lesions),
+        lesions=torch.zeros(0, 4),
     )
 
 
@@ -123,9 +123,9 @@ def shares(brain: Brain, where: Tensor, depth: Tensor, sample_mm: float) -> dict
     deep = dark * inside(nuclei)
     found = {"csf": wet, "grey": dark - deep, "white": pale, "deep": deep}
     if len(brain.lesions):
-        sick = inside(_lesions(brain, where)) * (1 - wet)
-        found = {k: v * (1 - sick) if k != "csf" else v for k, v in found.items()}
-        found["lesion"] = sick
+        healthy = 1 - inside(_lesions(brain, where))
+        found = {name: share * (1 if name == "csf" else healthy) for name, share in found.items()}
+        found["lesion"] = (1 - wet) * (1 - healthy)
     return found
 
 
@@ -167,13 +167,13 @@ def _fissures(where: Tensor, uneven: Tensor) -> Tensor:
     return apart - FOLIA_FLUID_MM
 
 
-def _draw_lesions(rng: torch.Generator, n: int) -> Tensor:
-    """(n, 4): centre in template mm, radius in mm; more are small than large."""
-    if n == 0:
-        return torch.zeros(0, 4)
+def draw_lesions(
+    rng: torch.Generator, n: int, radius_mm: tuple[float, float] = (2.0, 6.0)
+) -> Tensor:
+    """(n, 4) in white matter: centre in template mm, radius in mm."""
     places = template.white_voxels()
     chosen = places[torch.randint(len(places), (n,), generator=rng)]
-    return torch.cat([chosen, uniform(rng, 2.0, 6.0, n, 1)], dim=1)
+    return torch.cat([chosen, uniform(rng, *radius_mm, n, 1)], dim=1)
 
 
 def _lesions(brain: Brain, where: Tensor) -> Tensor:

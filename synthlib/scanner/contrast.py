@@ -1,189 +1,166 @@
-"""Signal of spin-echo and gradient-echo sequences from proton density, T1, T2 and T2*."""
+"""What each tissue looks like in each contrast, and what makes it uneven: B1 and pulsating CSF."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from synthlib.scanner.anatomy import TISSUES
+from synthlib.scanner.sequences import (
+    PROTOCOLS,
+    Protocol,
+    gradient_echo,
+    inversion_train,
+    protocol_at,
+    spin_echo,
+)
+from synthlib.scanner.tissues import (
+    FAT,
+    FIELDS_T,
+    LIPID_PEAKS,
+    PROTON_MHZ_PER_T,
+    TISSUE_TIMES,
+    lipid_in_phase,
+    of_adipose_water,
+    tissue_table,
+    washed_out,
+    with_agent,
+)
 from synthlib.scanner.volume import normal, uniform
 
-FIELDS_T = (1.5, 3.0)
+__all__ = [
+    "FIELDS_T",
+    "LIPID_PEAKS",
+    "PROTOCOLS",
+    "TISSUE_TIMES",
+    "Protocol",
+    "Pulsation",
+    "Shading",
+    "draw_pulsation",
+    "draw_shading",
+    "gradient_echo",
+    "inversion_train",
+    "lipid_signal",
+    "protocol_at",
+    "signals",
+    "spin_echo",
+    "tissue_table",
+]
+
+THICKNESS_MM = 5.0  # of a slice of spin echoes, which flowing blood leaves
+# Bandwidths of a spin echo's pulses: fat's slice is displaced by its share of them, and only where
+# both displaced slices overlap there is an echo; Nagy & Weiskopf, MRM 60:1256 (2008). Usual values.
+EXCITATION_KHZ, REFOCUSING_KHZ = 2.0, 0.85
+# T2 of fat in a single spin echo by that in a train, whose pulses undo most of its J-coupling;
+# Henkelman et al., JMRI 2:533 (1992); the amount is rough.
+SINGLE_ECHO_T2 = 0.5
+FAT_SHIFT_PPM = 3.4
+# Where CSF moves most, in the template's mm (x, y, z), with the width of each place along the axes:
+# third ventricle, aqueduct, fourth ventricle, around the stem, below the cerebellum, above the
+# sella; Bakshi et al., AJNR 21:503 (2000), found it in these.
+MOVING_CSF = (
+    ((0.0, -12.0, 2.0), (5.0, 12.0, 9.0)),
+    ((0.0, -33.0, -10.0), (4.0, 5.0, 8.0)),
+    ((0.0, -46.0, -30.0), (9.0, 8.0, 13.0)),
+    ((0.0, -18.0, -38.0), (18.0, 10.0, 16.0)),
+    ((0.0, -50.0, -62.0), (16.0, 14.0, 14.0)),
+    ((0.0, 2.0, -18.0), (12.0, 9.0, 6.0)),
+)
+MOST_INFLOW = 0.45  # of the CSF in the middle of such a place; rough
 
 
-@dataclass(frozen=True)
-class Tissue:
-    """Proton density (water's is 1) and T1, T2, T2* in ms at each of FIELDS_T.
-
-    The times hold at body temperature; `flow` is the share of the signal that
-    is left of moving blood in a spin echo (the rest leaves the slice between
-    the pulses).
-    """
-
-    density: float
-    t1_ms: tuple[float, float]
-    t2_ms: tuple[float, float]
-    t2star_ms: tuple[float, float]
-    flow: float = 1.0
-
-
-# White and grey matter: T1 in vivo, Wright et al., MAGMA 21:121 (2008); T2, Stanisz et al., MRM
-# 54:507 (2005); T2*, Peters et al., Magn Reson Imaging 25:748 (2007); water content,
-# Oros-Peusquens et al., Front Neurol 10:1333 (2019). Muscle and fat: Gold et al., AJR 183:343
-# (2004). CSF: Rooney et al., MRM 57:308 (2007); Spijkerman et al., MAGMA 31:415 (2018). Venous
-# blood (haematocrit 0.42, oxygenation about 0.65): T1 at 3 T, Lu et al., MRM 52:679 (2004), at
-# 1.5 T Stanisz; T2*, Zhao et al., MRM 58:592 (2007). Bone is its bound water (Du & Bydder, NMR
-# Biomed 26:489, 2013).
-# Vitreous humour and lesions (as in demyelination) are rough: published values scatter widely.
-TISSUE_TIMES = {
-    "air": Tissue(0.0, (1000.0, 1000.0), (1.0, 1.0), (1.0, 1.0)),
-    "csf": Tissue(1.00, (4300.0, 4300.0), (2000.0, 2000.0), (1500.0, 1000.0)),
-    "grey": Tissue(0.83, (1197.0, 1607.0), (95.0, 99.0), (84.0, 66.0)),
-    "white": Tissue(0.70, (646.0, 838.0), (72.0, 69.0), (66.2, 53.2)),
-    "blood": Tissue(0.85, (1441.0, 1584.0), (150.0, 80.0), (65.0, 22.0), flow=0.15),
-    "bone": Tissue(0.20, (200.0, 220.0), (0.4, 0.4), (0.4, 0.4)),
-    "fat": Tissue(0.90, (288.0, 371.0), (165.0, 133.0), (58.0, 40.0)),
-    "muscle": Tissue(0.80, (1130.0, 1420.0), (35.0, 32.0), (30.0, 25.0)),
-    "eye": Tissue(0.98, (4000.0, 4000.0), (600.0, 600.0), (400.0, 300.0)),
-    "lesion": Tissue(0.86, (1300.0, 1700.0), (160.0, 150.0), (120.0, 100.0)),
-    "deep": Tissue(0.80, (1000.0, 1350.0), (85.0, 78.0), (57.0, 36.0)),
-    "artery": Tissue(0.85, (1441.0, 1664.0), (250.0, 165.0), (150.0, 90.0), flow=0.03),
-    "mucosa": Tissue(0.90, (900.0, 1200.0), (110.0, 100.0), (60.0, 45.0)),
-    "skin": Tissue(0.65, (700.0, 900.0), (30.0, 26.0), (20.0, 15.0)),
-    "dura": Tissue(0.55, (700.0, 850.0), (9.0, 8.0), (5.0, 4.0)),
-}
-SPREAD = {"density": 0.02, "t1": 0.05, "t2": 0.05, "t2star": 0.05}  # relative s.d. of subjects
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """One sequence; times in ms.
-
-    Attributes:
-        tr_ms, te_ms: repetition time and (effective) echo time.
-        ti_ms: time after the inversion pulse, None without one.
-        flip_deg: of a spoiled gradient echo; None is a spin echo.
-        fat: signal of fat that fat saturation leaves, 1 without.
-        late_ms: how late the centre of the readout misses the spin echo: for so
-            long field and chemical shift turn the phase of a spin echo. A
-            property of sequence and scanner, the same in all subjects.
-        bandwidth_khz: of the receiver over the field of view along the readout: fat
-            is displaced by its share of it.
-    """
-
-    tr_ms: float
-    te_ms: float
-    ti_ms: float | None = None
-    flip_deg: float | None = None
-    fat: float = 1.0
-    late_ms: float = 0.0
-    bandwidth_khz: float = 70.0
-
-    @property
-    def is_spin_echo(self) -> bool:
-        return self.flip_deg is None
-
-    @property
-    def dephasing_ms(self) -> float:
-        """How long a frequency offset turns the phase: TE of a gradient echo, late_ms of others."""
-        return self.late_ms if self.is_spin_echo else self.te_ms
-
-
-# AXT1POST is timed like AXT1: contrast agent stays in vessels, which this head has few of.
-PROTOCOLS = {
-    "AXT1": Protocol(tr_ms=600.0, te_ms=10.0, late_ms=0.25),
-    "AXT1POST": Protocol(tr_ms=600.0, te_ms=10.0, late_ms=0.25),
-    "AXT2": Protocol(tr_ms=5500.0, te_ms=100.0, late_ms=-0.15),
-    "AXFLAIR": Protocol(tr_ms=9000.0, te_ms=90.0, ti_ms=2500.0, fat=0.3, late_ms=0.2),
-    # short TR as T1-weighted 3-D scans have, and a TE at which fat and water are in phase
-    "AXT1GRE": Protocol(tr_ms=12.0, te_ms=4.6, flip_deg=12.0, bandwidth_khz=50.0),
-    "AXGRE": Protocol(tr_ms=600.0, te_ms=20.0, flip_deg=20.0, bandwidth_khz=58.0),
-}
-
-
-def spin_echo(density: Tensor, t1_ms: Tensor, t2_ms: Tensor, protocol: Protocol) -> Tensor:
-    """Steady-state signal of a 90-180 spin echo, with an inversion before it if asked for.
-
-    Without inversion: PD (1 - 2 exp(-(TR - TE/2)/T1) + exp(-TR/T1)) exp(-TE/T2).
-    With inversion:    PD (1 - 2 exp(-TI/T1) + exp(-TR/T1)) exp(-TE/T2), negative
-    while the magnetisation is still inverted. TE is the effective echo time of
-    the echo train.
-
-    Args:
-        density: proton density, any shape and unit; t1_ms, t2_ms: of the same shape.
-
-    Returns:
-        the signal, in units of density.
-
-    Source: Bernstein, King, Zhou, Handbook of MRI Pulse Sequences (2004), 14.2, 16.4.
-    """
-    after_tr = torch.exp(-protocol.tr_ms / t1_ms)
-    inverting = protocol.ti_ms
-    recovering = protocol.tr_ms - protocol.te_ms / 2 if inverting is None else inverting
-    longitudinal = 1 - 2 * torch.exp(-recovering / t1_ms) + after_tr
-    return density * longitudinal * torch.exp(-protocol.te_ms / t2_ms)
-
-
-def gradient_echo(density: Tensor, t1_ms: Tensor, t2star_ms: Tensor, protocol: Protocol) -> Tensor:
-    """Steady-state signal of a spoiled gradient echo.
-
-    PD sin(a) (1 - E1) / (1 - cos(a) E1) exp(-TE/T2*), E1 = exp(-TR/T1), a the flip angle.
-
-    Args:
-        density: proton density, any shape and unit; t1_ms, t2star_ms: of the same shape.
-
-    Raises:
-        ValueError: the protocol has no flip angle.
-
-    Source: Bernstein, King, Zhou, Handbook of MRI Pulse Sequences (2004), 14.1.
-    """
-    if protocol.flip_deg is None:
-        raise ValueError("the protocol has no flip_deg; expected one for a gradient echo")
-    flip = math.radians(protocol.flip_deg)
-    after_tr = torch.exp(-protocol.tr_ms / t1_ms)
-    longitudinal = math.sin(flip) * (1 - after_tr) / (1 - math.cos(flip) * after_tr)
-    return density * longitudinal * torch.exp(-protocol.te_ms / t2star_ms)
-
-
-def tissue_table(field_t: float, rng: torch.Generator | None = None) -> Tensor:
-    """Proton density, T1, T2 and T2* of every tissue, spread between subjects.
-
-    Args:
-        field_t: 1.5 or 3.0.
-        rng: draws the subject's own values; None gives the literature's.
-
-    Returns:
-        float32 (4, tissue): density in units of water's, then T1, T2, T2* in ms.
-    """
-    column = FIELDS_T.index(field_t)
-    rows = [
-        (t.density, t.t1_ms[column], t.t2_ms[column], t.t2star_ms[column])
-        for t in (TISSUE_TIMES[name] for name in TISSUES)
-    ]
-    table = torch.tensor(rows).T
-    if rng is None:
-        return table
-    spread = torch.tensor(list(SPREAD.values()))[:, None]
-    return table * (1 + spread * normal(rng, *table.shape))
-
-
-def signals(table: Tensor, protocol: Protocol) -> Tensor:
+def signals(table: Tensor, protocol: Protocol, field_t: float = 3.0) -> Tensor:
     """Signal (tissue,) of every tissue in units of water's proton density; it may be negative.
+
+    That of fat is of lipid and the water of fat tissue together, as if in phase.
 
     Args:
         table: (4, tissue) as of :func:`tissue_table`.
+        field_t: of the table.
     """
-    density, t1, t2, t2star = table
+    if protocol.agent:
+        table = with_agent(table, field_t)
+    signal = _steady(table, protocol)
     if protocol.is_spin_echo:
-        flow = torch.tensor([TISSUE_TIMES[name].flow for name in TISSUES])
-        found = flow * spin_echo(density, t1, t2, protocol)
-    else:
-        found = gradient_echo(density, t1, t2star, protocol)
-    found[TISSUES.index("fat")] *= protocol.fat
-    return found
+        signal = signal * washed_out(protocol.te_ms, THICKNESS_MM)
+    bound = torch.tensor([TISSUE_TIMES[name].bound for name in TISSUES])
+    signal = signal * (1 - protocol.transfer * bound)
+    of_water = _steady(of_adipose_water(table), protocol)
+    signal[FAT] = lipid_signal(table, protocol, field_t) + of_water
+    return signal
+
+
+def lipid_signal(table: Tensor, protocol: Protocol, field_t: float = 3.0) -> float:
+    """Signal of the lipid in fat tissue, the part that precesses at fat's frequency.
+
+    Fat saturation takes its share; J-coupling shortens T2 in single echoes; the
+    peaks of fat's spectrum run apart in a gradient echo; in a spin echo the two
+    slices that the pulses select are displaced differently, and what is excited
+    is not refocused beside them.
+
+    Args:
+        table: (4, tissue) as of :func:`tissue_table`; field_t: its field.
+    """
+    column = table[:, FAT].clone()
+    if protocol.train == 1:
+        column[2] *= SINGLE_ECHO_T2
+    signal = float(_steady(column, protocol)) * protocol.fat
+    signal *= lipid_in_phase(protocol.dephasing_ms, field_t)
+    if protocol.is_spin_echo:
+        khz = FAT_SHIFT_PPM * PROTON_MHZ_PER_T * field_t / 1000
+        signal *= max(0.0, 1 - khz * abs(1 / REFOCUSING_KHZ - 1 / EXCITATION_KHZ))
+    return signal
+
+
+def _steady(values: Tensor, protocol: Protocol) -> Tensor:
+    """Signal (...) of density, T1, T2 and T2* (4, ...) in the protocol's sequence."""
+    density, t1_ms, t2_ms, t2star_ms = values
+    if protocol.is_spin_echo:
+        return spin_echo(density, t1_ms, t2_ms, protocol)
+    if protocol.ti_ms is not None:
+        return inversion_train(density, t1_ms, t2star_ms, protocol)
+    return gradient_echo(density, t1_ms, t2star_ms, protocol)
+
+
+@dataclass(frozen=True)
+class Pulsation:
+    """A subject's moving CSF: the share (place,) that flows in at each of MOVING_CSF."""
+
+    inflow: tuple[float, ...]
+
+    def share(self, where_mm: Tensor) -> Tensor:
+        """Share of the CSF at template positions (..., 3) that came in after the inversion."""
+        missed = torch.ones(where_mm.shape[:-1], device=where_mm.device)
+        for inflow, (centre, width) in zip(self.inflow, MOVING_CSF, strict=True):
+            away = (where_mm - where_mm.new_tensor(centre)) / where_mm.new_tensor(width)
+            missed = missed * (1 - inflow * torch.exp(-away.square().sum(-1) / 2))
+        return 1 - missed
+
+    def added_signal(self, where_mm: Tensor, table: Tensor, protocol: Protocol) -> Tensor:
+        """What CSF at template positions (..., 3) gives beyond that of :func:`signals`.
+
+        An inversion reaches the slice and little beyond it. CSF that flows in
+        afterwards was never inverted: PD exp(-TE/T2) instead of next to
+        nothing. Zero for other sequences than inverted spin echoes.
+
+        Args:
+            table: (4, tissue) as of :func:`tissue_table`.
+        """
+        if not protocol.is_spin_echo or protocol.ti_ms is None:
+            return torch.zeros(where_mm.shape[:-1], device=where_mm.device)
+        density, t1, t2, _ = table[:, TISSUES.index("csf")]
+        fresh = density * torch.exp(-protocol.te_ms / t2)
+        added = float(fresh - spin_echo(density, t1, t2, protocol))
+        return added * self.share(where_mm)
+
+
+def draw_pulsation(rng: torch.Generator) -> Pulsation:
+    """How much CSF flows in at each place: nothing to MOST_INFLOW, of one heart for all places."""
+    beat = float(uniform(rng, 0.2, 1.0))
+    shares = MOST_INFLOW * beat * uniform(rng, 0.3, 1.0, len(MOVING_CSF))
+    return Pulsation(tuple(shares.tolist()))
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Tube:
         most = max(self.radius, self.last_radius or 0.0)
         low = tuple(min(values) - most for values in zip(*self.points, strict=True))
         high = tuple(max(values) + most for values in zip(*self.points, strict=True))
-        return low, high  # type: ignore[return-value]
+        return low, high
 
     def outside(self, where: Tensor) -> Tensor:
         """Mm outside its surface, negative inside: positions (..., 3) to (...)."""

@@ -14,7 +14,7 @@ from synthlib.scanner.contrast import Protocol
 from synthlib.scanner.patient import FIELD_GRID_MM, Patient
 from synthlib.scanner.settings import ScanSettings
 
-FINE_MM = 1.2  # largest step at which a slice is sampled in its plane
+FINE_MM = 0.8  # largest step at which a slice is sampled in its plane
 THROUGH = 3  # samples through a slice
 BODY_MARGIN_MM = 6.0  # of air around the body that is sampled with it
 AIR, FAT = anatomy.TISSUES.index("air"), anatomy.TISSUES.index("fat")

@@ -79,20 +79,35 @@ def _signed(body: np.ndarray) -> np.ndarray:
 def sulcus_map(device: str = "cpu") -> Volume:
     """Distance (1, z, y, x) in mm to the middle of the nearest sulcus, at most 12, 1 mm voxels.
 
-    The middle of a sulcus lies where the nearest white matter changes from one bank to
-    the other: the medial axis of what is not white (Hesselink & Roerdink, IEEE TPAMI
-    30:2204, 2008). MNI152 is symmetric; one half is worked on.
+    That is the medial axis of what is not white, where some heads have fluid. MNI152 is
+    symmetric; one half is worked on.
     """
     maps = tissue_maps()
     grey, white = (values.numpy() for values in maps.values)
     half = grey.shape[2] // 2  # the midline
     grey, white = grey[..., half - 2 :], white[..., half - 2 :]
     blades, _ = ndimage.label(white > WHITE)
-    blades = blades == np.bincount(blades.ravel())[1:].argmax() + 1
-    nearest = ndimage.distance_transform_edt(~blades, return_distances=False, return_indices=True)
-    towards = nearest.astype(np.int16) - np.indices(blades.shape, dtype=np.int16)
-    sheet = np.zeros_like(blades)
-    for axis in range(3):
+    sheet = medial_axis(blades == np.bincount(blades.ravel())[1:].argmax() + 1)
+    sheet &= 1 - grey - white > SOME_FLUID
+    pieces, _ = ndimage.label(sheet, np.ones((3, 3, 3)))
+    sheet &= np.bincount(pieces.ravel())[pieces] > SMALLEST_SHEET
+    distance = ndimage.distance_transform_edt(~sheet).clip(max=FURTHEST_MM)[..., 2:]
+    both = np.concatenate([distance[..., :0:-1], distance], -1).astype(np.float32)
+    return Volume(torch.from_numpy(both)[None], maps.first_mm, maps.spacing_mm).to(device)
+
+
+def medial_axis(body: np.ndarray) -> np.ndarray:
+    """Voxels outside a body where its nearest part changes from one side to another, as bool.
+
+    Both sides are at least APART_MM away from each other and seen at an angle whose cosine is
+    below FACING, in voxels of 1 mm.
+
+    Source: the integer medial axis of Hesselink & Roerdink, IEEE TPAMI 30:2204 (2008).
+    """
+    nearest = ndimage.distance_transform_edt(~body, return_distances=False, return_indices=True)
+    towards = nearest.astype(np.int16) - np.indices(body.shape, dtype=np.int16)
+    axis_of = np.zeros_like(body)
+    for axis in range(body.ndim):
         here, next_ = ((slice(None),) * axis + (part,) for part in (slice(-1), slice(1, None)))
         first = towards[(slice(None), *here)].astype(np.float32)
         second = towards[(slice(None), *next_)].astype(np.float32)
@@ -100,13 +115,8 @@ def sulcus_map(device: str = "cpu") -> Volume:
         away = np.sqrt(np.square(first - second).sum(0))
         lengths = np.sqrt(np.square(first).sum(0) * np.square(second).sum(0))
         facing = (first * second).sum(0) < FACING * lengths
-        sheet[here] |= (away > APART_MM) & facing & ~blades[here] & ~blades[next_]
-    sheet &= 1 - grey - white > SOME_FLUID
-    pieces, _ = ndimage.label(sheet, np.ones((3, 3, 3)))
-    sheet &= np.bincount(pieces.ravel())[pieces] > SMALLEST_SHEET
-    distance = ndimage.distance_transform_edt(~sheet).clip(max=FURTHEST_MM)[..., 2:]
-    both = np.concatenate([distance[..., :0:-1], distance], -1).astype(np.float32)
-    return Volume(torch.from_numpy(both)[None], maps.first_mm, maps.spacing_mm).to(device)
+        axis_of[here] |= (away > APART_MM) & facing & ~body[here] & ~body[next_]
+    return axis_of
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,10 @@ import torch
 from synthlib import scanner
 from synthlib.audit import trials
 
-BRAIN = [scanner.TISSUES.index(name) for name in ("csf", "grey", "white", "blood", "lesion")]
+BRAIN = [
+    scanner.TISSUES.index(name)
+    for name in ("csf", "grey", "white", "deep", "blood", "artery", "lesion")
+]
 
 
 def clean(contrasts: tuple[str, ...], seed: int, **settings: object) -> list[trials.Clean]:

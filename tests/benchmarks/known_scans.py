@@ -18,7 +18,10 @@ from synthlib import runs, scanner
 from synthlib.audit import trials
 
 CHOOSING, STATING = 9001, 9002  # seeds: thresholds are chosen on one set, rates stated on the other
-BRAIN = [scanner.TISSUES.index(name) for name in ("csf", "grey", "white", "blood", "lesion")]
+BRAIN = [
+    scanner.TISSUES.index(name)
+    for name in ("csf", "grey", "white", "deep", "blood", "artery", "lesion")
+]
 CONTRASTS = ("AXT1", "AXT2", "AXFLAIR", "AXGRE")
 PLANES = ("axial", "coronal", "sagittal")
 PIXELS_MM = (0.5, 0.7, 0.9, 1.2)

@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from synthlib.scanner import contrast
+from synthlib.scanner import contrast, tissues
 from synthlib.scanner.anatomy import TISSUES
-from synthlib.scanner.contrast import PROTOCOLS, Protocol, gradient_echo, spin_echo
+from synthlib.scanner.contrast import PROTOCOLS, Protocol, gradient_echo, inversion_train, spin_echo
 
 
 def signals(name: str, field_t: float = 3.0) -> dict[str, float]:
-    values = contrast.signals(contrast.tissue_table(field_t), PROTOCOLS[name])
+    protocol = contrast.protocol_at(name, field_t)
+    values = contrast.signals(contrast.tissue_table(field_t), protocol, field_t)
     return dict(zip(TISSUES, values.tolist(), strict=True))
 
 
@@ -74,11 +75,17 @@ def test_a_gradient_echo_without_flip_angle_is_refused():
 @pytest.mark.parametrize("field_t", contrast.FIELDS_T)
 def test_tissues_are_ordered_as_in_the_clinic(field_t):
     t1, t2, flair, gre = (signals(n, field_t) for n in ("AXT1", "AXT2", "AXFLAIR", "AXGRE"))
+    post, mprage, swi = (signals(n, field_t) for n in ("AXT1POST", "AXMPRAGE", "AXSWI"))
     assert t1["fat"] > t1["white"] > t1["grey"] > t1["csf"]
     assert t2["csf"] > t2["lesion"] > t2["grey"] > t2["white"] > t2["muscle"] > t2["bone"]
     assert flair["lesion"] > flair["grey"] > flair["white"] > 10 * abs(flair["csf"])
     assert gre["grey"] > gre["blood"]
     assert t2["blood"] < 0.3 * t2["grey"]  # moving blood leaves the slice
+    assert post["mucosa"] > post["blood"] > post["white"] > t1["blood"]  # agent
+    assert post["artery"] < post["blood"]  # flows faster
+    assert post["grey"] == t1["grey"]  # agent stays in the brain's vessels
+    assert mprage["fat"] > mprage["white"] > mprage["deep"] > mprage["grey"] > mprage["csf"] > 0
+    assert swi["blood"] < min(swi["white"], swi["artery"])
 
 
 def test_fluid_is_negative_before_its_null_and_positive_after():
@@ -108,3 +115,148 @@ def test_transmit_field_is_strongest_in_the_middle_and_stronger_shaded_at_three_
         middle, right, left = shading.at(points).tolist()
         drop.append(middle - (right + left) / 2)
     assert 0.03 < drop[0] < 0.08 < drop[1] < 0.16  # about 5 and 10 %
+
+
+def test_a_gradient_echo_train_after_inversion_is_what_pulse_by_pulse_simulation_gives():
+    density, t1, t2star = torch.tensor([0.8, 1.0, 0.3]), torch.tensor([838.0, 4300.0, 371.0]), 50.0
+    protocol = Protocol(
+        tr_ms=1900.0, te_ms=3.0, ti_ms=560.0, flip_deg=11.0, train=121, spacing_ms=7.1
+    )
+    cos, sin = math.cos(math.radians(11.0)), math.sin(math.radians(11.0))
+
+    def free(m, ms):
+        return density.double() + (m - density.double()) * torch.exp(-ms / t1.double())
+
+    m = density.double()
+    for _ in range(40):  # TRs, until nothing changes
+        m = free(-m, 560.0 - 60 * 7.1)
+        for pulse in range(121):
+            if pulse == 60:
+                expected = m * sin * math.exp(-3.0 / t2star)
+            m = free(m * cos, 7.1)
+        m = free(m, 1900.0 - (560.0 - 60 * 7.1) - 121 * 7.1)
+    signal = inversion_train(density, t1, torch.full((3,), t2star), protocol)
+    torch.testing.assert_close(signal.double(), expected, rtol=1e-4, atol=1e-6)
+    assert signal[1] < 0  # fluid is still inverted
+
+
+def test_a_train_without_pulses_is_inversion_recovery():
+    density, t1, _, t2star = contrast.tissue_table(3.0)
+    slow = Protocol(tr_ms=1e7, te_ms=0.0, ti_ms=700.0, flip_deg=90.0, train=1, spacing_ms=1.0)
+    expected = density * (1 - 2 * torch.exp(-700.0 / t1))
+    torch.testing.assert_close(inversion_train(density, t1, t2star, slow), expected)
+
+
+def test_a_train_that_does_not_fit_is_refused():
+    one = torch.tensor(1.0)
+    long = replace(PROTOCOLS["AXMPRAGE"], train=400)
+    with pytest.raises(ValueError, match=r"400 echoes .* do not fit between inversions"):
+        inversion_train(one, one, one, long)
+
+
+@pytest.mark.parametrize("field_t", contrast.FIELDS_T)
+def test_fat_is_as_bright_beside_white_matter_as_measured_scans_show_it(field_t):
+    # 99.5th percentile by the brain's median, 2.3 to 2.8, over coils that see the scalp 1.7 to 2
+    # times as well as the brain
+    for name in ("AXT1", "AXT1GRE", "AXMPRAGE"):
+        signal = signals(name, field_t)
+        assert 0.9 < signal["fat"] / signal["white"] < 1.8, name
+        assert 0.5 < signal["grey"] / signal["white"] < 0.85, name
+
+
+def test_peaks_of_fat_run_apart_and_meet_again():
+    assert tissues.lipid_in_phase(0.0, 3.0) == pytest.approx(1.0)
+    # twice the field, half the time
+    assert tissues.lipid_in_phase(2.3, 3.0) == pytest.approx(tissues.lipid_in_phase(4.6, 1.5))
+    # the two largest peaks alone, 0.8 ppm apart, would be opposed at 1 / (2 * 102.2 Hz)
+    opposed = tissues.lipid_in_phase(1000 / (2 * 0.8 * 42.577 * 3), 3.0)
+    assert opposed < 0.7
+    assert (0.693 - 0.128 - 0.178) < opposed < (0.693 - 0.128 + 0.178)
+
+
+def test_single_echoes_and_displaced_slices_make_fat_darker():
+    table = contrast.tissue_table(3.0)
+    single = PROTOCOLS["AXT1"]
+    dark, bright = (
+        contrast.lipid_signal(table, replace(single, train=train), 3.0) for train in (1, 16)
+    )
+    t2 = float(table[2, TISSUES.index("fat")])
+    assert dark / bright == pytest.approx(math.exp(-10.0 / t2 * (1 / contrast.SINGLE_ECHO_T2 - 1)))
+    density, t1, t2, _ = table[:, TISSUES.index("fat")]
+    whole = float(spin_echo(density, t1, t2, single))
+    khz = 3.4 * 42.577 * 3 / 1000
+    apart = khz / contrast.REFOCUSING_KHZ - khz / contrast.EXCITATION_KHZ  # slice thicknesses
+    assert bright / whole == pytest.approx((1 - apart) * tissues.lipid_in_phase(0.25, 3.0))
+
+
+def test_fat_saturation_leaves_the_water_of_fat_tissue():
+    table = contrast.tissue_table(3.0)
+    saturated = replace(PROTOCOLS["AXT2"], fat=0.0)
+    left = contrast.signals(table, saturated)[TISSUES.index("fat")]
+    muscle = spin_echo(*table[:3, TISSUES.index("muscle")], saturated)
+    expected = muscle * tissues.ADIPOSE_WATER / table[0, TISSUES.index("muscle")]
+    torch.testing.assert_close(left, expected)
+    assert contrast.lipid_signal(table, saturated) == 0
+
+
+def test_agent_shortens_times_by_its_relaxivity():
+    table = contrast.tissue_table(1.5)
+    changed = tissues.with_agent(table, 1.5)
+    vein, grey = TISSUES.index("blood"), TISSUES.index("grey")
+    rate = 1000 / table[1, vein] + 5.2 * 0.7 * 0.58  # 1/s
+    assert float(changed[1, vein]) == pytest.approx(1000 / float(rate), rel=1e-5)
+    torch.testing.assert_close(changed[:, grey], table[:, grey])
+    torch.testing.assert_close(changed[0], table[0])
+    assert (changed[1:] <= table[1:] * (1 + 1e-6)).all()
+
+
+def test_blood_that_leaves_the_slice_gives_no_echo():
+    te, thick = 60.0, 5.0
+    share = tissues.washed_out(te, thick)
+    for name in ("blood", "artery", "grey"):
+        speeds = torch.linspace(0, 1, 100001) * tissues.TISSUE_TIMES[name].peak_mm_per_s
+        stays = (1 - speeds * te / 2000 / thick).clamp(min=0).mean()
+        assert float(share[TISSUES.index(name)]) == pytest.approx(float(stays), rel=1e-3)
+    assert share[TISSUES.index("grey")] == 1
+
+
+def test_magnetisation_transfer_takes_white_matter_first():
+    table, protocol = contrast.tissue_table(3.0), PROTOCOLS["AXT1"]
+    off = contrast.signals(table, replace(protocol, transfer=0.0))
+    ratio = contrast.signals(table, replace(protocol, transfer=0.2)) / off
+    at = {name: float(ratio[TISSUES.index(name)]) for name in ("white", "grey", "csf", "fat")}
+    assert at == pytest.approx({"white": 0.8, "grey": 0.9, "csf": 1.0, "fat": 1.0})
+
+
+def test_veins_turn_as_far_at_both_fields_in_a_susceptibility_weighted_scan():
+    low, high = (contrast.protocol_at("AXSWI", field_t) for field_t in contrast.FIELDS_T)
+    assert low.te_ms * 1.5 == high.te_ms * 3.0
+    assert high.flow_compensated
+    assert contrast.protocol_at("AXT2", 1.5) == PROTOCOLS["AXT2"]
+
+
+def test_csf_that_flows_in_is_bright_in_flair_around_the_stem_and_nowhere_else():
+    pulsation = contrast.draw_pulsation(torch.Generator().manual_seed(3))
+    table, flair = contrast.tissue_table(3.0), PROTOCOLS["AXFLAIR"]
+    fourth, third, convexity = torch.tensor(
+        [[0.0, -46.0, -30.0], [0.0, -12.0, 2.0], [40.0, 20.0, 55.0]]
+    )
+    places = torch.stack([fourth, third, convexity])[:, None]  # any leading shape
+    share = pulsation.share(places)[:, 0]
+    assert 0.01 < share[0] < 0.7
+    assert 0.01 < share[1] < 0.7
+    assert share[2] < 1e-4
+    added = pulsation.added_signal(places, table, flair)[:, 0]
+    still = contrast.signals(table, flair)[TISSUES.index("csf")]
+    fresh = math.exp(-flair.te_ms / 2000)  # fluid that no pulse has met
+    torch.testing.assert_close(still + added, still * (1 - share) + fresh * share)
+    assert pulsation.added_signal(places, table, PROTOCOLS["AXT2"]).abs().max() == 0
+
+
+def test_pulsation_differs_between_subjects_and_repeats_with_the_seed():
+    first, second, again = (
+        contrast.draw_pulsation(torch.Generator().manual_seed(seed)) for seed in (1, 2, 1)
+    )
+    assert first == again
+    assert first != second
+    assert max(first.inflow) <= contrast.MOST_INFLOW
