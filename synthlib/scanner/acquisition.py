@@ -12,14 +12,18 @@ from torch import Tensor
 
 from synthlib import arrays, tasks
 from synthlib.records import RawVolume
-from synthlib.scanner import anatomy, contrast, fields
+from synthlib.scanner import anatomy, flow, lines
 from synthlib.scanner.kspace import acquire
+from synthlib.scanner.measurement import Measurement, draw_measurement
 from synthlib.scanner.patient import Patient, admit, subject_rng
 from synthlib.scanner.settings import ScanSettings, Subject
-from synthlib.scanner.slices import Slice, image_slice
+from synthlib.scanner.slices import Images, Slice, image_slice
 
 FEWEST_PIXELS = 1  # of brain in a scan
-OBJECT_PHASES = ("susceptibility", "conductivity", "timing", "chemical_shift", "mixture")
+OBJECT_PHASES = (
+    "susceptibility", "conductivity", "timing", "eddy_currents", "concomitant", "flow",
+    "refocusing", "chemical_shift", "mixture",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,18 @@ class Scan:
         truth: what no scanner tells, on the reconstruction matrix:
             "magnitude" float32 (slice, y, x), of the object, without coils;
             "phase" float32 (slice, y, x), of the object, without receive, in
-            (-pi, pi]; "phase_susceptibility", "phase_conductivity",
-            "phase_timing" and "phase_chemical_shift", its parts, all but the last
-            not wrapped, zero when left out; and "phase_mixture", what signs of tissue signals,
-            mixed pixels and the truncation of k-space add: together they are
-            "phase" up to whole turns;
+            (-pi, pi]; "phase_" and each of OBJECT_PHASES, its parts, none wrapped but
+            that of chemical shift, all zero when left out. Those of flow and refocusing
+            are means over a pixel. "phase_mixture" is what signs of tissue signals, mixed
+            pixels, displacement, echo trains and the truncation of k-space add: together
+            they are "phase" up to whole turns;
             "maps" complex64 (slice, coil, y, x), which hold the receive phase;
             "noise_covariance" complex64 (coil, coil), E[n n^H] of noise samples;
             "labels" uint8 (slice, y, x), index into anatomy.TISSUES.
             Noise-free coil images are magnitude * exp(i phase) * maps, wherever
-            all of k-space is measured.
+            all of k-space is measured. Exceptions change while k-space is filled, and no
+            image has them: pulsation ("flow"), "motion" and the steps of "gain" (which
+            the truth leaves out; a weak channel is in its maps).
     """
 
     volume: RawVolume
@@ -86,15 +92,10 @@ def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Ite
     points = anatomy.positions(
         settings.matrix, settings.fov_mm, centres, settings.orientation
     )  # (slice, y, x, 3)
-    timings = {
-        name: fields.draw_timing(
-            settings.fov_mm, settings.orientation, subject_rng(settings, subject, name, "timing")
-        )
-        for name in settings.contrasts
-    }
+    measurements = {name: draw_measurement(settings, subject, name) for name in settings.contrasts}
     slices = list(
         tasks.spread(
-            partial(image_slice, settings, patient, timings),
+            partial(image_slice, settings, patient, measurements),
             list(centres),
             at_most=tasks.MAX_THREADS if device == "cpu" else 1,
         )
@@ -108,11 +109,13 @@ def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Ite
         )
     with tasks.torch_threads(1):
         maps = patient.array.sensitivities(points)  # (slice, coil, y, x)
-        planes = {name: timing.at(points) for name, timing in timings.items()}
     if "receive" not in settings.mechanisms:
         maps = maps.abs().to(maps.dtype)
-    for name, plane in planes.items():
-        yield _scan(settings, subject, patient, name, plane, slices, maps)
+    if "gain" in settings.mechanisms:
+        maps = maps * patient.channels.to(maps.device)[:, None, None]
+    for name, measurement in measurements.items():
+        smooth = measurement.smooth_phases(settings, points)
+        yield _scan(settings, subject, patient, name, measurement, smooth, slices, maps)
 
 
 @tasks.torch_threads(1)
@@ -121,40 +124,31 @@ def _scan(
     subject: Subject,
     patient: Patient,
     name: str,
-    plane: Tensor,
+    measurement: Measurement,
+    smooth: dict[str, Tensor],
     slices: Sequence[Slice],
     maps: Tensor,
 ) -> Scan:
-    """One contrast from its timing's phase (slice, y, x) and the maps (slice, coil, y, x)."""
-    protocol = contrast.PROTOCOLS[name]
+    """One contrast from its smooth phases (slice, y, x) and the maps (slice, coil, y, x)."""
+    protocol = measurement.protocol
     shares = torch.stack([one.shares for one in slices], dim=1)  # (tissue, slice, y, x)
-    field_hz = torch.stack([one.field_hz for one in slices])
     brain = anatomy.brain_fraction(shares)
-    on_resonance, image = (
-        torch.stack([one.images[name][which] for one in slices]) for which in (0, 1)
-    )  # (slice, y, x)
-    parts = {
-        "susceptibility": 2 * math.pi * field_hz * protocol.dephasing_ms / 1000,
-        "conductivity": torch.stack([one.conductive for one in slices]),
-        "timing": plane,
-    }
-    parts = {
-        part: value if part in settings.mechanisms else torch.zeros_like(value)
-        for part, value in parts.items()
-    }
-    smooth = sum(parts.values(), torch.zeros_like(field_hz))
-    shifted = "chemical_shift" in settings.mechanisms
-    parts["chemical_shift"] = (image * on_resonance.conj()).angle() * shifted
-    parts["mixture"] = (on_resonance * torch.polar(torch.ones_like(smooth), -smooth)).angle()
+    pictures = [one.images[name] for one in slices]
+    image = torch.stack([picture.image for picture in pictures])  # (slice, y, x)
     coil_images = image[:, None] * maps
     signal = float((arrays.rss(coil_images) * brain).sum() / brain.sum())
     noise_sd = signal / settings.snr if "noise" in settings.mechanisms else 0.0
     kspace = acquire(
-        coil_images,
+        _while_filling(settings, subject, name, measurement, pictures, image, maps, coil_images),
         settings,
         noise_sd,
         patient.array.covariance,
         subject_rng(settings, subject, name, "noise"),
+        lines.draw_gains(
+            subject_rng(settings, subject, name, "gain"), subject.n_coils, settings.matrix[1]
+        )
+        if "gain" in settings.mechanisms
+        else None,
     ).cpu()
     volume = RawVolume(
         name=f"{subject.patient_id}_{name}",
@@ -178,5 +172,59 @@ def _scan(
         "noise_covariance": 2 * noise_sd**2 * patient.array.covariance,
         "labels": anatomy.label_map(shares),
     }
-    truth |= {f"phase_{part}": value for part, value in parts.items()}
+    truth |= _phase_parts(settings, measurement, slices, pictures, smooth)
     return Scan(volume, {key: value.cpu() for key, value in truth.items()})
+
+
+def _while_filling(
+    settings: ScanSettings,
+    subject: Subject,
+    name: str,
+    measurement: Measurement,
+    pictures: Sequence[Images],
+    image: Tensor,
+    maps: Tensor,
+    coil_images: Tensor,
+) -> Tensor:
+    """Coil images (slice, coil, y, x) with what changes from line to line."""
+    if "motion" in settings.mechanisms:
+        rng = subject_rng(settings, subject, name, "motion")
+        motion = lines.draw_motion(rng, settings.matrix[1])
+        coil_images = lines.with_motion(image, maps, motion, settings.spacing_mm)
+    if "flow" in settings.mechanisms:
+        pulsatile = torch.stack([picture.pulsatile for picture in pictures])
+        modulation = flow.pulsation(measurement.flow, settings.matrix[1], measurement.protocol)
+        coil_images = coil_images + lines.ghosts(pulsatile, maps, modulation)
+    return coil_images
+
+
+def _phase_parts(
+    settings: ScanSettings,
+    measurement: Measurement,
+    slices: Sequence[Slice],
+    pictures: Sequence[Images],
+    smooth: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """ "phase_" and each of OBJECT_PHASES to (slice, y, x) in rad."""
+    field_hz = torch.stack([one.field_hz for one in slices])
+    turned_s = measurement.protocol.dephasing_ms / 1000
+    parts = {
+        "susceptibility": 2 * math.pi * field_hz * turned_s,
+        "conductivity": torch.stack([one.conductive for one in slices]),
+        "flow": torch.stack([picture.flow for picture in pictures]),
+        "refocusing": torch.stack([picture.refocusing for picture in pictures]),
+        **smooth,
+    }
+    parts = {
+        part: value if part in settings.mechanisms else torch.zeros_like(value)
+        for part, value in parts.items()
+    }
+    known = sum(parts.values(), torch.zeros_like(field_hz))
+    image, on_resonance = (
+        torch.stack([getattr(picture, which) for picture in pictures])
+        for which in ("image", "on_resonance")
+    )
+    shifted = "chemical_shift" in settings.mechanisms
+    parts["chemical_shift"] = (image * on_resonance.conj()).angle() * shifted
+    parts["mixture"] = (on_resonance * torch.polar(torch.ones_like(known), -known)).angle()
+    return {f"phase_{part}": parts[part] for part in OBJECT_PHASES}

@@ -15,6 +15,7 @@ def acquire(
     noise_sd: float,
     covariance: Tensor,
     rng: torch.Generator,
+    gains: Tensor | None = None,
 ) -> Tensor:
     """K-space of coil images on an oversampled readout, with correlated receiver noise.
 
@@ -25,6 +26,8 @@ def acquire(
             variance averaged over the coils, the same in k-space and in the image.
         covariance: complex64 (coil, coil), Hermitian, mean of its diagonal 1.
         rng: CPU generator.
+        gains: complex (coil, x) of the receivers in each column of kx, signal and noise
+            alike; None is 1.
 
     Returns:
         complex64 (slice, coil, oversampling * y, x), centred orthonormal FFT.
@@ -42,6 +45,8 @@ def acquire(
             white = torch.randn((n_coils, *shape, 2), generator=rng)
             noise = torch.view_as_complex(white).to(device).flatten(1)
             kspace[index] += noise_sd * (mixing @ noise).unflatten(1, shape)
+        if gains is not None:
+            kspace[index] *= gains[:, None].to(device)
         if not whole:
             kspace[index] *= measured
     return kspace

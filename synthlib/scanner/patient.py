@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from synthlib import runs, tasks
-from synthlib.scanner import anatomy, contrast, fields, receivers
+from synthlib.scanner import anatomy, contrast, fields, lines, receivers
 from synthlib.scanner.settings import ScanSettings, Subject
 from synthlib.scanner.volume import Volume, grid_points
 
@@ -28,7 +28,9 @@ class Patient:
             borders, channel 1 fields.jump_share, channel 2 the phase of
             conductivity in rad, channel 3 the share that is not air.
         chi_hz: (tissue,) susceptibility times B0.
-        shading: of the transmit field; array: the receivers.
+        shading: of the transmit field; array: the receivers; channels: (coil,) the
+            sensitivity of each by what it should be.
+        pulsation: of the fluid.
     """
 
     head: anatomy.Head
@@ -37,6 +39,8 @@ class Patient:
     chi_hz: Tensor
     shading: contrast.Shading
     array: receivers.Array
+    channels: Tensor
+    pulsation: contrast.Pulsation
 
 
 @tasks.torch_threads(1)
@@ -73,6 +77,8 @@ def admit(settings: ScanSettings, subject: Subject, device: torch.device) -> Pat
             brain[few].flatten(),
             subject_rng(settings, subject, "array"),
         ),
+        channels=lines.draw_channels(subject_rng(settings, subject, "channels"), subject.n_coils),
+        pulsation=contrast.draw_pulsation(subject_rng(settings, subject, "pulsation")),
     )
 
 

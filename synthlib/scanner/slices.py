@@ -9,15 +9,35 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays
-from synthlib.scanner import anatomy, contrast, fields
+from synthlib.scanner import anatomy, contrast, distortion, echoes, fields, flow, gradients
 from synthlib.scanner.contrast import Protocol
+from synthlib.scanner.measurement import Measurement
 from synthlib.scanner.patient import FIELD_GRID_MM, Patient
 from synthlib.scanner.settings import ScanSettings
 
 FINE_MM = 0.8  # largest step at which a slice is sampled in its plane
 THROUGH = 3  # samples through a slice
 BODY_MARGIN_MM = 6.0  # of air around the body that is sampled with it
-AIR, FAT = anatomy.TISSUES.index("air"), anatomy.TISSUES.index("fat")
+AIR, FAT, CSF, BLOOD, ARTERY = (
+    anatomy.TISSUES.index(name) for name in ("air", "fat", "csf", "blood", "artery")
+)
+
+
+@dataclass(frozen=True)
+class Images:
+    """One contrast of a slice on the reconstruction matrix, complex (y, x), before any coil.
+
+    Attributes:
+        on_resonance: with fat on resonance; image: as it is; pulsatile: what of it
+            comes and goes with the heart.
+        flow, refocusing: (y, x) rad, the phase that each adds, mean over a pixel's body.
+    """
+
+    on_resonance: Tensor
+    image: Tensor
+    pulsatile: Tensor
+    flow: Tensor
+    refocusing: Tensor
 
 
 @dataclass(frozen=True)
@@ -26,19 +46,40 @@ class Slice:
 
     Attributes:
         shares: (tissue, y, x); field_hz: (y, x) error of B0; conductive: (y, x) rad.
-        images: contrast to complex (y, x) with fat on resonance, and as it is.
+        images: by contrast.
     """
 
     shares: Tensor
     field_hz: Tensor
     conductive: Tensor
-    images: dict[str, tuple[Tensor, Tensor]]
+    images: dict[str, Images]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A slice sampled finely where the body is: (through, y, x), positions (..., 3).
+
+    Attributes:
+        shares: (tissue, through, y, x); field_hz: at each tissue's own nuclei;
+            water_hz: (y, x) the smooth field of a body of water, which displaces;
+            unrefocused: share of the signal that a refocusing pulse passes by.
+        row_mm: from one row to the next.
+    """
+
+    points: Tensor
+    shares: Tensor
+    field_hz: Tensor
+    water_hz: Tensor
+    conductive: Tensor
+    shading: Tensor
+    unrefocused: Tensor
+    row_mm: float
 
 
 def image_slice(
     settings: ScanSettings,
     patient: Patient,
-    timings: dict[str, fields.Timing],
+    measurements: dict[str, Measurement],
     centre: Tensor,
 ) -> Slice:
     """One slice, in all contrasts, before any coil.
@@ -55,43 +96,173 @@ def image_slice(
     )  # (through, y, x, 3)
     step_mm = max(settings.spacing_mm) / finer
     box = _body_box(patient, points, min(settings.spacing_mm) / finer)
-    points = points[:, *box]  # half of a picture is air around the head
+    row_mm = settings.spacing_mm[0] / finer
+    samples = _sample(patient, points[:, *box], step_mm, row_mm)  # beyond the box is air
+    body = 1 - samples.shares[AIR]  # what is air has a field, too, but no signal
+    sums = [samples.shares, (body * torch.stack([samples.field_hz, samples.conductive]))]
+    by_contrast = {}
+    for name, measurement in measurements.items():
+        parts, turned, kinds = _parts(settings, patient, measurement, samples)
+        whole = arrays.resample(_embed(parts, box, fine), settings.matrix)  # (part, y, x)
+        by_contrast[name] = _joined(settings, measurement, whole, kinds, centre)
+        sums.append(turned * body)
+    pooled = _embed(torch.cat(sums).mean(1), box, fine)
+    pooled[AIR] += 1 - _embed(torch.ones_like(pooled[AIR, *box]), box, fine)
+    pooled = _to_pixels(pooled, finer, settings.matrix)
+    n = len(anatomy.TISSUES)
+    field_hz, conductive, *phases = pooled[n:] / (1 - pooled[AIR]).clamp(min=1e-6)
+    images = {
+        name: Images(*pictures, phases[2 * i], phases[2 * i + 1])
+        for i, (name, pictures) in enumerate(by_contrast.items())
+    }
+    return Slice(pooled[:n], field_hz, conductive, images)
+
+
+def _sample(patient: Patient, points: Tensor, step_mm: float, row_mm: float) -> Samples:
     shares = anatomy.fractions_at(patient.head, points, step_mm)  # (tissue, through, y, x)
     steady, jump, conductive, _ = patient.fields.at(points)  # (through, y, x) each
-    field_hz = steady + jump * torch.tensordot(patient.chi_hz, shares, dims=1)
-    shading = patient.shading.at(points)
-    fat_hz = fields.fat_shift_hz(settings.field_t)
-    on = settings.mechanisms
-    found = {}
-    for name, timing in timings.items():
-        protocol = contrast.PROTOCOLS[name]
-        signal = contrast.signals(patient.table, protocol).to(points.device)
-        fat = signal[FAT] * shares[FAT] * shading
-        water = torch.tensordot(signal, shares, dims=1) * shading - fat
-        late_s = protocol.dephasing_ms / 1000
-        phase = torch.zeros_like(shading)
-        if "susceptibility" in on:
-            phase = phase + 2 * math.pi * late_s * field_hz
-        if "conductivity" in on:
-            phase = phase + conductive
-        if "timing" in on:
-            phase = phase + timing.at(points)
-        turned = torch.polar(torch.ones_like(phase), phase)
-        of_water, of_fat = (
-            arrays.resample(_embed((part * turned).mean(0), box, fine), settings.matrix)
-            for part in (water, fat)
-        )  # (y, x)
-        shifted = of_fat
-        if "chemical_shift" in on:
-            shifted = _shift_fat(of_fat, fat_hz, late_s, protocol)
-        found[name] = (of_water + of_fat, of_water + shifted)
-    body = 1 - shares[AIR]  # what is air has a field, too, but no signal
-    sums = torch.cat([shares, (body * field_hz)[None], (body * conductive)[None]]).mean(1)
-    sums = _embed(sums, box, fine)
-    sums[AIR] += 1 - _embed(torch.ones_like(sums[AIR, *box]), box, fine)
-    *pooled, of_field, of_phase = _to_pixels(sums, finer, settings.matrix)
-    weight = (1 - pooled[AIR]).clamp(min=1e-6)
-    return Slice(torch.stack(pooled), of_field / weight, of_phase / weight, found)
+    return Samples(
+        points=points,
+        shares=shares,
+        field_hz=steady + jump * torch.tensordot(patient.chi_hz, shares, dims=1),
+        water_hz=(steady + jump * patient.chi_hz[CSF]).mean(0),
+        conductive=conductive,
+        shading=patient.shading.at(points),
+        unrefocused=echoes.unrefocused_share(patient.shading, points),
+        row_mm=row_mm,
+    )
+
+
+def _parts(
+    settings: ScanSettings, patient: Patient, measurement: Measurement, samples: Samples
+) -> tuple[Tensor, Tensor, list[float]]:
+    """What adds up to one contrast, complex (part, y, x): water by its T2, fat, what pulsates.
+
+    Returns:
+        the parts; the phases of flow and of refocusing (2, through, y, x); T2 in ms of
+        each part of water.
+    """
+    on, protocol = settings.mechanisms, measurement.protocol
+    shares = samples.shares
+    signal = contrast.signals(patient.table, protocol, settings.field_t).to(shares.device)
+    lipid = contrast.lipid_signal(patient.table, protocol, settings.field_t)
+    signal[FAT] -= lipid  # the water of fat tissue
+    train = "echo_train" in on and protocol.is_spin_echo and protocol.train > 1
+    t2_ms = list(echoes.T2_CLASSES_MS) if train else [math.inf]
+    kind = torch.zeros(len(signal), dtype=torch.long)
+    if train:
+        apart = patient.table[2].log()[:, None] - torch.tensor(t2_ms).log()
+        kind = apart.abs().argmin(1)
+    weights = torch.nn.functional.one_hot(kind, len(t2_ms)).to(signal) * signal[:, None]
+    water = torch.tensordot(weights.mT.contiguous(), shares, dims=1)  # (t2, through, y, x)
+    parts = torch.cat([water, lipid * shares[FAT][None], torch.zeros_like(shares[:1])])
+    parts = torch.complex(parts, torch.zeros_like(parts))
+    phases = torch.zeros(2, *samples.field_hz.shape, device=shares.device)
+    if "flow" in on:
+        _add_flow(settings, patient, measurement, samples, signal, kind, parts, phases[0])
+    factor = samples.shading
+    phase = sum(measurement.smooth_phases(settings, samples.points).values(), phases[1])
+    if "susceptibility" in on:
+        phase = phase + 2 * math.pi * protocol.dephasing_ms / 1000 * samples.field_hz
+    if "conductivity" in on:
+        phase = phase + samples.conductive
+    turned = torch.polar(factor, phase)
+    if "refocusing" in on and protocol.is_spin_echo:
+        echo = echoes.refocusing(samples.unrefocused, samples.field_hz, protocol)
+        turned = turned * echo
+        phases[1] = echo.angle()
+    images = torch.stack([(part * turned).mean(0) for part in parts])
+    if "distortion" in on:
+        per_hz = settings.fov_mm[0] / samples.row_mm / (1000 * protocol.bandwidth_khz)  # samples
+        images = distortion.displace(images, samples.water_hz * per_hz)
+    return images, phases, t2_ms
+
+
+def _add_flow(
+    settings: ScanSettings,
+    patient: Patient,
+    measurement: Measurement,
+    samples: Samples,
+    signal: Tensor,
+    kind: Tensor,
+    parts: Tensor,
+    phase: Tensor,
+) -> None:
+    """Give vessels (in `parts`, `phase`) their phase and inflow, CSF its inflow, and what pulsates.
+
+    Only the few samples that hold any blood or fluid are looked at.
+    """
+    protocol, blood = measurement.protocol, measurement.flow
+    down, _, through = (
+        torch.tensor(axis, device=phase.device)
+        for axis in anatomy.ORIENTATIONS[settings.orientation]
+    )
+    excited_mm = protocol.slab_mm or settings.thickness_mm
+    along_read, along_slice = gradients.first_moments(
+        protocol, settings.fov_mm[0], settings.thickness_mm, settings.matrix[0]
+    )
+    for system, tissue in enumerate((BLOOD, ARTERY)):
+        here = samples.shares[tissue] > 0
+        share, points = samples.shares[tissue][here], samples.points[here]
+        speed = float(blood.peak_m_per_s[system])
+        course = blood.course(system, points)
+        peak_rad = speed * (along_read * course @ down + along_slice * course @ through)
+        gain = flow.inflow_gain(
+            protocol, patient.table[1, tissue], speed / 2 * (course @ through), excited_mm
+        )
+        resting = signal[tissue] * share
+        moving = resting * gain * flow.laminar(peak_rad)
+        parts[int(kind[tissue])][here] += moving - resting
+        phase[here] += share * flow.laminar_phase(peak_rad)
+        if tissue == ARTERY:
+            parts[-1][here] += blood.arterial * moving
+    here = samples.shares[CSF] > 0
+    share, points = samples.shares[CSF][here], samples.points[here]
+    where = anatomy.to_template(patient.head, points)
+    added = share * patient.pulsation.added_signal(where, patient.table, protocol)
+    parts[int(kind[CSF])][here] += added
+    moving = share * patient.pulsation.share(where) * signal[CSF] + added
+    parts[-1][here] += blood.fluid * moving
+
+
+def _joined(
+    settings: ScanSettings,
+    measurement: Measurement,
+    parts: Tensor,
+    t2_ms: list[float],
+    centre: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Parts (part, y, x) on the matrix to the image with fat on resonance, as it is, and pulsating.
+
+    Echoes of a train have each their decay and their eddy currents.
+    """
+    on, protocol = settings.mechanisms, measurement.protocol
+    *water, fat, pulsatile = parts
+    shifted = fat
+    if "chemical_shift" in on:
+        shifted = _shift_fat(
+            fat, fields.fat_shift_hz(settings.field_t), protocol.dephasing_ms / 1000, protocol
+        )
+    if not protocol.is_spin_echo or protocol.train == 1:
+        return sum(water, fat), sum(water, shifted), pulsatile
+    difference = None
+    if "eddy_currents" in on:
+        points = anatomy.positions(
+            settings.matrix, settings.fov_mm, centre[None], settings.orientation
+        )[0]
+        difference = measurement.eddy_currents.at(points, 1)
+    elif "echo_train" not in on:
+        return sum(water, fat), sum(water, shifted), pulsatile
+    brain_ms = echoes.T2_CLASSES_MS[1] if "echo_train" in on else math.inf
+    wet, *lipids = (
+        echoes.through_train(torch.stack(images), times, protocol, difference)
+        for images, times in (
+            (water, tuple(t2_ms)),
+            ([fat], (brain_ms,)),
+            ([shifted], (brain_ms,)),
+        )
+    )
+    return wet + lipids[0], wet + lipids[1], pulsatile
 
 
 def _body_box(patient: Patient, points: Tensor, step_mm: float) -> tuple[slice, slice]:
