@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from synthlib.scanner.contrast import MOST_INFLOW
 from synthlib.scanner.sequences import Protocol
 from synthlib.scanner.tissues import TISSUE_TIMES
 from synthlib.scanner.volume import normal, uniform
 
-SYSTEMS = ("blood", "artery")  # tissues that flow: veins, arteries
+SYSTEMS = ("blood", "artery", "csf")  # tissues that flow: veins, arteries, fluid
+FLUID_M_PER_S = 0.015  # s.d., where it moves most, while the centre of k-space is measured; rough
+FLUID_REST = 0.3  # of this, elsewhere
 WAVES = 6
 COURSE_MM = (40.0, 120.0)  # wavelengths at which a system's vessels change their direction
 SPEED_SPREAD = 0.3  # relative s.d. of subjects
@@ -26,7 +29,8 @@ class Flow:
     """What moves in one scan.
 
     Attributes:
-        peak_m_per_s: (system,) speed in the middle of the vessels of SYSTEMS.
+        peak_m_per_s: (system,) speed in the middle of the vessels of SYSTEMS, of fluid where
+            it moves most.
         waves: (system, wave, 3) rad per mm; starts: (system, wave) rad; directions:
             (system, wave, 3): their sum is the course of the vessels.
         beats_per_s: of the heart; start_rad: where it is at the first line.
@@ -56,8 +60,10 @@ def draw_flow(rng: torch.Generator) -> Flow:
     n = len(SYSTEMS)
     peak = torch.tensor([TISSUE_TIMES[name].peak_mm_per_s / 1000 for name in SYSTEMS])
     waves = torch.nn.functional.normalize(torch.randn(n, WAVES, 3, generator=rng), dim=-1)
+    peak = peak * (1 + SPEED_SPREAD * normal(rng, n))
+    peak[SYSTEMS.index("csf")] = FLUID_M_PER_S * float(normal(rng, 1))
     return Flow(
-        peak_m_per_s=peak * (1 + SPEED_SPREAD * normal(rng, n)),
+        peak_m_per_s=peak,
         waves=waves * 2 * math.pi / uniform(rng, *COURSE_MM, n, WAVES, 1),
         starts=uniform(rng, 0, 2 * math.pi, n, WAVES),
         directions=torch.randn(n, WAVES, 3, generator=rng),
@@ -83,6 +89,11 @@ def laminar_phase(peak_rad: Tensor) -> Tensor:
     """Radians (...) of :func:`laminar`, half the peak's and in every other lobe half a turn."""
     flipped = torch.sinc(peak_rad / (2 * math.pi)) < 0
     return peak_rad / 2 + math.pi * flipped
+
+
+def fluid_speed(inflow: Tensor) -> Tensor:
+    """Speed of CSF by its greatest (...), from the share that flows in (contrast.Pulsation)."""
+    return FLUID_REST + (1 - FLUID_REST) * inflow / MOST_INFLOW
 
 
 def inflow_gain(

@@ -21,8 +21,9 @@ ECHO_DIFFERENCE = 0.35  # of this, s.d. between odd and even echoes
 CENTRE_MM = 15.0  # s.d. of its centre along each axis
 # Lobes that are alike on both sides of a refocusing pulse cancel, those of a gradient echo do not.
 # What is left in a spin echo: the crusher that is bridged with the slice's rephasing, the
-# readout's strong prephasing against its flat top; usual values.
-CRUSHER_T_PER_M, CRUSHER_MS = 0.025, 1.5
+# readout's strong prephasing against its flat top; usual values. Crushers dephase a slice of
+# 5 mm by eight half turns (Bernstein, King, Zhou, 10.2: four at least).
+CRUSHER_T_PER_M, CRUSHER_MS = 0.020, 1.0
 PREPHASING_T_PER_M, PREPHASING_MS = 0.020, 1.0
 SLICE_HALF_PULSE_MS = 1.5  # from the middle of the excitation to its end
 SLICE_TIME_BANDWIDTH = 4.0
@@ -126,7 +127,8 @@ def first_moments(
     """Radians per m/s along the readout and along the slice's normal.
 
     A lobe -G of length T followed by G, the echo after T: M1 = G T^2. The slice's: G
-    for T after the middle of the pulse, then -G for T: -G T^2. Even echoes of a
+    for T after the middle of the pulse, then -G for T: -G T^2. A spin echo's crushers, -G and
+    G for d around the refocusing pulse, their middles D apart: G d D. Even echoes of a
     train rephase what odd ones turn, so that half is left of it on average.
 
     Source: Waluch & Bradley, J Comput Assist Tomogr 8:594 (1984); Bernstein et al. (2004), 10.4.
@@ -137,7 +139,8 @@ def first_moments(
     half_s = rows / (2000 * protocol.bandwidth_khz)
     pulse_s = SLICE_HALF_PULSE_MS / 1000
     per_tesla = 2 * math.pi * GAMMA_HZ_PER_T * share
-    return (
-        per_tesla * readout_gradient(protocol, fov_mm) * half_s**2,
-        -per_tesla * slice_gradient(thickness_mm) * pulse_s**2,
-    )
+    across = -slice_gradient(thickness_mm) * pulse_s**2
+    if protocol.is_spin_echo:
+        crusher_s = CRUSHER_MS / 1000
+        across += CRUSHER_T_PER_M * crusher_s * (crusher_s + 2 * pulse_s)
+    return per_tesla * readout_gradient(protocol, fov_mm) * half_s**2, per_tesla * across

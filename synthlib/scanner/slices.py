@@ -219,10 +219,17 @@ def _add_flow(
     here = samples.shares[CSF] > 0
     share, points = samples.shares[CSF][here], samples.points[here]
     where = anatomy.to_template(patient.head, points)
+    motion = patient.pulsation.share(where)
     added = share * patient.pulsation.added_signal(where, patient.table, protocol)
-    parts[int(kind[CSF])][here] += added
-    moving = share * patient.pulsation.share(where) * signal[CSF] + added
-    parts[-1][here] += blood.fluid * moving
+    system = flow.SYSTEMS.index("csf")
+    course = blood.course(system, points)
+    fluid_m_per_s = blood.peak_m_per_s[system] * flow.fluid_speed(motion)
+    angle = fluid_m_per_s * (along_read * course @ down + along_slice * course @ through)
+    still = signal[CSF] * share
+    moving = torch.polar(torch.ones_like(angle), angle) * (still + added)
+    parts[int(kind[CSF])][here] += moving - still
+    phase[here] += share * angle
+    parts[-1][here] += blood.fluid * motion * moving
 
 
 def _joined(

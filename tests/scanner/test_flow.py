@@ -89,3 +89,15 @@ def test_courses_are_unit_vectors_that_turn_slowly():
         torch.testing.assert_close(course.norm(dim=-1), torch.ones(161))
         assert (course[1:] * course[:-1]).sum(-1).median() > 0.95  # of a millimetre
     assert draw.peak_m_per_s[1] > draw.peak_m_per_s[0] > 0.05
+
+
+def test_fluid_moves_a_few_millimetres_a_second_to_and_fro():
+    speeds = torch.tensor(
+        [
+            float(flow.draw_flow(torch.Generator().manual_seed(seed)).peak_m_per_s[2])
+            for seed in range(200)
+        ]
+    )
+    assert speeds.mean().abs() < 0.004 and 0.009 < speeds.std() < 0.018
+    slow, fast = flow.fluid_speed(torch.tensor([0.0, 0.45]))
+    assert float(slow) == pytest.approx(0.3) and float(fast) == pytest.approx(1)

@@ -60,6 +60,25 @@ def test_first_moments_are_the_integral_of_gradient_times_time_over_the_lobes():
     assert 1 < read < 20 and across < 0  # rad per m/s
 
 
+def test_a_moving_spin_passes_the_slice_and_the_crushers_of_a_spin_echo():
+    """The lobes along the slice, signs turned before the refocusing pulse, summed in steps."""
+    step_s = 1e-7
+    pulse_s, crusher_s = 1.5e-3, gradients.CRUSHER_MS / 1000
+    time = (torch.arange(round(14e-3 / step_s), dtype=torch.float64) + 0.5) * step_s
+    half_turn = 8e-3  # the middle of the refocusing pulse, which lasts 3 ms
+
+    def lobe(start, length, strength):
+        return strength * ((time >= start) & (time < start + length))
+
+    selection = 4 / 3e-3 / (42.577e6 * 0.005)  # T/m
+    gradient = lobe(0, pulse_s, selection) + lobe(pulse_s, pulse_s, -selection)
+    for start, sign in ((half_turn - pulse_s - crusher_s, -1), (half_turn + pulse_s, 1)):
+        gradient += sign * lobe(start, crusher_s, gradients.CRUSHER_T_PER_M)
+    expected = 2 * math.pi * 42.577e6 * float((gradient * time).sum()) * step_s
+    _, across = gradients.first_moments(Protocol(tr_ms=600.0, te_ms=16.0), 230.0, 5.0, 256)
+    assert across == pytest.approx(expected, rel=1e-3)
+
+
 def test_flow_compensation_leaves_no_moment_and_even_echoes_half_of_it():
     single = Protocol(tr_ms=600.0, te_ms=10.0)
     train = Protocol(tr_ms=600.0, te_ms=10.0, train=8, spacing_ms=10.0)

@@ -218,7 +218,7 @@ def test_a_mechanism_alone_gives_the_image_its_phase(contrast, mechanism):
     truth = scan(settings).truth
     white = amid("white", truth["labels"])
     expected = truth[f"phase_{mechanism}"]
-    assert expected[white].std() > (0.01 if mechanism == "concomitant" else 0.1)
+    assert expected[white].std() > (0.01 if mechanism == "concomitant" else 0.05)
     difference = arrays.wrap(truth["phase"] - expected)[white].abs()
     assert difference.median() < 0.015
     for name in OBJECT_PHASES[:-1]:
@@ -366,7 +366,7 @@ def test_vessels_alone_are_turned_by_flow_and_bright_in_gradient_echoes():
         still["labels"] == TISSUES.index("artery")
     )
     white = amid("white", still["labels"])
-    assert moving["phase"][vessels].abs().median() > 0.3
+    assert moving["phase"][vessels].abs().median() > 0.1
     assert arrays.wrap(moving["phase"] - still["phase"])[white].abs().median() < 0.01
     gain = moving["magnitude"] / still["magnitude"].clamp(min=1e-3)
     assert gain[vessels].median() > 1.1  # TR of 600 ms leaves little to gain
