@@ -20,15 +20,16 @@ class Protocol:
         flip_deg: of a spoiled gradient echo; None is a spin echo.
         fat: signal of fat that fat saturation leaves, 1 without.
         late_ms: how late the centre of the readout misses the spin echo: for so
-            long field and chemical shift turn the phase of a spin echo. A
-            property of sequence and scanner, the same in all subjects.
+            long field and chemical shift turn the phase of a spin echo; its mean, from
+            which every scan differs a little.
         bandwidth_khz: of the receiver over the field of view along the readout: fat
             is displaced by its share of it.
         agent: after contrast agent.
         transfer: share of white matter's signal that the pulses for other slices
             take by magnetisation transfer.
         train: echoes of one excitation (spin echoes) or inversion (gradient echoes).
-        spacing_ms: time between them; only gradient echoes need it.
+        spacing_ms: time between them.
+        slab_mm: what is excited in a 3-D scan; None is the slice.
         flow_compensated: the first moment of readout and slice selection is nulled.
     """
 
@@ -44,6 +45,7 @@ class Protocol:
     train: int = 1
     spacing_ms: float = 0.0
     flow_compensated: bool = False
+    slab_mm: float | None = None
 
     @property
     def is_spin_echo(self) -> bool:
@@ -61,12 +63,16 @@ T1_SPIN_ECHO = Protocol(tr_ms=600.0, te_ms=10.0, late_ms=0.25, transfer=0.06)
 PROTOCOLS = {
     "AXT1": T1_SPIN_ECHO,
     "AXT1POST": replace(T1_SPIN_ECHO, agent=True),
-    "AXT2": Protocol(tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12, train=16),
+    "AXT2": Protocol(
+        tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12, train=16,
+        spacing_ms=10.0,
+    ),
     "AXFLAIR": Protocol(
-        tr_ms=9000.0, te_ms=90.0, ti_ms=2500.0, fat=0.3, late_ms=0.2, transfer=0.12, train=16
+        tr_ms=9000.0, te_ms=90.0, ti_ms=2500.0, fat=0.3, late_ms=0.2, transfer=0.12, train=16,
+        spacing_ms=10.0,
     ),
     # short TR as T1-weighted 3-D scans have, and a TE at which fat and water are in phase
-    "AXT1GRE": Protocol(tr_ms=12.0, te_ms=4.6, flip_deg=12.0, bandwidth_khz=50.0),
+    "AXT1GRE": Protocol(tr_ms=12.0, te_ms=4.6, flip_deg=12.0, bandwidth_khz=50.0, slab_mm=150.0),
     "AXGRE": Protocol(tr_ms=600.0, te_ms=20.0, flip_deg=20.0, bandwidth_khz=58.0),
     # times and flip angle of van der Kouwe et al., NeuroImage 40:559 (2008)
     "AXMPRAGE": Protocol(
@@ -75,7 +81,8 @@ PROTOCOLS = {
     ),
     # Haacke et al., AJNR 30:19 (2009); at 1.5 T see AT_FIELD
     "AXSWI": Protocol(
-        tr_ms=28.0, te_ms=20.0, flip_deg=15.0, bandwidth_khz=38.0, flow_compensated=True
+        tr_ms=28.0, te_ms=20.0, flip_deg=15.0, bandwidth_khz=38.0, flow_compensated=True,
+        slab_mm=100.0,
     ),
 }  # fmt: skip
 # Where another field than 3 T needs other times: veins turn as far at 1.5 T in twice the time.

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from synthlib.scanner import anatomy, contrast
 
-MECHANISMS = ("susceptibility", "conductivity", "receive", "timing", "chemical_shift", "noise")
+MECHANISMS = (
+    "susceptibility", "conductivity", "receive", "timing", "chemical_shift", "noise",
+    "distortion", "flow", "refocusing", "eddy_currents", "concomitant", "echo_train",
+    "motion", "gain",
+)  # fmt: skip
+USUAL = tuple(name for name in MECHANISMS if name != "motion")
+LINE_BY_LINE = ("flow", "motion", "gain")  # change while k-space is filled: no one image has them
 SMALLEST_MATRIX = 16
 LOWEST_MM, HIGHEST_MM = -14.0, 26.0  # of slice centres, from mid-ventricle
 FURTHEST_MM = 120.0  # from the isocentre: there is no head beyond
@@ -40,8 +46,9 @@ class ScanSettings:
         elliptical: leave the corners of k-space out, as 3-D scans do that encode
             both axes; here it stands for the filter that some scanners apply.
         n_lesions: lesions in the white matter of every subject.
-        mechanisms: what shapes phase, of MECHANISMS. Without "receive" the coil
-            maps are real and positive; without "noise" there is none.
+        mechanisms: what shapes phase, of MECHANISMS; all but "motion" unless said
+            otherwise. Without "receive" the coil maps are real and positive; without
+            "noise" there is none.
         seed: every draw follows from it, the subject and the contrast.
 
     Raises:
@@ -63,7 +70,7 @@ class ScanSettings:
     partial_fourier: float = 1.0
     elliptical: bool = False
     n_lesions: int = 0
-    mechanisms: tuple[str, ...] = MECHANISMS
+    mechanisms: tuple[str, ...] = USUAL
     seed: int = 2023
 
     def __post_init__(self) -> None:

@@ -9,7 +9,11 @@ from pathlib import Path
 import torch
 
 from synthlib import arrays, formats, runs, scanner
-from synthlib.scanner import acquisition, anatomy, fields
+from synthlib.scanner import anatomy
+from synthlib.scanner.kspace import acquire
+from synthlib.scanner.measurement import draw_measurement
+from synthlib.scanner.patient import admit
+from synthlib.scanner.slices import image_slice
 
 SETS = {  # of one contrast
     "128 x 128": scanner.ScanSettings(
@@ -26,14 +30,10 @@ def stages(settings: scanner.ScanSettings, folder: Path) -> dict[str, Callable[[
     """Name of a stage to a call of it; what it needs is ready."""
     person = scanner.subjects(settings)[0]
     cpu = torch.device("cpu")
-    patient = acquisition.admit(settings, person, cpu)
+    patient = admit(settings, person, cpu)
     centres = settings.slice_positions_mm
     points = anatomy.positions(settings.matrix, settings.fov_mm, centres)
-    draw = runs.rng(1, "timing")
-    timings = {
-        n: fields.draw_timing(settings.fov_mm, settings.orientation, draw)
-        for n in settings.contrasts
-    }
+    measurements = {n: draw_measurement(settings, person, n) for n in settings.contrasts}
     maps = patient.array.sensitivities(points)
     images = torch.ones(len(centres), 1, *settings.matrix) * maps
     (scan,) = scanner.scan_subject(settings, person, "cpu")
@@ -49,12 +49,12 @@ def stages(settings: scanner.ScanSettings, folder: Path) -> dict[str, Callable[[
         )
 
     return {
-        "head, B0 and conductivity, coils": lambda: acquisition.admit(settings, person, cpu),
+        "head, B0 and conductivity, coils": lambda: admit(settings, person, cpu),
         "slices: anatomy, signal, phase": lambda: [
-            acquisition.image_slice(settings, patient, timings, centre) for centre in centres
+            image_slice(settings, patient, measurements, centre) for centre in centres
         ],
         "sensitivities": lambda: patient.array.sensitivities(points),
-        "k-space and noise": lambda: acquisition.acquire(
+        "k-space and noise": lambda: acquire(
             images, settings, 0.03, patient.array.covariance, runs.rng(1, "noise")
         ),
         "  of this, the FFT alone": lambda: [

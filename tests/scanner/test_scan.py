@@ -9,12 +9,18 @@ import torch
 from fastmri.data import SliceDataset
 
 from synthlib import arrays, formats, scanner
-from synthlib.scanner import TISSUES, acquisition, anatomy
+from synthlib.scanner import TISSUES, anatomy, slices
 from synthlib.scanner.acquisition import OBJECT_PHASES
 from synthlib.scanner.contrast import PROTOCOLS, Protocol
-from synthlib.scanner.settings import MECHANISMS
+from synthlib.scanner.kspace import acquire
+from synthlib.scanner.measurement import draw_measurement
+from synthlib.scanner.patient import admit
+from synthlib.scanner.settings import LINE_BY_LINE, USUAL
+from synthlib.scanner.slices import _shift_fat, _to_pixels
 
-NOISELESS = tuple(name for name in MECHANISMS if name != "noise")
+NOISELESS = tuple(name for name in USUAL if name != "noise")
+# what one image can hold
+STEADY = tuple(name for name in NOISELESS if name not in LINE_BY_LINE)
 
 SMALL = scanner.ScanSettings(
     n_subjects=2, coil_counts=(4,), contrasts=("AXT2", "AXFLAIR"), n_slices=2, matrix=(45, 38)
@@ -51,7 +57,7 @@ def test_scans_carry_the_names_of_subject_and_contrast():
 
 
 def test_without_noise_the_truth_gives_the_coil_images():
-    found = scan(replace(SMALL, mechanisms=NOISELESS))
+    found = scan(replace(SMALL, mechanisms=STEADY))
     truth = found.truth
     image = torch.polar(truth["magnitude"], truth["phase"])
     expected = image[:, None] * truth["maps"]
@@ -110,9 +116,7 @@ def test_acquired_noise_of_any_covariance_is_that_asked_for():
     root = torch.randn(3, 3, dtype=torch.complex64, generator=draw)
     covariance = root @ root.mH
     covariance = covariance / covariance.diagonal().real.mean()
-    kspace = acquisition.acquire(
-        torch.zeros(4, 3, 60, 50, dtype=torch.complex64), SMALL, 0.7, covariance, draw
-    )
+    kspace = acquire(torch.zeros(4, 3, 60, 50, dtype=torch.complex64), SMALL, 0.7, covariance, draw)
     noise = kspace.transpose(0, 1).flatten(1)
     found = noise @ noise.mH / noise.shape[1] / (2 * 0.7**2)
     assert (found - covariance).abs().max() < 0.04
@@ -123,9 +127,7 @@ def test_acquired_noise_of_any_covariance_is_that_asked_for():
 
 def test_kspace_keeps_the_energy_of_the_object():
     image = torch.randn(2, 3, 21, 14, dtype=torch.complex64, generator=torch.Generator())
-    kspace = acquisition.acquire(
-        image, SMALL, 0.0, torch.eye(3, dtype=torch.complex64), torch.Generator()
-    )
+    kspace = acquire(image, SMALL, 0.0, torch.eye(3, dtype=torch.complex64), torch.Generator())
     torch.testing.assert_close(kspace.abs().square().sum(), image.abs().square().sum())
 
 
@@ -187,7 +189,9 @@ RINGING_RAD = {"AXT2": 0.03}
 
 @pytest.mark.parametrize("contrast", ["AXT1", "AXT2", "AXFLAIR", "AXGRE"])
 def test_phases_of_the_mechanisms_add_up_to_that_of_the_image(contrast):
-    settings = replace(SMALL, contrasts=(contrast,), matrix=(96, 80))
+    # the lines of a train mix what their echoes show: see test_echoes
+    alike = tuple(name for name in USUAL if name != "echo_train")
+    settings = replace(SMALL, contrasts=(contrast,), matrix=(96, 80), mechanisms=alike)
     truth = scan(settings).truth
     white = amid("white", truth["labels"])
     parts = {name: truth[f"phase_{name}"] for name in OBJECT_PHASES}
@@ -201,14 +205,20 @@ def test_phases_of_the_mechanisms_add_up_to_that_of_the_image(contrast):
 
 @pytest.mark.parametrize(
     ("contrast", "mechanism"),
-    [("AXGRE", "susceptibility"), ("AXT1", "conductivity"), ("AXT1", "timing")],
+    [
+        ("AXGRE", "susceptibility"),
+        ("AXT1", "conductivity"),
+        ("AXT1", "timing"),
+        ("AXT1", "eddy_currents"),
+        ("AXT1", "concomitant"),
+    ],
 )
 def test_a_mechanism_alone_gives_the_image_its_phase(contrast, mechanism):
     settings = replace(SMALL, contrasts=(contrast,), matrix=(96, 80), mechanisms=(mechanism,))
     truth = scan(settings).truth
     white = amid("white", truth["labels"])
     expected = truth[f"phase_{mechanism}"]
-    assert expected[white].std() > 0.1
+    assert expected[white].std() > (0.01 if mechanism == "concomitant" else 0.05)
     difference = arrays.wrap(truth["phase"] - expected)[white].abs()
     assert difference.median() < 0.015
     for name in OBJECT_PHASES[:-1]:
@@ -224,7 +234,7 @@ def test_phase_of_a_gradient_echo_is_two_pi_field_times_echo_time(monkeypatch):
         truth = scan.__wrapped__(settings).truth
         images.append(torch.polar(truth["magnitude"], truth["phase"]))
     white = truth["labels"] == TISSUES.index("white")
-    patient = acquisition.admit(settings, scanner.subjects(settings)[0], torch.device("cpu"))
+    patient = admit(settings, scanner.subjects(settings)[0], torch.device("cpu"))
     points = anatomy.positions(settings.matrix, settings.fov_mm, settings.slice_positions_mm)
     steady, jump, *_ = patient.fields.at(points)
     field_hz = steady + jump * patient.chi_hz[TISSUES.index("white")]
@@ -237,7 +247,7 @@ def test_phase_of_a_gradient_echo_is_two_pi_field_times_echo_time(monkeypatch):
 def test_fine_samples_average_to_the_pixel_they_belong_to():
     for n, finer in ((7, 2), (8, 2), (45, 3), (46, 3), (9, 4), (8, 5)):
         ramp = (torch.arange(finer * n) - (finer * n) // 2) / finer  # in pixels from the isocentre
-        pooled = acquisition._to_pixels(ramp.expand(1, 2 * finer, -1), finer, (2, n))
+        pooled = _to_pixels(ramp.expand(1, 2 * finer, -1), finer, (2, n))
         expected = torch.arange(n) - n // 2
         assert (pooled[0, 0] - expected)[1:-1].abs().max() < 1e-5
 
@@ -245,7 +255,7 @@ def test_fine_samples_average_to_the_pixel_they_belong_to():
 def test_air_around_the_head_is_passed_by_without_a_trace(monkeypatch):
     settings = replace(SMALL, contrasts=("AXT2", "AXGRE"), n_lesions=2, positions_mm=(-40.0, 8.0))
     expected = scan(settings, which=1)
-    monkeypatch.setattr(acquisition, "BODY_MARGIN_MM", 1000.0)
+    monkeypatch.setattr(slices, "BODY_MARGIN_MM", 1000.0)
     found = scan.__wrapped__(settings, which=1)
     assert torch.equal(found.volume.kspace[:], expected.volume.kspace[:])
     for name, values in expected.truth.items():
@@ -317,7 +327,7 @@ def test_fat_is_displaced_along_the_readout_and_turned():
     fat_hz, late_s = -434.3, 0.4e-3
     two_pixels = Protocol(tr_ms=500.0, te_ms=10.0, bandwidth_khz=21 * 0.4343 / 2)
     image = torch.randn(21, 14, dtype=torch.complex64, generator=torch.Generator())
-    found = acquisition._shift_fat(image, fat_hz, late_s, two_pixels)
+    found = _shift_fat(image, fat_hz, late_s, two_pixels)
     turn = torch.polar(torch.tensor(1.0), torch.tensor(2 * math.pi * fat_hz * late_s))
     torch.testing.assert_close(found, image.roll(-2, dims=0) * turn, rtol=0, atol=1e-5)
 
@@ -330,6 +340,67 @@ def test_scalp_shows_the_chemical_shift_and_brain_does_not():
     # septa and skin in the scalp's pixels stay on resonance
     assert float(expected) - 0.1 < phase[labels == 6].median() < 0.6 * float(expected)
     assert phase[labels == 3].abs().median() < 0.03
+
+
+def test_readouts_are_late_by_their_own_time_in_every_scan_of_spin_echoes():
+    late = {name: [] for name in ("AXT1", "AXT2", "AXGRE")}
+    for seed in range(60):
+        settings = replace(SMALL, seed=seed, contrasts=tuple(late))
+        person = scanner.subjects(settings)[0]
+        for name, values in late.items():
+            off = draw_measurement(settings, person, name).protocol.late_ms
+            values.append(off - PROTOCOLS[name].late_ms)
+    assert not any(late["AXGRE"])
+    for name in ("AXT1", "AXT2"):
+        values = torch.tensor(late[name])
+        assert 0.06 < values.std() < 0.12 and values.mean().abs() < 0.04
+    assert abs(torch.corrcoef(torch.tensor([late["AXT1"], late["AXT2"]]))[0, 1]) < 0.4
+    still = replace(SMALL, mechanisms=("susceptibility",))
+    assert draw_measurement(still, person, "AXT1").protocol == PROTOCOLS["AXT1"]
+
+
+def test_vessels_alone_are_turned_by_flow_and_bright_in_gradient_echoes():
+    settings = replace(SMALL, contrasts=("AXGRE",), matrix=(160, 134), positions_mm=(-20.0, 5.0))
+    still, moving = (scan(replace(settings, mechanisms=names)).truth for names in ((), ("flow",)))
+    vessels = (still["labels"] == TISSUES.index("blood")) | (
+        still["labels"] == TISSUES.index("artery")
+    )
+    white = amid("white", still["labels"])
+    assert moving["phase"][vessels].abs().median() > 0.1
+    assert arrays.wrap(moving["phase"] - still["phase"])[white].abs().median() < 0.01
+    gain = moving["magnitude"] / still["magnitude"].clamp(min=1e-3)
+    assert gain[vessels].median() > 1.1  # TR of 600 ms leaves little to gain
+    assert gain[white].median() == pytest.approx(1, abs=0.01)
+
+
+def test_fields_survive_in_spin_echoes_where_refocusing_is_worst():
+    settings = replace(
+        SMALL, contrasts=("AXT1",), matrix=(96, 80), positions_mm=(-30.0, 20.0),
+        mechanisms=("refocusing",),
+    )  # fmt: skip
+    truth = scan(settings).truth
+    brain = (truth["labels"] == 2) | (truth["labels"] == 3)
+    low, high = (truth["phase_refocusing"][i][brain[i]].std() for i in (0, 1))
+    assert low > high and 0.02 < low < 0.3
+    white = amid("white", truth["labels"])
+    left = arrays.wrap(truth["phase"] - truth["phase_refocusing"])[white].abs()
+    assert left.median() < 0.015
+
+
+def test_tissue_off_resonance_is_displaced_along_the_readout(monkeypatch):
+    """A head in a constant field of one pixel's bandwidth appears a pixel further down."""
+    settings = replace(SMALL, contrasts=("AXT1",), n_slices=1, mechanisms=())
+    still = scan(settings).truth["magnitude"][0]
+    per_pixel = 1000 * PROTOCOLS["AXT1"].bandwidth_khz / settings.matrix[0]
+    sample = slices._sample
+
+    def off_resonance(*values):
+        samples = sample(*values)
+        return replace(samples, water_hz=torch.full_like(samples.water_hz, per_pixel))
+
+    monkeypatch.setattr(slices, "_sample", off_resonance)
+    moved = scan.__wrapped__(replace(settings, mechanisms=("distortion",))).truth["magnitude"][0]
+    torch.testing.assert_close(moved[3:-3], still.roll(1, 0)[3:-3], atol=2e-3, rtol=0)
 
 
 def test_conductivity_phase_belongs_to_the_subject_and_timing_to_the_scan():

@@ -1,0 +1,98 @@
+"""Echo trains and imperfect refocusing: what differs between the echoes of one excitation."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from synthlib.scanner.contrast import Shading
+from synthlib.scanner.sequences import Protocol
+
+T2_CLASSES_MS = (30.0, 85.0, 1000.0)  # muscle and dura; brain, blood, fat; fluid
+# B1 of a head at 3 T falls to 70 or 80 % of its middle at the rim of the brain (Collins et al.,
+# JMRI 21:192, 2005), which is twice the fall of the shading that contrast.draw_shading draws.
+B1_BY_SHADING = 2.0
+UNCRUSHED = 0.7  # of what a pulse does not refocus, how much crushers leave; rough
+
+
+def echo_numbers(n_lines: int, protocol: Protocol) -> Tensor:
+    """Which echo (1 to train) measures each column of kx: (n_lines,), bands in rising order.
+
+    The echo nearest TE measures the centre; where a band has no echo of its own left,
+    the first or last serves it.
+    """
+    band = ((torch.arange(n_lines) - n_lines // 2) * protocol.train / n_lines).round().long()
+    central = round(protocol.te_ms / protocol.spacing_ms)
+    return (central + band).clamp(1, protocol.train)
+
+
+def decay(n_lines: int, protocol: Protocol, t2_ms: float) -> Tensor:
+    """Signal of each column of kx by that at TE: exp(-(t - TE) / T2), t its echo's time (n_lines,).
+
+    Source: Mulkern et al., Magn Reson Imaging 8:557 (1990).
+    """
+    late_ms = echo_numbers(n_lines, protocol) * protocol.spacing_ms - protocol.te_ms
+    return torch.exp(-late_ms / t2_ms)
+
+
+def through_train(
+    images: Tensor, t2_ms: tuple[float, ...], protocol: Protocol, difference: Tensor | None
+) -> Tensor:
+    """Images whose columns of kx come from different echoes: complex (..., y, x), summed over T2.
+
+    Args:
+        images: complex (t2, ..., y, x); t2_ms: of each, inf where nothing decays.
+        difference: (..., y, x) rad that echoes of the other parity than the central one have
+            in addition; None where all are alike.
+    """
+    n = images.shape[-1]
+    weights = torch.stack([decay(n, protocol, t2) for t2 in t2_ms]).to(images.device)
+    weights = weights.reshape(len(t2_ms), *[1] * (images.dim() - 2), n)
+    spectrum = lines(images) * weights
+    if difference is not None:
+        number = echo_numbers(n, protocol).to(images.device)
+        other = (number - number[n // 2]) % 2 == 1
+        turned = images * torch.polar(torch.ones_like(difference), difference)
+        spectrum = torch.where(other, lines(turned) * weights, spectrum)
+    return from_lines(spectrum.sum(0))
+
+
+def lines(image: Tensor) -> Tensor:
+    """Centred orthonormal FFT of the last axis: (..., x) to (..., kx)."""
+    shifted = torch.fft.ifftshift(image, dim=-1)
+    return torch.fft.fftshift(torch.fft.fft(shifted, norm="ortho"), dim=-1)
+
+
+def from_lines(spectrum: Tensor) -> Tensor:
+    """The inverse of :func:`lines`."""
+    shifted = torch.fft.ifftshift(spectrum, dim=-1)
+    return torch.fft.fftshift(torch.fft.ifft(shifted, norm="ortho"), dim=-1)
+
+
+def unrefocused_share(shading: Shading, points_mm: Tensor) -> Tensor:
+    """Which share (...) of the signal a refocusing pulse passes by, at positions (..., 3).
+
+    cos^2(b / 2), b = 180 degrees times B1 by that at the isocentre, where it is calibrated.
+
+    Source: Hennig, J Magn Reson 78:397 (1988).
+    """
+    middle = shading.at(torch.zeros(1, 3, device=points_mm.device))
+    relative = 1 + B1_BY_SHADING * (shading.at(points_mm) - middle)
+    return torch.cos(math.pi / 2 * relative).square()
+
+
+def refocusing(share: Tensor, field_hz: Tensor, protocol: Protocol) -> Tensor:
+    """Complex factor (...) of a spin echo of which a share was not refocused: 1 - s + s e^(i w t).
+
+    What is not refocused goes on turning by the field: during TE of a single echo, from one
+    echo to the next in a train.
+
+    Args:
+        share: (...), 0 to 1; field_hz: (...).
+    """
+    left = UNCRUSHED * share
+    interval_ms = protocol.te_ms if protocol.train == 1 else protocol.spacing_ms
+    angle = 2 * math.pi * field_hz * interval_ms / 1000
+    return torch.complex(1 - share + left * torch.cos(angle), left * torch.sin(angle))

@@ -1,0 +1,318 @@
+"""What one slice looks like before any coil: tissue, its signal and its phase, in pixels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthlib import arrays
+from synthlib.scanner import anatomy, contrast, distortion, echoes, fields, flow, gradients
+from synthlib.scanner.contrast import Protocol
+from synthlib.scanner.measurement import Measurement
+from synthlib.scanner.patient import FIELD_GRID_MM, Patient
+from synthlib.scanner.settings import ScanSettings
+
+FINE_MM = 0.8  # largest step at which a slice is sampled in its plane
+THROUGH = 3  # samples through a slice
+BODY_MARGIN_MM = 6.0  # of air around the body that is sampled with it
+AIR, FAT, CSF, BLOOD, ARTERY = (
+    anatomy.TISSUES.index(name) for name in ("air", "fat", "csf", "blood", "artery")
+)
+
+
+@dataclass(frozen=True)
+class Images:
+    """One contrast of a slice on the reconstruction matrix, complex (y, x), before any coil.
+
+    Attributes:
+        on_resonance: with fat on resonance; image: as it is; pulsatile: what of it
+            comes and goes with the heart.
+        flow, refocusing: (y, x) rad, the phase that each adds, mean over a pixel's body.
+    """
+
+    on_resonance: Tensor
+    image: Tensor
+    pulsatile: Tensor
+    flow: Tensor
+    refocusing: Tensor
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice on the reconstruction matrix, before any coil.
+
+    Attributes:
+        shares: (tissue, y, x); field_hz: (y, x) error of B0; conductive: (y, x) rad.
+        images: by contrast.
+    """
+
+    shares: Tensor
+    field_hz: Tensor
+    conductive: Tensor
+    images: dict[str, Images]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A slice sampled finely where the body is: (through, y, x), positions (..., 3).
+
+    Attributes:
+        shares: (tissue, through, y, x); field_hz: at each tissue's own nuclei;
+            water_hz: (y, x) the smooth field of a body of water, which displaces;
+            unrefocused: share of the signal that a refocusing pulse passes by.
+        row_mm: from one row to the next.
+    """
+
+    points: Tensor
+    shares: Tensor
+    field_hz: Tensor
+    water_hz: Tensor
+    conductive: Tensor
+    shading: Tensor
+    unrefocused: Tensor
+    row_mm: float
+
+
+def image_slice(
+    settings: ScanSettings,
+    patient: Patient,
+    measurements: dict[str, Measurement],
+    centre: Tensor,
+) -> Slice:
+    """One slice, in all contrasts, before any coil.
+
+    The slice is sampled finer than its pixels and through its thickness; what
+    is within a pixel adds up with its phase, and k-space ends where the
+    scanner's ends, so that edges ring as in measured images.
+    """
+    finer = max(2, math.ceil(max(settings.spacing_mm) / FINE_MM))
+    fine = (finer * settings.matrix[0], finer * settings.matrix[1])
+    depths = ((torch.arange(THROUGH) + 0.5) / THROUGH - 0.5) * settings.thickness_mm
+    points = anatomy.positions(
+        fine, settings.fov_mm, centre + depths.to(centre.device), settings.orientation
+    )  # (through, y, x, 3)
+    step_mm = max(settings.spacing_mm) / finer
+    box = _body_box(patient, points, min(settings.spacing_mm) / finer)
+    row_mm = settings.spacing_mm[0] / finer
+    samples = _sample(patient, points[:, *box], step_mm, row_mm)  # beyond the box is air
+    body = 1 - samples.shares[AIR]  # what is air has a field, too, but no signal
+    sums = [samples.shares, (body * torch.stack([samples.field_hz, samples.conductive]))]
+    by_contrast = {}
+    for name, measurement in measurements.items():
+        parts, turned, kinds = _parts(settings, patient, measurement, samples)
+        whole = arrays.resample(_embed(parts, box, fine), settings.matrix)  # (part, y, x)
+        by_contrast[name] = _joined(settings, measurement, whole, kinds, centre)
+        sums.append(turned * body)
+    pooled = _embed(torch.cat(sums).mean(1), box, fine)
+    pooled[AIR] += 1 - _embed(torch.ones_like(pooled[AIR, *box]), box, fine)
+    pooled = _to_pixels(pooled, finer, settings.matrix)
+    n = len(anatomy.TISSUES)
+    field_hz, conductive, *phases = pooled[n:] / (1 - pooled[AIR]).clamp(min=1e-6)
+    images = {
+        name: Images(*pictures, phases[2 * i], phases[2 * i + 1])
+        for i, (name, pictures) in enumerate(by_contrast.items())
+    }
+    return Slice(pooled[:n], field_hz, conductive, images)
+
+
+def _sample(patient: Patient, points: Tensor, step_mm: float, row_mm: float) -> Samples:
+    shares = anatomy.fractions_at(patient.head, points, step_mm)  # (tissue, through, y, x)
+    steady, jump, conductive, _ = patient.fields.at(points)  # (through, y, x) each
+    return Samples(
+        points=points,
+        shares=shares,
+        field_hz=steady + jump * torch.tensordot(patient.chi_hz, shares, dims=1),
+        water_hz=(steady + jump * patient.chi_hz[CSF]).mean(0),
+        conductive=conductive,
+        shading=patient.shading.at(points),
+        unrefocused=echoes.unrefocused_share(patient.shading, points),
+        row_mm=row_mm,
+    )
+
+
+def _parts(
+    settings: ScanSettings, patient: Patient, measurement: Measurement, samples: Samples
+) -> tuple[Tensor, Tensor, list[float]]:
+    """What adds up to one contrast, complex (part, y, x): water by its T2, fat, what pulsates.
+
+    Returns:
+        the parts; the phases of flow and of refocusing (2, through, y, x); T2 in ms of
+        each part of water.
+    """
+    on, protocol = settings.mechanisms, measurement.protocol
+    shares = samples.shares
+    signal = contrast.signals(patient.table, protocol, settings.field_t).to(shares.device)
+    lipid = contrast.lipid_signal(patient.table, protocol, settings.field_t)
+    signal[FAT] -= lipid  # the water of fat tissue
+    train = "echo_train" in on and protocol.is_spin_echo and protocol.train > 1
+    t2_ms = list(echoes.T2_CLASSES_MS) if train else [math.inf]
+    kind = torch.zeros(len(signal), dtype=torch.long)
+    if train:
+        apart = patient.table[2].log()[:, None] - torch.tensor(t2_ms).log()
+        kind = apart.abs().argmin(1)
+    weights = torch.nn.functional.one_hot(kind, len(t2_ms)).to(signal) * signal[:, None]
+    water = torch.tensordot(weights.mT.contiguous(), shares, dims=1)  # (t2, through, y, x)
+    parts = torch.cat([water, lipid * shares[FAT][None], torch.zeros_like(shares[:1])])
+    parts = torch.complex(parts, torch.zeros_like(parts))
+    phases = torch.zeros(2, *samples.field_hz.shape, device=shares.device)
+    if "flow" in on:
+        _add_flow(settings, patient, measurement, samples, signal, kind, parts, phases[0])
+    factor = samples.shading
+    phase = sum(measurement.smooth_phases(settings, samples.points).values(), phases[1])
+    if "susceptibility" in on:
+        phase = phase + 2 * math.pi * protocol.dephasing_ms / 1000 * samples.field_hz
+    if "conductivity" in on:
+        phase = phase + samples.conductive
+    turned = torch.polar(factor, phase)
+    if "refocusing" in on and protocol.is_spin_echo:
+        echo = echoes.refocusing(samples.unrefocused, samples.field_hz, protocol)
+        turned = turned * echo
+        phases[1] = echo.angle()
+    images = torch.stack([(part * turned).mean(0) for part in parts])
+    if "distortion" in on:
+        per_hz = settings.fov_mm[0] / samples.row_mm / (1000 * protocol.bandwidth_khz)  # samples
+        images = distortion.displace(images, samples.water_hz * per_hz)
+    return images, phases, t2_ms
+
+
+def _add_flow(
+    settings: ScanSettings,
+    patient: Patient,
+    measurement: Measurement,
+    samples: Samples,
+    signal: Tensor,
+    kind: Tensor,
+    parts: Tensor,
+    phase: Tensor,
+) -> None:
+    """Give vessels (in `parts`, `phase`) their phase and inflow, CSF its inflow, and what pulsates.
+
+    Only the few samples that hold any blood or fluid are looked at.
+    """
+    protocol, blood = measurement.protocol, measurement.flow
+    down, _, through = (
+        torch.tensor(axis, device=phase.device)
+        for axis in anatomy.ORIENTATIONS[settings.orientation]
+    )
+    excited_mm = protocol.slab_mm or settings.thickness_mm
+    along_read, along_slice = gradients.first_moments(
+        protocol, settings.fov_mm[0], settings.thickness_mm, settings.matrix[0]
+    )
+    for system, tissue in enumerate((BLOOD, ARTERY)):
+        here = samples.shares[tissue] > 0
+        share, points = samples.shares[tissue][here], samples.points[here]
+        speed = float(blood.peak_m_per_s[system])
+        course = blood.course(system, points)
+        peak_rad = speed * (along_read * course @ down + along_slice * course @ through)
+        gain = flow.inflow_gain(
+            protocol, patient.table[1, tissue], speed / 2 * (course @ through), excited_mm
+        )
+        resting = signal[tissue] * share
+        moving = resting * gain * flow.laminar(peak_rad)
+        parts[int(kind[tissue])][here] += moving - resting
+        phase[here] += share * flow.laminar_phase(peak_rad)
+        if tissue == ARTERY:
+            parts[-1][here] += blood.arterial * moving
+    here = samples.shares[CSF] > 0
+    share, points = samples.shares[CSF][here], samples.points[here]
+    where = anatomy.to_template(patient.head, points)
+    motion = patient.pulsation.share(where)
+    added = share * patient.pulsation.added_signal(where, patient.table, protocol)
+    system = flow.SYSTEMS.index("csf")
+    course = blood.course(system, points)
+    fluid_m_per_s = blood.peak_m_per_s[system] * flow.fluid_speed(motion)
+    angle = fluid_m_per_s * (along_read * course @ down + along_slice * course @ through)
+    still = signal[CSF] * share
+    moving = torch.polar(torch.ones_like(angle), angle) * (still + added)
+    parts[int(kind[CSF])][here] += moving - still
+    phase[here] += share * angle
+    parts[-1][here] += blood.fluid * motion * moving
+
+
+def _joined(
+    settings: ScanSettings,
+    measurement: Measurement,
+    parts: Tensor,
+    t2_ms: list[float],
+    centre: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Parts (part, y, x) on the matrix to the image with fat on resonance, as it is, and pulsating.
+
+    Echoes of a train have each their decay and their eddy currents.
+    """
+    on, protocol = settings.mechanisms, measurement.protocol
+    *water, fat, pulsatile = parts
+    shifted = fat
+    if "chemical_shift" in on:
+        shifted = _shift_fat(
+            fat, fields.fat_shift_hz(settings.field_t), protocol.dephasing_ms / 1000, protocol
+        )
+    if not protocol.is_spin_echo or protocol.train == 1:
+        return sum(water, fat), sum(water, shifted), pulsatile
+    difference = None
+    if "eddy_currents" in on:
+        points = anatomy.positions(
+            settings.matrix, settings.fov_mm, centre[None], settings.orientation
+        )[0]
+        difference = measurement.eddy_currents.at(points, 1)
+    elif "echo_train" not in on:
+        return sum(water, fat), sum(water, shifted), pulsatile
+    brain_ms = echoes.T2_CLASSES_MS[1] if "echo_train" in on else math.inf
+    wet, *lipids = (
+        echoes.through_train(torch.stack(images), times, protocol, difference)
+        for images, times in (
+            (water, tuple(t2_ms)),
+            ([fat], (brain_ms,)),
+            ([shifted], (brain_ms,)),
+        )
+    )
+    return wet + lipids[0], wet + lipids[1], pulsatile
+
+
+def _body_box(patient: Patient, points: Tensor, step_mm: float) -> tuple[slice, slice]:
+    """Rows and columns of (through, y, x, 3) that hold the body and some air around it."""
+    every = max(1, int(FIELD_GRID_MM / step_mm))
+    body = patient.fields.at(points[:, ::every, ::every])[3].amax(0) > 0  # (y, x)
+    found = []
+    for axis, n in ((1, points.shape[1]), (0, points.shape[2])):
+        there = body.any(axis).nonzero().flatten()
+        margin = int(BODY_MARGIN_MM / step_mm) + every
+        first, last = (int(there[0]), int(there[-1])) if len(there) else (0, 0)
+        found.append(slice(max(0, first * every - margin), min(n, last * every + margin + 1)))
+    return found[0], found[1]
+
+
+def _embed(part: Tensor, box: tuple[slice, slice], shape: tuple[int, int]) -> Tensor:
+    """Put what was sampled in a box (..., y, x) into the whole picture, zeros around it."""
+    whole = part.new_zeros((*part.shape[:-2], *shape))
+    whole[..., box[0], box[1]] = part
+    return whole
+
+
+def _shift_fat(image: Tensor, fat_hz: float, late_s: float, protocol: Protocol) -> Tensor:
+    """Fat (y, x) off resonance: turned by frequency times delay, displaced along the readout."""
+    ny = image.shape[-2]
+    pixels = ny * fat_hz / (1000 * protocol.bandwidth_khz)
+    k = (torch.arange(ny, device=image.device) - ny // 2) / ny
+    ramp = torch.polar(torch.ones_like(k), -2 * math.pi * (k * pixels - fat_hz * late_s))
+    return arrays.ifft2c(arrays.fft2c(image) * ramp[:, None])
+
+
+def _to_pixels(fine: Tensor, finer: int, matrix: tuple[int, int]) -> Tensor:
+    """Means over pixels of what is sampled `finer` times per pixel, (..., y, x)."""
+    ny, nx = matrix
+    # the fine sample at index finer * (i - n // 2) + fine_n // 2 is the centre of pixel i
+    for axis, n in ((-2, ny), (-1, nx)):
+        start = (finer * n) // 2 - finer * (n // 2) - finer // 2
+        ends = finer % 2 == 0  # an even window takes half of either end
+        index = start + finer * torch.arange(n)[:, None] + torch.arange(finer + ends)
+        weight = torch.ones(finer + ends)
+        if ends:
+            weight[[0, -1]] = 0.5
+        index = index.clamp(0, finer * n - 1).to(fine.device)
+        picked = fine.movedim(axis, -1)[..., index]  # (..., n, window)
+        fine = (picked @ (weight / finer).to(fine.device)).movedim(-1, axis)
+    return fine
