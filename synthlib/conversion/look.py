@@ -45,6 +45,7 @@ def look(
     Raises:
         FileNotFoundError: no input of that name.
     """
+    archive.require_inputs(inputs)
     # pseudonyms of this look alone: nothing is kept that they could be compared with
     salt = secrets.token_bytes(32)
     found = archive.find(inputs, salt=salt, spacing_mm=spacing_mm, show_names=show_names)

@@ -94,6 +94,7 @@ def synthesize(
     out = Path(out).expanduser().absolute()  # other processes may stand elsewhere
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
     inputs = [Path(place).expanduser().absolute() for place in given]
+    archive.require_inputs(inputs)
     salt = pseudonym_salt(out, salt_file)
     if settings.weights:
         generator.load(settings.weights)  # a wrong file is told before any work

@@ -70,6 +70,19 @@ def test_an_input_that_is_not_there_is_told(typed):
     assert status == 1 and "input 1: there is no such file or folder" in err
 
 
+def test_inputs_of_which_none_is_there_replace_no_report(typed, place):
+    typed("synthesize @archive/one --out @out --generator zero --coils 5")
+    before = {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()}
+    status, _, err = typed("synthesize @mistyped @nothing --out @out --generator zero --coils 5")
+    after = {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()}
+    assert status == 1 and "input 2: there is no such file" in err and "Nothing was written" in err
+    assert after == before
+    typed("synthesize @mistyped --out @elsewhere --generator zero")
+    assert not (place / "elsewhere").exists()
+    status, _, err = typed("audit @mistyped")
+    assert status == 1 and "input 1: there is no such file" in err
+
+
 def test_an_empty_folder_makes_nothing_and_is_exit_status_1(typed, place):
     (place / "empty").mkdir()
     status, out, err = typed("synthesize @empty --out @out --generator zero")
