@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 NAMED = 20  # flagged slices, and warnings, that are shown; more are counted
 EXIT_STATUS = (
-    "Exit status: 0, all went well; 1, an error, or something was set aside, is broken or (with "
-    "--strict) was found: the messages and the report say what; 2, the command line cannot be "
+    "Exit status: 0, all that is of the asked kind was made or looked at (maps, localizers, texts "
+    "and frames that are no magnitudes are left out, and listed); 1, nothing was, a file is damaged "
+    "or refused, --strict found something, or another error; 2, the command line cannot be "
     "understood; 130, stopped by Ctrl-C."
 )
 ESPIRIT = ("calib_width", "kernel_width", "threshold", "crop", "gauge", "outside", "n_sets", "grid")
@@ -425,8 +426,7 @@ def _synthesize(chosen: argparse.Namespace) -> int:
         print(f"which number is which file: {result.index} (for your eyes alone)")
     if result.labels:
         print(f"labels that became numbers: {result.labels} (for your eyes alone)")
-    made = result.count(conversion.MADE) + result.count(conversion.THERE)
-    return 0 if made and not result.count(conversion.ASIDE) else 1
+    return 0 if result.whole else 1
 
 
 def _weights(generator: str) -> str:
@@ -469,7 +469,8 @@ def _audit(chosen: argparse.Namespace) -> int:
     )
     if worst.index and not chosen.show_names:
         print(f"which number is which file: {worst.index} (for your eyes alone)")
-    return 1 if worst.broken or (chosen.strict and worst.found) or not worst.n_series else 0
+    failed = worst.broken or worst.refused or (chosen.strict and worst.found)
+    return 1 if failed or not worst.n_series else 0
 
 
 # --- bank ----------------------------------------------------------------------------

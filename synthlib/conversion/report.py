@@ -81,7 +81,7 @@ def _row(outcome: Outcome) -> list[object]:
 
 
 def _files(other: archive.SetAside) -> str:
-    return other.where if other.n_files == 1 else f"{other.where} ({other.n_files} files)"
+    return other.where if other.n_files <= 1 else f"{other.where} ({other.n_files} files)"
 
 
 def _page(

@@ -50,6 +50,18 @@ class Result:
     def count(self, status: str) -> int:
         return sum(outcome.status == status for outcome in self.outcomes)
 
+    @property
+    def whole(self) -> bool:
+        """Every image of the asked kind is raw data now: something was made, nothing refused.
+
+        What is of another kind (maps, localizers, phase, texts; with phase "measured" also series
+        without) is no fault.
+        """
+        refused = [o for o in self.outcomes if o.status == ASIDE and o.reason != one.NO_PHASE]
+        faults = [other for other in self.set_aside if other.fault]
+        made = self.count(MADE) + self.count(THERE)
+        return made > 0 and not refused and not faults
+
 
 def synthesize(
     inputs: Sequence[str | Path],

@@ -90,6 +90,24 @@ def test_an_empty_folder_makes_nothing_and_is_exit_status_1(typed, place):
     assert out or err
 
 
+@pytest.mark.parametrize("command", ["audit @archive", "synthesize @archive --out @out"])
+def test_what_is_of_another_kind_is_no_fault_and_what_is_damaged_is(typed, place, head, command):
+    how = " --generator zero --coils 5" if command.startswith("synth") else ""
+    from synthlib.formats import dicom
+
+    dicom.write_series(place / "archive" / "map", head, {"SeriesDescription": "ADC"})
+    assert typed(command + how)[0] == 0
+    (place / "archive" / "readme.txt").write_text("Read me")
+    status, out, err = typed(command + how)
+    assert status == 0 and "(ADC)" in out + err
+    (place / "archive" / "empty.dcm").write_bytes(b"")
+    status, out, err = typed(command + how)
+    assert status == 1 and "an empty file" in out + err
+    if command.startswith("audit"):
+        assert "files damaged or refused: 1, of another kind: 4" in out
+    assert typed(command.replace("archive", "archive/map") + how)[0] == 1  # nothing was made
+
+
 def test_the_audit_prints_every_series(typed):
     status, out, _ = typed("audit @archive")
     assert status == 0
