@@ -64,6 +64,14 @@ def test_the_command_writes_a_page_and_touches_nothing_else(tmp_path, kspace, ca
     assert json.loads(state[1])["_layout"]["cases"] == [{"name": "in"}]
 
 
+def test_a_broken_file_beside_others_is_exit_status_1(tmp_path, kspace, capfd):
+    np.save(tmp_path / "a.npy", kspace)
+    (tmp_path / "c.h5").write_bytes(b"no HDF5")
+    page = tmp_path / "page.html"
+    assert cli.main(["view", str(tmp_path), "--html", str(page)]) == 1
+    assert "c.h5" in capfd.readouterr().err and page.is_file()
+
+
 def test_no_raw_data_is_an_error_that_says_what_is_read(tmp_path, capfd):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["values"] = np.zeros(3)
