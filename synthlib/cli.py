@@ -543,7 +543,8 @@ def _add_convert_raw(commands: Any) -> None:
     convert.add_argument(
         "--single-coil",
         action="store_true",
-        help="one coil that stands for all, as fastMRI emulates it; --format fastmri only",
+        help="one coil that stands for all, as fastMRI emulates it: a complex fit to the real root "
+        "sum of squares, in which parts of a head can be dark; --format fastmri only",
     )
     convert.add_argument("--force", action="store_true", help="replace files that are there")
     convert.add_argument(
@@ -615,6 +616,7 @@ def _view(chosen: argparse.Namespace) -> int:
     import webbrowser
 
     from synthlib import widgets
+    from synthlib.widgets.raw_viewer import BrokenFile
 
     source = Path(chosen.input).expanduser().absolute()
     with warnings.catch_warnings(record=True) as caught:
@@ -631,7 +633,7 @@ def _view(chosen: argparse.Namespace) -> int:
     _print_passed_by(source)
     if not chosen.html and not webbrowser.open(page.as_uri()):
         print("no browser was found; open the page by hand")
-    return 0
+    return 1 if any(issubclass(one.category, BrokenFile) for one in caught) else 0
 
 
 if __name__ == "__main__":
