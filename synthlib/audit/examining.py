@@ -11,6 +11,8 @@ from synthlib.audit.findings import NOTE, Audit, Check, Finding, Reading
 from synthlib.audit.view import View, look
 from synthlib.records import ImageVolume
 
+AIR_TELLS = ("corner_filter", "partial_fourier")  # where an axis was zero-filled, air alone does
+
 
 def examine(volume: ImageVolume) -> Audit:
     """Ask every question of CHECKS; nothing is changed, nothing is refused.
@@ -72,9 +74,12 @@ def readings_of(
         "slices_interpolated": [grids.slices_interpolated(view)],
         "burned_in": [greys.burned_in(view)],
     }
+    if min(filled) < 1 and all(
+        any(reading.found for reading in readings[name]) for name in AIR_TELLS
+    ):  # along both axes, and along one alone: zero-filling accounts for the one or the other
+        readings |= {name: [] for name in AIR_TELLS}
     if blocks.found or planes.found:  # their noise is no longer the scanner's
-        for name in ("corner_filter", "partial_fourier"):
-            readings[name] = []
+        readings |= {name: [] for name in AIR_TELLS}
     if blocks.found:
         readings["intensity_corrected"] = []
     return readings, both
