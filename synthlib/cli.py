@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +21,29 @@ if TYPE_CHECKING:
 NAMED = 20  # flagged slices, and warnings, that are shown; more are counted
 EXIT_STATUS = (
     "Exit status: 0, all that is of the asked kind was made or looked at (maps, localizers, texts "
-    "and frames that are no magnitudes are left out, and listed); 1, nothing was, a file is damaged "
-    "or refused, --strict found something, or another error; 2, the command line cannot be "
-    "understood; 130, stopped by Ctrl-C."
+    "and frames that are no magnitudes are left out, and listed); 1, nothing was, a file is "
+    "damaged or refused, --strict found something, or another error; 2, the command line cannot "
+    "be understood; 130, stopped by Ctrl-C."
 )
+# Options of synthesize that are of coils, and the settings that they are.
+OF_COILS = {
+    "maps": "maps", "coils": "n_coils", "noise": "noise", "oversampling": "oversampling",
+    "pairing": "pairing",
+}  # fmt: skip
 ESPIRIT = ("calib_width", "kernel_width", "threshold", "crop", "gauge", "outside", "n_sets", "grid")
+
+
+class _Misused(Exception):
+    """A value of the command line that cannot be: exit status 2, as argparse has it."""
+
+
+@contextmanager
+def _understanding() -> Iterator[None]:
+    """Around what judges the values of the command line alone."""
+    try:
+        yield
+    except ValueError as error:
+        raise _Misused(str(error)) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         return chosen.run(chosen)
+    except _Misused as error:
+        print(f"synthlib: {error}", file=sys.stderr)
+        return 2
     except (ValueError, OSError) as error:
         print(f"synthlib: {error}", file=sys.stderr)
         return 1
@@ -205,8 +228,9 @@ def _maps(chosen: argparse.Namespace) -> int:
     from synthlib import coils, mapstore, runs, tables
 
     given = {name: getattr(chosen, name) for name in ESPIRIT if getattr(chosen, name) is not None}
-    settings = coils.EspiritSettings(**given)
-    settings.check()
+    with _understanding():
+        settings = coils.EspiritSettings(**given)
+        settings.check()
     # from where the user stands, not from the project's root
     folder, out = (Path(path).expanduser().absolute() for path in (chosen.folder, chosen.out))
     print(f"coil maps of {folder}, kept in {out}")
@@ -232,9 +256,22 @@ def _maps(chosen: argparse.Namespace) -> int:
 
 
 def _count(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of them; expected 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number of at least 1")
+    return number
+
+
+def _length(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected millimetres, a number above 0")
     return number
 
 
@@ -317,9 +354,9 @@ def _add_synthesize(commands: Any) -> None:
         "aside what has none; written: never the archive's",
     )
     made.add_argument(
-        "--maps", default="simulated", metavar="BANK", help="coil bank; default: simulated"
+        "--maps", type=_bank_name, metavar="BANK", help="coil bank; default: simulated"
     )
-    made.add_argument("--coils", type=_count, default=16, metavar="N", help="default: 16")
+    made.add_argument("--coils", type=_count, metavar="N", help="default: 16")
     made.add_argument(
         "--format",
         default="fastmri",
@@ -329,18 +366,15 @@ def _add_synthesize(commands: Any) -> None:
     made.add_argument(
         "--noise",
         type=_number_or_word,
-        default="match",
         metavar="match|SNR|none",
         help="match (default): the result has the SNR of the image",
     )
     group = made.add_argument_group("more")
     group.add_argument("--seed", type=int, default=2023, help="of every draw; default: 2023")
     group.add_argument(
-        "--oversampling", type=_count, default=1, metavar="N", help="of the readout; default: 1"
+        "--oversampling", type=_count, metavar="N", help="of the readout; default: 1"
     )
-    group.add_argument(
-        "--pairing", default="matched", help="of heads and donors: matched (default) or random"
-    )
+    group.add_argument("--pairing", help="of heads and donors: matched (default) or random")
     group.add_argument("--strict", action="store_true", help="set aside what the audit finds")
     group.add_argument(
         "--repair", action="store_true", help="crop interpolated images to their true matrix"
@@ -370,7 +404,7 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--spacing",
         nargs=2,
-        type=float,
+        type=_length,
         metavar=("Y", "X"),
         help="pixel size (mm) of PNG and NPY stacks, which do not tell theirs",
     )
@@ -389,20 +423,28 @@ def _number_or_word(text: str) -> float | str:
 def _synthesize(chosen: argparse.Namespace) -> int:
     from synthlib import conversion
 
-    settings = conversion.Settings(
-        generator=_weights(chosen.generator),
-        maps=_bank_name(chosen.maps),
-        n_coils=chosen.coils,
-        format=chosen.format,
-        noise=chosen.noise,
-        oversampling=chosen.oversampling,
-        pairing=chosen.pairing,
-        strict=chosen.strict,
-        repair=chosen.repair,
-        phase=chosen.phase,
-        contrasts=tuple(chosen.contrast or ()),
-        seed=chosen.seed,
-    )
+    of_coils = {
+        name: getattr(chosen, option)
+        for option, name in OF_COILS.items()
+        if getattr(chosen, option) is not None
+    }
+    with _understanding():
+        settings = conversion.Settings(
+            generator=_weights(chosen.generator),
+            format=chosen.format,
+            strict=chosen.strict,
+            repair=chosen.repair,
+            phase=chosen.phase,
+            contrasts=tuple(chosen.contrast or ()),
+            seed=chosen.seed,
+            **of_coils,
+        )
+        if of_coils and settings.format in conversion.IMAGES:
+            asked = ", ".join(f"--{o}" for o in OF_COILS if getattr(chosen, o) is not None)
+            raise ValueError(
+                f"{asked} with --format {settings.format}, whose images have neither coils nor "
+                "their noise; leave it out, or choose fastmri, mrd or cfl"
+            )
     result = conversion.synthesize(
         chosen.inputs,
         chosen.out,
@@ -437,6 +479,7 @@ def _weights(generator: str) -> str:
 
 
 def _bank_name(maps: str) -> str:
+    """A folder by its path from where the user stands."""
     return maps if maps == "simulated" else str(Path(maps).expanduser().absolute())
 
 
@@ -504,10 +547,12 @@ def _add_bank(commands: Any) -> None:
 def _bank(chosen: argparse.Namespace) -> int:
     from synthlib import bank
 
+    with _understanding():
+        place = bank.Place(chosen.orientation, chosen.anatomy, chosen.slice_step)
     found = bank.build_folder(
         Path(chosen.folder).expanduser().absolute(),
         Path(chosen.out).expanduser().absolute(),
-        place=bank.Place(chosen.orientation, chosen.anatomy, chosen.slice_step),
+        place=place,
         workers=chosen.workers,
         scheduler=chosen.scheduler,
     )
@@ -558,6 +603,8 @@ def _add_convert_raw(commands: Any) -> None:
 def _convert_raw(chosen: argparse.Namespace) -> int:
     from synthlib import conversion
 
+    with _understanding():
+        conversion.require_raw_format(chosen.format, chosen.single_coil)
     entries = conversion.convert_raw(
         Path(chosen.input).expanduser().absolute(),
         Path(chosen.out).expanduser().absolute(),

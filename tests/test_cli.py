@@ -138,9 +138,9 @@ def test_files_that_were_not_asked_for_are_told(raw, capfd):
         (["--out", "raw"], "would overwrite"),
     ],
 )
-def test_what_cannot_be_is_exit_status_1_with_one_message(raw, capfd, options, message):
+def test_what_cannot_be_is_one_message_and_a_bad_value_exit_status_2(raw, capfd, options, message):
     status, _, err = run(capfd, *options)
-    assert status == 1
+    assert status == (2 if options[0] in ("--threshold", "--gauge") else 1)
     assert err.startswith("synthlib: ")
     assert message in err
     assert len(err.splitlines()) == 1
@@ -188,6 +188,33 @@ def test_help_tells_what_an_exit_status_means(command, capfd):
         cli.main([*([command] if command else []), "--help"])
     text = " ".join(capfd.readouterr().out.split())
     assert ended.value.code == 0 and cli.EXIT_STATUS in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("bank x --out y --orientation foo", "choose one of axial, sagittal, coronal"),
+        ("bank x --out y --anatomy foo", "choose one of head"),
+        ("convert-raw x --out y --format foo", "expected one of fastmri, mrd, cfl"),
+        ("convert-raw x --out y --format mrd --single-coil", "Choose --format fastmri"),
+        ("maps x --out y --outside foo", "'foo' is unknown"),
+        ("synthesize x --out y --format foo", "format 'foo' is unknown"),
+        ("synthesize x --out y --generator zero --phase foo", "phase 'foo' is unknown"),
+        ("synthesize x --out y --generator zero --noise foo", "noise 'foo'; expected match"),
+        ("synthesize x --out y --generator zero --format nifti --coils 4", "--coils with --format"),
+        ("synthesize x --out y --generator foo", "generator 'foo' is unknown"),
+        ("synthesize x --out y --coils 0.3", "'0.3'; expected a whole number of at least 1"),
+        ("maps x --out y --workers x", "'x'; expected a whole number of at least 1"),
+        ("audit x --spacing 0 1", "expected millimetres, a number above 0"),
+    ],
+)
+def test_a_bad_value_is_exit_status_2_and_says_what_is_expected(words, message, capfd):
+    try:
+        status = cli.main(words.split())
+    except SystemExit as ended:  # argparse's own way
+        status = ended.code
+    err = capfd.readouterr().err
+    assert status == 2 and message in err and "_count" not in err
 
 
 @pytest.mark.parametrize("words", [[], ["nonsense"], ["maps"], ["audit", "x", "--no-such-option"]])

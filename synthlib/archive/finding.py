@@ -257,7 +257,9 @@ class _Search:
         series.sort(key=lambda one: (one.patient_id, one.contrast))
         aside = [
             SetAside(self._where(places), reason, sum(place.number > 0 for place in places), fault)
-            for (_, reason, fault), places in sorted(self.aside.items(), key=lambda item: item[1][0][:2])
+            for (_, reason, fault), places in sorted(
+                self.aside.items(), key=lambda item: item[1][0][:2]
+            )
         ]
         return Found(tuple(series), tuple(aside), tuple(sorted(self.places)))
 

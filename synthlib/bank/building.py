@@ -53,13 +53,13 @@ class Place:
     """What raw data do not say of themselves; empty values are taken from the header or label.
 
     Attributes:
-        orientation: of all volumes.
+        orientation: of all volumes, a word of ORIENTATIONS ("axial" ...).
         anatomy: of all volumes, a word of words.ANATOMIES ("head", "knee" ...).
         step_mm: between slice centres; what the file says of them, or the slice thickness,
             where it is nan.
 
     Raises:
-        ValueError: another word for the anatomy.
+        ValueError: another word for the orientation or the anatomy.
     """
 
     orientation: str = ""
@@ -67,6 +67,11 @@ class Place:
     step_mm: float = float("nan")
 
     def __post_init__(self) -> None:
+        if self.orientation and self.orientation not in ORIENTATIONS.values():
+            raise ValueError(
+                f"orientation {self.orientation!r} is unknown; choose one of "
+                f"{', '.join(ORIENTATIONS.values())}"
+            )
         if self.anatomy and self.anatomy not in words.ANATOMIES:
             raise ValueError(
                 f"anatomy {self.anatomy!r} is unknown; choose one of {', '.join(words.ANATOMIES)}"
