@@ -54,6 +54,23 @@ def resolve(path: str | Path) -> Path:
     return project_root() / Path(path).expanduser()
 
 
+def cache_folder() -> Path:
+    """What can be made again, of this user: $XDG_CACHE_HOME/synthlib, or ~/.cache/synthlib.
+
+    Raises:
+        OSError: it cannot be made; the message names no path, which may hold a name.
+    """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "synthlib"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            "the user's cache folder (XDG_CACHE_HOME, or ~/.cache) cannot be written; expected "
+            "room for what is made once and kept. Set XDG_CACHE_HOME to another folder"
+        ) from error
+    return folder
+
+
 # --- seeds ---------------------------------------------------------------------------
 
 

@@ -155,12 +155,13 @@ def open_bank(
 
     Args:
         bank: a folder, or "simulated": heads of the simulated scanner, made on
-            first use (some 10 s) and kept under data/ in the project.
+            first use (some 10 s) and kept in the user's cache folder (runs.cache_folder).
         n_coils, orientation, field_t: of the simulated heads; "unknown"
             orientation gives axial ones, an unknown field 3 T.
 
     Raises:
         FileNotFoundError: no such folder, or no donor in it.
+        OSError: the user's cache folder cannot be written.
         ValueError: a file in it is no donor.
     """
     if str(bank) != SIMULATED:
@@ -191,7 +192,7 @@ def open_bank(
         seed=SIMULATED_SEED,
     )
     code = runs.code_fingerprint("bank", "coils", "arrays", "records", "scanner")
-    folder = runs.resolve("data") / f"bank-{runs.fingerprint(dataclasses.asdict(scans), code)}"
+    folder = runs.cache_folder() / f"bank-{runs.fingerprint(dataclasses.asdict(scans), code)}"
     jobs = [
         (subject, folder / f"simulated-{n_coils:02d}coil-{subject.number:03d}-{orientation}.h5")
         for subject in scanner.subjects(scans)
