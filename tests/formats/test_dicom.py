@@ -497,10 +497,26 @@ def test_a_place_is_measured_along_the_normal():
 @pytest.mark.parametrize(
     ("element", "value", "reason"),
     [
-        ("SeriesDescription", "ADC (10^-6 mm2/s)", "a map of diffusion (ADC) by its description"),
-        ("SeriesDescription", "T1 SUB post-pre", "a difference of images by its description"),
-        ("ImageComments", "flip angle map", "a map of the field by its description"),
-        ("ImageComments", "relative phase map", "a phase image by its description"),
+        (
+            "SeriesDescription",
+            "ADC (10^-6 mm2/s)",
+            'a map of diffusion (ADC): "adc" in its SeriesDescription',
+        ),
+        (
+            "SeriesDescription",
+            "T1 SUB post-pre",
+            'a difference of images: "sub" in its SeriesDescription',
+        ),
+        (
+            "ImageComments",
+            "flip angle map",
+            'a map of flip angles: "flip angle map" in its ImageComments',
+        ),
+        (
+            "ImageComments",
+            "relative phase map",
+            'a phase image: "relative phase" in its ImageComments',
+        ),
         ("ImageType", ["DERIVED", "PRIMARY", "M", "UNI", "ND"], "a ratio of images (MP2RAGE UNI)"),
         ("ImageType", ["ORIGINAL", "PRIMARY", "M", "SWI"], "magnitude times a mask of phase"),
     ],

@@ -137,9 +137,10 @@ def component(frame: Header) -> Component:
     if later & MOSAIC and frame.whole("NumberOfFrames", 1) <= 1:
         raise Refusal("a mosaic (many slices in one picture); export it as single slices")
     descriptions = [frame.text(word) for word in ("SeriesDescription", "ProtocolName")]
-    what = words.not_magnitude(*descriptions[:1], frame.text("ImageComments"))
-    if what and not (part == "phase" and what == "a phase image"):
-        raise OtherKind(f"{what} by its description; expected a magnitude")
+    for field in ("SeriesDescription", "ImageComments"):
+        what, quoted = words.not_magnitude(frame.text(field))
+        if what and not (part == "phase" and what == "a phase image"):
+            raise OtherKind(f'{what}: "{quoted}" in its {field}; expected a magnitude')
     if later & SCOUTS or words.is_scout(*descriptions):
         raise OtherKind("a localizer")
     if part == "phase" and FILTERED in words.plain(descriptions[0]):
