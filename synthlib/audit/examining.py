@@ -107,7 +107,7 @@ def _finding(
         seen and all(reading.harmless for reading in seen)
     ):
         grade = NOTE
-    detail = _detail(main, seen, bool(judged), header)
+    detail = _detail(check.name, main, seen, bool(judged), header)
     return Finding(
         check=check.name,
         found=found,
@@ -124,7 +124,11 @@ def _finding(
 
 
 def _detail(
-    main: Reading, seen: Sequence[Reading], judged: bool, header: headers.Statement | None
+    check: str,
+    main: Reading,
+    seen: Sequence[Reading],
+    judged: bool,
+    header: headers.Statement | None,
 ) -> str:
     """One sentence: what the images show, what the header says, and whether they agree."""
     says = f"the header says {header.text}" if header else ""
@@ -135,6 +139,8 @@ def _detail(
         agrees = header.affirms and not all(reading.against_header for reading in seen)
         return f"{image}; {says if agrees else f'yet {says}'}"
     numbers = f"{main.value:.3g} {main.unit}".strip()
+    if main.unit == CHECKS[check].unit:  # else it is a second measure, whose unit tells it
+        numbers = f"{CHECKS[check].measure}: {numbers}"
     if header and header.affirms:
         shown = f"the images do not show it ({numbers}, counted from {main.threshold:.3g} on)"
         return f"{says}; {shown if judged else 'the images cannot tell'}"
