@@ -231,6 +231,7 @@ def _maps(chosen: argparse.Namespace) -> int:
     with _understanding():
         settings = coils.EspiritSettings(**given)
         settings.check()
+    runs.require_folder(chosen.out)
     # from where the user stands, not from the project's root
     folder, out = (Path(path).expanduser().absolute() for path in (chosen.folder, chosen.out))
     print(f"coil maps of {folder}, kept in {out}")
@@ -281,7 +282,7 @@ def _summary(
     n_files, n_made, n_broken = len(store.files), len(store.made), len(store.broken)
     yield (
         f"volumes: {n_files + n_broken}, of which {n_made} estimated, {n_files - n_made} already "
-        f"there, {n_broken} broken"
+        f"there, {n_broken} that cannot be used"
     )
     if store.left_out:
         yield f"not asked for: {store.left_out}"
@@ -298,7 +299,7 @@ def _summary(
         yield f"slices: {len(rows)}, of which {len(flagged)} flagged" + (":" if flagged else "")
     yield from _some(f"{file.name}: {text}" for file in store.files for text in file.warnings)
     if store.broken:
-        yield "broken:"
+        yield "cannot be used:"
     yield from (f"  {text}" for text in store.broken.values())
 
 
@@ -311,12 +312,13 @@ def _some(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _print_passed_by(folder: str | Path) -> None:
-    """How many files of a folder of raw data are something else."""
+    """Which .npy and .dat files of a folder of raw data are something else."""
     from synthlib import formats
 
-    number = formats.n_passed_by(folder)
-    if number:
-        print(f"passed by: {number} .npy or .dat files that are no raw data")
+    names = [str(path.relative_to(folder)) for path in formats.passed_by(folder)]
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        print(f"passed by, as no raw data: {', '.join(names[:3])}{more}")
 
 
 def _digits(value: object) -> object:
@@ -421,7 +423,7 @@ def _number_or_word(text: str) -> float | str:
 
 
 def _synthesize(chosen: argparse.Namespace) -> int:
-    from synthlib import conversion
+    from synthlib import conversion, runs
 
     of_coils = {
         name: getattr(chosen, option)
@@ -445,6 +447,7 @@ def _synthesize(chosen: argparse.Namespace) -> int:
                 f"{asked} with --format {settings.format}, whose images have neither coils nor "
                 "their noise; leave it out, or choose fastmri, mrd or cfl"
             )
+    runs.require_folder(chosen.out)
     result = conversion.synthesize(
         chosen.inputs,
         chosen.out,
@@ -501,8 +504,10 @@ def _add_audit(commands: Any) -> None:
 
 
 def _audit(chosen: argparse.Namespace) -> int:
-    from synthlib import conversion
+    from synthlib import conversion, runs
 
+    if chosen.out:
+        runs.require_folder(chosen.out)
     worst = conversion.look(
         chosen.inputs,
         out=chosen.out,
@@ -545,10 +550,11 @@ def _add_bank(commands: Any) -> None:
 
 
 def _bank(chosen: argparse.Namespace) -> int:
-    from synthlib import bank
+    from synthlib import bank, runs
 
     with _understanding():
         place = bank.Place(chosen.orientation, chosen.anatomy, chosen.slice_step)
+    runs.require_folder(chosen.out)
     found = bank.build_folder(
         Path(chosen.folder).expanduser().absolute(),
         Path(chosen.out).expanduser().absolute(),
@@ -558,7 +564,7 @@ def _bank(chosen: argparse.Namespace) -> int:
     )
     print(f"donors: {len(found.donors)}, of which {found.made} made now")
     for donor in found.donors:
-        levels = f"{donor.n_slices} slices"
+        levels = "1 slice" if donor.n_slices == 1 else f"{donor.n_slices} slices"
         print(
             f"  {donor.name}: {donor.n_coils} coils, {levels}, {donor.contrast}, {donor.anatomy}, "
             f"{donor.orientation}, residual {donor.quality['residual']:.3f}"
@@ -601,10 +607,11 @@ def _add_convert_raw(commands: Any) -> None:
 
 
 def _convert_raw(chosen: argparse.Namespace) -> int:
-    from synthlib import conversion
+    from synthlib import conversion, runs
 
     with _understanding():
         conversion.require_raw_format(chosen.format, chosen.single_coil)
+    runs.require_folder(chosen.out)
     entries = conversion.convert_raw(
         Path(chosen.input).expanduser().absolute(),
         Path(chosen.out).expanduser().absolute(),
@@ -662,18 +669,21 @@ def _view(chosen: argparse.Namespace) -> int:
     import warnings
     import webbrowser
 
-    from synthlib import widgets
+    from synthlib import runs, widgets
     from synthlib.widgets.raw_viewer import BrokenFile
 
     source = Path(chosen.input).expanduser().absolute()
+    if chosen.html:
+        page = Path(chosen.html).expanduser().absolute()
+        if page.is_dir():
+            raise IsADirectoryError(f"{page} is a folder; expected the name of a page (--html)")
+        runs.require_folder(page.parent)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         viewer = widgets.raw_viewer(source, n_slices=chosen.slices)
     for line in _some(str(warning.message) for warning in caught):
         print(line, file=sys.stderr)
-    if chosen.html:
-        page = Path(chosen.html).expanduser().absolute()
-    else:
+    if not chosen.html:
         page = Path(tempfile.mkdtemp(prefix="synthlib-view-")) / "view.html"
     viewer.to_html(page, max_mb=chosen.max_mb)
     print(f"wrote {page}")

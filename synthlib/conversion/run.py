@@ -139,8 +139,8 @@ def synthesize(
             outcomes[series.name] = done
     if jobs and all(_is_other(outcomes.get(job.series.name)) for job in jobs):
         raise ValueError(
-            f"{out.name} holds raw data of all {len(jobs)} series, made otherwise (other settings, "
-            "images or version); give --force to replace them, or another --out"
+            f"{out.name} holds raw data of every series ({len(jobs)}), made otherwise (other "
+            "settings, images or version); give --force to replace them, or another --out"
         )
     todo = [job for job in jobs if job.series.name not in outcomes]
     alone = workers <= 1 and not scheduler

@@ -93,3 +93,10 @@ def test_a_table_of_boxes_that_is_not_utf_8_is_told(tmp_path, encoding):
     with pytest.raises(ValueError, match=r"than UTF-8; expected UTF-8\. Save") as caught:
         annotations.read(tmp_path / "boxes.csv", b"salt")
     assert type(caught.value) is ValueError
+
+
+def test_a_secret_that_cannot_be_kept_points_to_a_file_of_ones_own(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with pytest.raises(OSError, match="--salt-file"):
+        conversion.pseudonym_salt(tmp_path / "out")

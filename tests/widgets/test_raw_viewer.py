@@ -57,7 +57,7 @@ def test_the_command_writes_a_page_and_touches_nothing_else(tmp_path, kspace, ca
     page = tmp_path / "page.html"
     assert cli.main(["view", str(tmp_path), "--html", str(page)]) == 0
     out, err = capfd.readouterr()
-    assert str(page) in out and "passed by: 1" in out and not err
+    assert str(page) in out and "passed by, as no raw data: bad.dat" in out and not err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.dat", "in.npy", "page.html"]
     text = page.read_text()
     state = re.search(r'id="state">(.*?)</script>', text, re.DOTALL)
