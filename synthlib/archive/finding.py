@@ -15,9 +15,10 @@ from synthlib.archive.walking import Place
 from synthlib.formats import dicom, fastmri_images, nifti, quiet, stacks, words
 from synthlib.formats.nifti import sidecar
 from synthlib.formats.phase import PARTS, PHASE, PhaseImages
-from synthlib.formats.refusals import Refusal, reason_of
+from synthlib.formats.refusals import OtherKind, Refusal, reason_of
 
 PLACE_PARTS = 3  # of a path: sessions and the like lie in folders of their own
+SCOUT = "a localizer: slices in all three planes"
 MANY_VOLUMES = "of more than 8 volumes, only the first was taken"
 
 
@@ -85,7 +86,7 @@ class _Search:
         self.sorter = dicom.Sorter(functools.partial(names.pseudonym, salt))
         self.dicoms: list[Place] = []
         self.drafts: list[_Draft] = []
-        self.aside: dict[tuple[int, str], list[Place]] = {}
+        self.aside: dict[tuple[int, str, bool], list[Place]] = {}
         self.places: dict[Place, None] = {}  # in order, each once
 
     # --- one folder after the other ---------------------------------------------------
@@ -113,14 +114,17 @@ class _Search:
                 elif found == "png":
                     pngs.append(place)
             except Exception as error:  # damaged headers make packages raise anything
-                self.set_aside(place, reason_of(error))
+                self.set_aside(place, error)
         self._niftis(niftis)
         if pngs:
             self._pngs(pngs)
 
-    def set_aside(self, place: Place, reason: str) -> None:
+    def set_aside(self, place: Place, why: str | BaseException) -> None:
+        """Leave a file out; a fault, unless it is of another kind by its own account."""
         self.places[place] = None
-        self.aside.setdefault((place.input, reason), []).append(place)
+        reason = why if isinstance(why, str) else reason_of(why)
+        key = place.input, reason, not isinstance(why, OtherKind)
+        self.aside.setdefault(key, []).append(place)
 
     def _fastmri(self, place: Place) -> None:
         found = fastmri_images.summary(place.path)
@@ -142,7 +146,7 @@ class _Search:
                 sizes.add(stacks.png_size(place.path))
                 good.append(place)
             except (Refusal, OSError) as error:
-                self.set_aside(place, reason_of(error))
+                self.set_aside(place, error)
         reason = ""
         if len(sizes) > 1:
             reason = f"pictures of {len(sizes)} sizes in one folder; expected one stack of one size"
@@ -158,22 +162,23 @@ class _Search:
     def _niftis(self, places: list[Place]) -> None:
         companions = Companions(places)
         for place in companions.lonely:
-            self.set_aside(place, "a label map or mask without its image in the same folder")
+            lonely = "a label map or mask without its image in the same folder"
+            self.set_aside(place, OtherKind(lonely))
         images = phases.Images(companions.images)
-        for place, reason in images.aside:
-            self.set_aside(place, reason)
+        for place, error in images.aside:
+            self.set_aside(place, error)
         for image in images.images:
             try:
                 self._nifti(image, companions.labels(image.place))
             except Exception as error:  # as above
-                self.set_aside(image.place, reason_of(error))
+                self.set_aside(image.place, error)
 
     def _nifti(self, image: phases.Image, labels: dict[str, str]) -> None:
         place, head = image.place, image.head
         codes = (dicom.COMPUTED.get(code) for code in nifti.image_codes(place.path))
         what = next(filter(None, codes), "") or nifti.not_magnitude(place.path)
         if what:
-            raise Refusal(f"{what} by its name or its sidecar; expected a magnitude")
+            raise OtherKind(f"{what} by its name or its sidecar; expected a magnitude")
         plane, _ = nifti.plane(head)
         label = words.contrast(plane, names.weight_of(place.path))
         notes, kept = list(image.notes), {}
@@ -236,11 +241,11 @@ class _Search:
 
     def found(self) -> Found:
         for file in sorted(self.sorter.scouts()):
-            self.set_aside(self.dicoms[file], "a localizer: slices in all three planes")
+            self.set_aside(self.dicoms[file], OtherKind(SCOUT))
         for bundle in self.sorter.bundles():
             self._bundle(bundle)
         for file, reason in self.sorter.left_over():
-            self.set_aside(self.dicoms[file], reason)
+            self.set_aside(self.dicoms[file], OtherKind(reason))
         counts: Counter[str] = Counter()
         series = []
         for draft in sorted(self.drafts, key=lambda draft: draft.order):
@@ -251,8 +256,10 @@ class _Search:
             series.append(replace(one, name=name + again))
         series.sort(key=lambda one: (one.patient_id, one.contrast))
         aside = [
-            SetAside(self._where(places), reason, len(places))
-            for (_, reason), places in sorted(self.aside.items(), key=lambda item: item[1][0][:2])
+            SetAside(self._where(places), reason, sum(place.number > 0 for place in places), fault)
+            for (_, reason, fault), places in sorted(
+                self.aside.items(), key=lambda item: item[1][0][:2]
+            )
         ]
         return Found(tuple(series), tuple(aside), tuple(sorted(self.places)))
 

@@ -17,6 +17,7 @@ class Looked:
     """How many series were looked at, could not be read, and have findings beyond notes.
 
     Attributes:
+        broken: series that cannot be read; refused: files that are damaged or refused.
         index: list of the files by their numbers, in the user's own state folder; None where it
             cannot be written.
     """
@@ -24,6 +25,7 @@ class Looked:
     n_series: int
     broken: int
     found: int
+    refused: int = 0
     index: Path | None = None
 
 
@@ -45,6 +47,7 @@ def look(
     Raises:
         FileNotFoundError: no input of that name.
     """
+    archive.require_inputs(inputs)
     # pseudonyms of this look alone: nothing is kept that they could be compared with
     salt = secrets.token_bytes(32)
     found = archive.find(inputs, salt=salt, spacing_mm=spacing_mm, show_names=show_names)
@@ -83,8 +86,13 @@ def look(
         say("what to do:")
     for check, n in (+advice).most_common():
         say(f"  {check} ({n} series): {audit.CHECKS[check].advice}")
-    say(f"{len(found.series)} series, {flagged} with findings, {broken} that cannot be read")
-    return Looked(len(found.series), broken, serious, index)
+    refused = sum(max(1, other.n_files) for other in found.set_aside if other.fault)
+    others = sum(other.n_files for other in found.set_aside if not other.fault)
+    say(
+        f"{len(found.series)} series, {flagged} with findings, {broken} that cannot be read; "
+        f"files damaged or refused: {refused}, of another kind: {others}"
+    )
+    return Looked(len(found.series), broken, serious, refused, index)
 
 
 def _filed_by(inputs: Sequence[str | Path]) -> str:
