@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,11 +29,13 @@ class _Draft:
     Attributes:
         order: sorts a patient's series; identity: tells them apart whatever else is
             found, wherever they lie. Neither is shown.
+        mark: what may tell it from others of the same files, for people.
     """
 
     series: Series
     order: tuple[str, ...]
     identity: tuple[str, ...]
+    mark: str = ""
 
 
 def find(
@@ -235,7 +237,8 @@ class _Search:
         )
         order = f"{places[0].input:06d}", f"{places[0].number:09d}"
         identity = *Path(files[0]).absolute().parts[-PLACE_PARTS:], str(parts)
-        self.drafts.append(_Draft(series, order, identity))
+        mark = f"volume {parts[0][1] + 1}" if parts else ""
+        self.drafts.append(_Draft(series, order, identity, mark))
 
     # --- at the end --------------------------------------------------------------------
 
@@ -248,7 +251,7 @@ class _Search:
             self.set_aside(self.dicoms[file], OtherKind(reason))
         counts: Counter[str] = Counter()
         series = []
-        for draft in sorted(self.drafts, key=lambda draft: draft.order):
+        for draft in _told_apart(sorted(self.drafts, key=lambda draft: draft.order)):
             one = draft.series
             name = names.series(self.salt, one.patient_id, one.contrast, draft.identity)
             counts[name] += 1
@@ -285,7 +288,7 @@ class _Search:
             parts=parts,
             phase=phase,
         )
-        self.drafts.append(_Draft(series, bundle.order, bundle.order))
+        self.drafts.append(_Draft(series, bundle.order, bundle.order, f"TE {bundle.echo} ms"))
 
     def _phase(self, bundle: dicom.Bundle) -> PhaseImages | None:
         images = [*bundle.phase, *bundle.imaginary]
@@ -307,6 +310,25 @@ class _Search:
         listed = sorted(places)[0].input
         numbers = [place.number for place in places if place.number and place.input == listed]
         return names.where(listed, names.ranges(numbers), is_file=self.is_file[listed - 1])
+
+
+def _told_apart(drafts: Sequence[_Draft]) -> Iterator[_Draft]:
+    """The same drafts; those of the same files with what tells them apart in their `where`."""
+    alike: dict[str, list[str]] = {}
+    for draft in drafts:
+        alike.setdefault(draft.series.where, []).append(draft.mark)
+    counts: Counter[str] = Counter()
+    for draft in drafts:
+        marks = alike[draft.series.where]
+        counts[draft.series.where] += 1
+        if len(marks) == 1:
+            yield draft
+            continue
+        mark = draft.mark
+        if len(set(marks)) < len(marks):
+            mark = f"series {counts[draft.series.where]} of {len(marks)}"
+        where = f"{draft.series.where}, {mark}"
+        yield replace(draft, series=replace(draft.series, where=where))
 
 
 def _watched(phase: PhaseImages | None) -> list[str]:

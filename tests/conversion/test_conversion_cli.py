@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 
 import pytest
 
-from synthlib import cli, conversion
+from synthlib import audit, cli, conversion
 
 
 @pytest.fixture
@@ -128,6 +129,12 @@ def test_a_strict_audit_of_findings_is_exit_status_1(typed, place, head):
     status, out, _ = typed("audit @masked --strict --out @pictures")
     assert status == 1 and "masked" in out
     assert list((place / "pictures" / "figures").glob("*.png"))
+    assert "  picture: figures/series_0001.png" in out and "pictures/index.html" in out
+    page = (place / "pictures" / "index.html").read_text()
+    assert 'src="figures/series_0001.png"' in page and "series_0001: input 1, file" in page
+    assert audit.CHECKS["masked"].advice in html.unescape(page)
+    typed("audit @masked --out @named --show-names")
+    assert str(place) not in (place / "named" / "index.html").read_text()
 
 
 @pytest.mark.parametrize("form", ["nifti", "nifti-complex"])

@@ -36,6 +36,7 @@ class Bundle:
         notes: what was left out or taken apart.
         phase, imaginary: (file, frame) of each image's phase, or of its real and
             imaginary part; empty where they were not measured.
+        echo: echo time in ms, to a tenth.
     """
 
     images: list[Image]
@@ -46,6 +47,7 @@ class Bundle:
     notes: tuple[str, ...] = ()
     phase: tuple[Image, ...] = ()
     imaginary: tuple[Image, ...] = ()
+    echo: str = ""
 
 
 class _Image(NamedTuple):
@@ -236,7 +238,7 @@ def _bundles(group: Group) -> Iterator[tuple[Bundle, np.ndarray]]:
         images = [(int(file), int(frame)) for file, frame in kept[:, :2]]
         yield Bundle(
             images, group.patient, group.weighting, group.orientation, group.order,
-            (*notes, *more),
+            (*notes, *more), echo=group.echo,
         ), kept  # fmt: skip
 
 
