@@ -96,7 +96,7 @@ def look(
         say("what to do:")
     for check, n in (+advice).most_common():
         say(f"  {check} ({n} series): {audit.CHECKS[check].advice}")
-    if out is not None:
+    if out is not None and page:
         path = Path(out).absolute() / "index.html"
         runs.write_text(path, _page(page, len(found.series)))
         say(f"pictures, findings and what to do: {path}")

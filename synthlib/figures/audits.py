@@ -64,8 +64,9 @@ def _title(panel: Axes, finding: Finding) -> None:
     if math.isnan(finding.measure):
         said = "cannot be judged" if not finding.found else "by the header"
     else:
-        unit = f" {finding.unit}" if finding.unit else ""
-        said = f"{finding.measure:.3g}{unit} (limit {finding.threshold:.3g}{unit})"
+        short = finding.unit.partition(" ")[0]
+        value, limit = f"{finding.measure:.3g} {finding.unit}", f"{finding.threshold:.3g} {short}"
+        said = f"{value.strip()} (limit {limit.strip()})"
         if finding.found and "image" not in finding.evidence:
             said += ", by the header"
     mark, colour = "", FINE
