@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +20,30 @@ if TYPE_CHECKING:
 
 NAMED = 20  # flagged slices, and warnings, that are shown; more are counted
 EXIT_STATUS = (
-    "Exit status: 0, all went well; 1, an error, or something was set aside, is broken or (with "
-    "--strict) was found: the messages and the report say what; 2, the command line cannot be "
-    "understood; 130, stopped by Ctrl-C."
+    "Exit status: 0, all that is of the asked kind was made or looked at (maps, localizers, texts "
+    "and frames that are no magnitudes are left out, and listed); 1, nothing was, a file is "
+    "damaged or refused, --strict found something, or another error; 2, the command line cannot "
+    "be understood; 130, stopped by Ctrl-C."
 )
+# Options of synthesize that are of coils, and the settings that they are.
+OF_COILS = {
+    "maps": "maps", "coils": "n_coils", "noise": "noise", "oversampling": "oversampling",
+    "pairing": "pairing",
+}  # fmt: skip
 ESPIRIT = ("calib_width", "kernel_width", "threshold", "crop", "gauge", "outside", "n_sets", "grid")
+
+
+class _Misused(Exception):
+    """A value of the command line that cannot be: exit status 2, as argparse has it."""
+
+
+@contextmanager
+def _understanding() -> Iterator[None]:
+    """Around what judges the values of the command line alone."""
+    try:
+        yield
+    except ValueError as error:
+        raise _Misused(str(error)) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         return chosen.run(chosen)
+    except _Misused as error:
+        print(f"synthlib: {error}", file=sys.stderr)
+        return 2
     except (ValueError, OSError) as error:
         print(f"synthlib: {error}", file=sys.stderr)
         return 1
@@ -204,8 +228,10 @@ def _maps(chosen: argparse.Namespace) -> int:
     from synthlib import coils, mapstore, runs, tables
 
     given = {name: getattr(chosen, name) for name in ESPIRIT if getattr(chosen, name) is not None}
-    settings = coils.EspiritSettings(**given)
-    settings.check()
+    with _understanding():
+        settings = coils.EspiritSettings(**given)
+        settings.check()
+    runs.require_folder(chosen.out)
     # from where the user stands, not from the project's root
     folder, out = (Path(path).expanduser().absolute() for path in (chosen.folder, chosen.out))
     print(f"coil maps of {folder}, kept in {out}")
@@ -231,9 +257,22 @@ def _maps(chosen: argparse.Namespace) -> int:
 
 
 def _count(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of them; expected 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number of at least 1")
+    return number
+
+
+def _length(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected millimetres, a number above 0")
     return number
 
 
@@ -243,7 +282,7 @@ def _summary(
     n_files, n_made, n_broken = len(store.files), len(store.made), len(store.broken)
     yield (
         f"volumes: {n_files + n_broken}, of which {n_made} estimated, {n_files - n_made} already "
-        f"there, {n_broken} broken"
+        f"there, {n_broken} that cannot be used"
     )
     if store.left_out:
         yield f"not asked for: {store.left_out}"
@@ -260,7 +299,7 @@ def _summary(
         yield f"slices: {len(rows)}, of which {len(flagged)} flagged" + (":" if flagged else "")
     yield from _some(f"{file.name}: {text}" for file in store.files for text in file.warnings)
     if store.broken:
-        yield "broken:"
+        yield "cannot be used:"
     yield from (f"  {text}" for text in store.broken.values())
 
 
@@ -273,12 +312,13 @@ def _some(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _print_passed_by(folder: str | Path) -> None:
-    """How many files of a folder of raw data are something else."""
+    """Which .npy and .dat files of a folder of raw data are something else."""
     from synthlib import formats
 
-    number = formats.n_passed_by(folder)
-    if number:
-        print(f"passed by: {number} .npy or .dat files that are no raw data")
+    names = [str(path.relative_to(folder)) for path in formats.passed_by(folder)]
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        print(f"passed by, as no raw data: {', '.join(names[:3])}{more}")
 
 
 def _digits(value: object) -> object:
@@ -316,9 +356,9 @@ def _add_synthesize(commands: Any) -> None:
         "aside what has none; written: never the archive's",
     )
     made.add_argument(
-        "--maps", default="simulated", metavar="BANK", help="coil bank; default: simulated"
+        "--maps", type=_bank_name, metavar="BANK", help="coil bank; default: simulated"
     )
-    made.add_argument("--coils", type=_count, default=16, metavar="N", help="default: 16")
+    made.add_argument("--coils", type=_count, metavar="N", help="default: 16")
     made.add_argument(
         "--format",
         default="fastmri",
@@ -328,18 +368,15 @@ def _add_synthesize(commands: Any) -> None:
     made.add_argument(
         "--noise",
         type=_number_or_word,
-        default="match",
         metavar="match|SNR|none",
         help="match (default): the result has the SNR of the image",
     )
     group = made.add_argument_group("more")
     group.add_argument("--seed", type=int, default=2023, help="of every draw; default: 2023")
     group.add_argument(
-        "--oversampling", type=_count, default=1, metavar="N", help="of the readout; default: 1"
+        "--oversampling", type=_count, metavar="N", help="of the readout; default: 1"
     )
-    group.add_argument(
-        "--pairing", default="matched", help="of heads and donors: matched (default) or random"
-    )
+    group.add_argument("--pairing", help="of heads and donors: matched (default) or random")
     group.add_argument("--strict", action="store_true", help="set aside what the audit finds")
     group.add_argument(
         "--repair", action="store_true", help="crop interpolated images to their true matrix"
@@ -369,7 +406,7 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--spacing",
         nargs=2,
-        type=float,
+        type=_length,
         metavar=("Y", "X"),
         help="pixel size (mm) of PNG and NPY stacks, which do not tell theirs",
     )
@@ -386,22 +423,31 @@ def _number_or_word(text: str) -> float | str:
 
 
 def _synthesize(chosen: argparse.Namespace) -> int:
-    from synthlib import conversion
+    from synthlib import conversion, runs
 
-    settings = conversion.Settings(
-        generator=_weights(chosen.generator),
-        maps=_bank_name(chosen.maps),
-        n_coils=chosen.coils,
-        format=chosen.format,
-        noise=chosen.noise,
-        oversampling=chosen.oversampling,
-        pairing=chosen.pairing,
-        strict=chosen.strict,
-        repair=chosen.repair,
-        phase=chosen.phase,
-        contrasts=tuple(chosen.contrast or ()),
-        seed=chosen.seed,
-    )
+    of_coils = {
+        name: getattr(chosen, option)
+        for option, name in OF_COILS.items()
+        if getattr(chosen, option) is not None
+    }
+    with _understanding():
+        settings = conversion.Settings(
+            generator=_weights(chosen.generator),
+            format=chosen.format,
+            strict=chosen.strict,
+            repair=chosen.repair,
+            phase=chosen.phase,
+            contrasts=tuple(chosen.contrast or ()),
+            seed=chosen.seed,
+            **of_coils,
+        )
+        if of_coils and settings.format in conversion.IMAGES:
+            asked = ", ".join(f"--{o}" for o in OF_COILS if getattr(chosen, o) is not None)
+            raise ValueError(
+                f"{asked} with --format {settings.format}, whose images have neither coils nor "
+                "their noise; leave it out, or choose fastmri, mrd or cfl"
+            )
+    runs.require_folder(chosen.out)
     result = conversion.synthesize(
         chosen.inputs,
         chosen.out,
@@ -425,8 +471,7 @@ def _synthesize(chosen: argparse.Namespace) -> int:
         print(f"which number is which file: {result.index} (for your eyes alone)")
     if result.labels:
         print(f"labels that became numbers: {result.labels} (for your eyes alone)")
-    made = result.count(conversion.MADE) + result.count(conversion.THERE)
-    return 0 if made and not result.count(conversion.ASIDE) else 1
+    return 0 if result.whole else 1
 
 
 def _weights(generator: str) -> str:
@@ -437,6 +482,7 @@ def _weights(generator: str) -> str:
 
 
 def _bank_name(maps: str) -> str:
+    """A folder by its path from where the user stands."""
     return maps if maps == "simulated" else str(Path(maps).expanduser().absolute())
 
 
@@ -458,8 +504,10 @@ def _add_audit(commands: Any) -> None:
 
 
 def _audit(chosen: argparse.Namespace) -> int:
-    from synthlib import conversion
+    from synthlib import conversion, runs
 
+    if chosen.out:
+        runs.require_folder(chosen.out)
     worst = conversion.look(
         chosen.inputs,
         out=chosen.out,
@@ -469,7 +517,8 @@ def _audit(chosen: argparse.Namespace) -> int:
     )
     if worst.index and not chosen.show_names:
         print(f"which number is which file: {worst.index} (for your eyes alone)")
-    return 1 if worst.broken or (chosen.strict and worst.found) or not worst.n_series else 0
+    failed = worst.broken or worst.refused or (chosen.strict and worst.found)
+    return 1 if failed or not worst.n_series else 0
 
 
 # --- bank ----------------------------------------------------------------------------
@@ -501,18 +550,21 @@ def _add_bank(commands: Any) -> None:
 
 
 def _bank(chosen: argparse.Namespace) -> int:
-    from synthlib import bank
+    from synthlib import bank, runs
 
+    with _understanding():
+        place = bank.Place(chosen.orientation, chosen.anatomy, chosen.slice_step)
+    runs.require_folder(chosen.out)
     found = bank.build_folder(
         Path(chosen.folder).expanduser().absolute(),
         Path(chosen.out).expanduser().absolute(),
-        place=bank.Place(chosen.orientation, chosen.anatomy, chosen.slice_step),
+        place=place,
         workers=chosen.workers,
         scheduler=chosen.scheduler,
     )
     print(f"donors: {len(found.donors)}, of which {found.made} made now")
     for donor in found.donors:
-        levels = f"{donor.n_slices} slices"
+        levels = "1 slice" if donor.n_slices == 1 else f"{donor.n_slices} slices"
         print(
             f"  {donor.name}: {donor.n_coils} coils, {levels}, {donor.contrast}, {donor.anatomy}, "
             f"{donor.orientation}, residual {donor.quality['residual']:.3f}"
@@ -542,7 +594,8 @@ def _add_convert_raw(commands: Any) -> None:
     convert.add_argument(
         "--single-coil",
         action="store_true",
-        help="one coil that stands for all, as fastMRI emulates it; --format fastmri only",
+        help="one coil that stands for all, as fastMRI emulates it: a complex fit to the real root "
+        "sum of squares, in which parts of a head can be dark; --format fastmri only",
     )
     convert.add_argument("--force", action="store_true", help="replace files that are there")
     convert.add_argument(
@@ -554,8 +607,11 @@ def _add_convert_raw(commands: Any) -> None:
 
 
 def _convert_raw(chosen: argparse.Namespace) -> int:
-    from synthlib import conversion
+    from synthlib import conversion, runs
 
+    with _understanding():
+        conversion.require_raw_format(chosen.format, chosen.single_coil)
+    runs.require_folder(chosen.out)
     entries = conversion.convert_raw(
         Path(chosen.input).expanduser().absolute(),
         Path(chosen.out).expanduser().absolute(),
@@ -613,24 +669,28 @@ def _view(chosen: argparse.Namespace) -> int:
     import warnings
     import webbrowser
 
-    from synthlib import widgets
+    from synthlib import runs, widgets
+    from synthlib.widgets.raw_viewer import BrokenFile
 
     source = Path(chosen.input).expanduser().absolute()
+    if chosen.html:
+        page = Path(chosen.html).expanduser().absolute()
+        if page.is_dir():
+            raise IsADirectoryError(f"{page} is a folder; expected the name of a page (--html)")
+        runs.require_folder(page.parent)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         viewer = widgets.raw_viewer(source, n_slices=chosen.slices)
     for line in _some(str(warning.message) for warning in caught):
         print(line, file=sys.stderr)
-    if chosen.html:
-        page = Path(chosen.html).expanduser().absolute()
-    else:
+    if not chosen.html:
         page = Path(tempfile.mkdtemp(prefix="synthlib-view-")) / "view.html"
     viewer.to_html(page, max_mb=chosen.max_mb)
     print(f"wrote {page}")
     _print_passed_by(source)
     if not chosen.html and not webbrowser.open(page.as_uri()):
         print("no browser was found; open the page by hand")
-    return 0
+    return 1 if any(issubclass(one.category, BrokenFile) for one in caught) else 0
 
 
 if __name__ == "__main__":

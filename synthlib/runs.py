@@ -54,6 +54,44 @@ def resolve(path: str | Path) -> Path:
     return project_root() / Path(path).expanduser()
 
 
+def require_folder(folder: str | Path) -> None:
+    """Refuse, before any work, a place where no folder of results can be.
+
+    Raises:
+        NotADirectoryError, PermissionError: what was found, what is expected, what to do.
+    """
+    place = Path(folder).expanduser().absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(
+            f"{place} is a file; expected a folder for results, which is made where there is "
+            "none. Choose another place (--out)"
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"{place} may not be written; expected a folder of yours for results. Choose another "
+            "place (--out), or change its permissions"
+        )
+
+
+def cache_folder() -> Path:
+    """What can be made again, of this user: $XDG_CACHE_HOME/synthlib, or ~/.cache/synthlib.
+
+    Raises:
+        OSError: it cannot be made; the message names no path, which may hold a name.
+    """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "synthlib"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            "the user's cache folder (XDG_CACHE_HOME, or ~/.cache) cannot be written; expected "
+            "room for what is made once and kept. Set XDG_CACHE_HOME to another folder"
+        ) from error
+    return folder
+
+
 # --- seeds ---------------------------------------------------------------------------
 
 

@@ -50,14 +50,17 @@ def test_the_settings_the_count_and_the_warnings_are_printed(raw, capfd):
     )
     given = dataclasses.asdict(settings)
     assert lines[1] == "settings: " + ", ".join(f"{k} {v}" for k, v in given.items())
-    assert lines[2] == "volumes: 2, of which 2 estimated, 0 already there, 0 broken"
+    assert lines[2] == "volumes: 2, of which 2 estimated, 0 already there, 0 that cannot be used"
     assert "  dead: coil 2 of 4 holds no signal: its map is zero" in lines
     (dead, good) = (raw.parent / "maps" / f"{name}.h5" for name in ("dead", "good"))
     assert mapstore.MapFile("good", good).settings == settings
     assert dead.is_file()
 
     status, lines, _ = run(capfd, *SMALL, "--gauge", "coil0")
-    assert (status, lines[2]) == (0, "volumes: 2, of which 0 estimated, 2 already there, 0 broken")
+    assert (status, lines[2]) == (
+        0,
+        "volumes: 2, of which 0 estimated, 2 already there, 0 that cannot be used",
+    )
     assert "  dead: coil 2 of 4 holds no signal: its map is zero" in lines
 
 
@@ -86,8 +89,8 @@ def test_a_broken_file_is_exit_status_1_and_its_reason_is_printed(raw, capfd):
     (raw / "text.h5").write_text("no HDF5")
     status, lines, err = run(capfd, *SMALL)
     assert (status, err) == (1, "")
-    assert lines[2] == "volumes: 3, of which 2 estimated, 0 already there, 1 broken"
-    place = lines.index("broken:")
+    assert lines[2] == "volumes: 3, of which 2 estimated, 0 already there, 1 that cannot be used"
+    place = lines.index("cannot be used:")
     assert lines[place + 1].startswith("  text: it is a text file. Expected")
 
 
@@ -123,7 +126,7 @@ def test_files_that_were_not_asked_for_are_told(raw, capfd):
     status, lines, _ = run(capfd, *SMALL, "--contrast", "AXT2", "--coils", "4")
     assert status == 0
     assert lines[2:4] == [
-        "volumes: 1, of which 1 estimated, 0 already there, 0 broken",
+        "volumes: 1, of which 1 estimated, 0 already there, 0 that cannot be used",
         "not asked for: 1 x AXT1 4 coils",
     ]
 
@@ -138,9 +141,9 @@ def test_files_that_were_not_asked_for_are_told(raw, capfd):
         (["--out", "raw"], "would overwrite"),
     ],
 )
-def test_what_cannot_be_is_exit_status_1_with_one_message(raw, capfd, options, message):
+def test_what_cannot_be_is_one_message_and_a_bad_value_exit_status_2(raw, capfd, options, message):
     status, _, err = run(capfd, *options)
-    assert status == 1
+    assert status == (2 if options[0] in ("--threshold", "--gauge") else 1)
     assert err.startswith("synthlib: ")
     assert message in err
     assert len(err.splitlines()) == 1
@@ -188,6 +191,63 @@ def test_help_tells_what_an_exit_status_means(command, capfd):
         cli.main([*([command] if command else []), "--help"])
     text = " ".join(capfd.readouterr().out.split())
     assert ended.value.code == 0 and cli.EXIT_STATUS in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("bank x --out y --orientation foo", "choose one of axial, sagittal, coronal"),
+        ("bank x --out y --anatomy foo", "choose one of head"),
+        ("convert-raw x --out y --format foo", "expected one of fastmri, mrd, cfl"),
+        ("convert-raw x --out y --format mrd --single-coil", "Choose --format fastmri"),
+        ("maps x --out y --outside foo", "'foo' is unknown"),
+        ("synthesize x --out y --format foo", "format 'foo' is unknown"),
+        ("synthesize x --out y --generator zero --phase foo", "phase 'foo' is unknown"),
+        ("synthesize x --out y --generator zero --noise foo", "noise 'foo'; expected match"),
+        ("synthesize x --out y --generator zero --format nifti --coils 4", "--coils with --format"),
+        ("synthesize x --out y --generator foo", "generator 'foo' is unknown"),
+        ("synthesize x --out y --coils 0.3", "'0.3'; expected a whole number of at least 1"),
+        ("maps x --out y --workers x", "'x'; expected a whole number of at least 1"),
+        ("audit x --spacing 0 1", "expected millimetres, a number above 0"),
+    ],
+)
+def test_a_bad_value_is_exit_status_2_and_says_what_is_expected(words, message, capfd):
+    try:
+        status = cli.main(words.split())
+    except SystemExit as ended:  # argparse's own way
+        status = ended.code
+    err = capfd.readouterr().err
+    assert status == 2 and message in err and "_count" not in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "maps raw --out file",
+        "maps raw --out file/below",
+        "bank raw --out file",
+        "convert-raw raw --out file --format mrd",
+        "synthesize raw --out file --generator zero",
+        "audit raw --out file",
+        "view raw --html file/page.html",
+        "view raw --html raw",
+    ],
+)
+def test_a_place_for_results_that_cannot_be_is_told_once_before_any_work(
+    raw, capfd, words, monkeypatch
+):
+    (raw.parent / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(raw.parent / "state"))
+    assert cli.main(words.split()) == 1
+    out, err = capfd.readouterr()
+    assert "expected" in err and "Errno" not in err and len(err.splitlines()) == 1 and not out
+    assert (raw.parent / "file").read_text() == "" and not (raw.parent / "state").exists()
+
+
+def test_a_place_that_may_not_be_written_is_told(raw, capfd, monkeypatch):
+    monkeypatch.setattr("os.access", lambda place, mode: False)  # root may write everywhere
+    assert cli.main(["maps", "raw", "--out", "new"]) == 1
+    assert "may not be written; expected a folder of yours" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("words", [[], ["nonsense"], ["maps"], ["audit", "x", "--no-such-option"]])

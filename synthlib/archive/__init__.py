@@ -7,6 +7,16 @@ from synthlib.archive.finding import find
 from synthlib.archive.names import natural
 from synthlib.archive.reading import read
 from synthlib.archive.series import Found, Series, SetAside, rows
-from synthlib.archive.walking import Place
+from synthlib.archive.walking import Place, require_inputs
 
-__all__ = ["Found", "Place", "Series", "SetAside", "find", "natural", "read", "rows"]
+__all__ = [
+    "Found",
+    "Place",
+    "Series",
+    "SetAside",
+    "find",
+    "natural",
+    "read",
+    "require_inputs",
+    "rows",
+]

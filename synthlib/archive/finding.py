@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from synthlib.archive.walking import Place
 from synthlib.formats import dicom, fastmri_images, nifti, quiet, stacks, words
 from synthlib.formats.nifti import sidecar
 from synthlib.formats.phase import PARTS, PHASE, PhaseImages
-from synthlib.formats.refusals import Refusal, reason_of
+from synthlib.formats.refusals import OtherKind, Refusal, reason_of
 
 PLACE_PARTS = 3  # of a path: sessions and the like lie in folders of their own
+SCOUT = "a localizer: slices in all three planes"
 MANY_VOLUMES = "of more than 8 volumes, only the first was taken"
 
 
@@ -28,11 +29,13 @@ class _Draft:
     Attributes:
         order: sorts a patient's series; identity: tells them apart whatever else is
             found, wherever they lie. Neither is shown.
+        mark: what may tell it from others of the same files, for people.
     """
 
     series: Series
     order: tuple[str, ...]
     identity: tuple[str, ...]
+    mark: str = ""
 
 
 def find(
@@ -85,7 +88,7 @@ class _Search:
         self.sorter = dicom.Sorter(functools.partial(names.pseudonym, salt))
         self.dicoms: list[Place] = []
         self.drafts: list[_Draft] = []
-        self.aside: dict[tuple[int, str], list[Place]] = {}
+        self.aside: dict[tuple[int, str, bool], list[Place]] = {}
         self.places: dict[Place, None] = {}  # in order, each once
 
     # --- one folder after the other ---------------------------------------------------
@@ -113,14 +116,17 @@ class _Search:
                 elif found == "png":
                     pngs.append(place)
             except Exception as error:  # damaged headers make packages raise anything
-                self.set_aside(place, reason_of(error))
+                self.set_aside(place, error)
         self._niftis(niftis)
         if pngs:
             self._pngs(pngs)
 
-    def set_aside(self, place: Place, reason: str) -> None:
+    def set_aside(self, place: Place, why: str | BaseException) -> None:
+        """Leave a file out; a fault, unless it is of another kind by its own account."""
         self.places[place] = None
-        self.aside.setdefault((place.input, reason), []).append(place)
+        reason = why if isinstance(why, str) else reason_of(why)
+        key = place.input, reason, not isinstance(why, OtherKind)
+        self.aside.setdefault(key, []).append(place)
 
     def _fastmri(self, place: Place) -> None:
         found = fastmri_images.summary(place.path)
@@ -142,7 +148,7 @@ class _Search:
                 sizes.add(stacks.png_size(place.path))
                 good.append(place)
             except (Refusal, OSError) as error:
-                self.set_aside(place, reason_of(error))
+                self.set_aside(place, error)
         reason = ""
         if len(sizes) > 1:
             reason = f"pictures of {len(sizes)} sizes in one folder; expected one stack of one size"
@@ -158,22 +164,23 @@ class _Search:
     def _niftis(self, places: list[Place]) -> None:
         companions = Companions(places)
         for place in companions.lonely:
-            self.set_aside(place, "a label map or mask without its image in the same folder")
+            lonely = "a label map or mask without its image in the same folder"
+            self.set_aside(place, OtherKind(lonely))
         images = phases.Images(companions.images)
-        for place, reason in images.aside:
-            self.set_aside(place, reason)
+        for place, error in images.aside:
+            self.set_aside(place, error)
         for image in images.images:
             try:
                 self._nifti(image, companions.labels(image.place))
             except Exception as error:  # as above
-                self.set_aside(image.place, reason_of(error))
+                self.set_aside(image.place, error)
 
     def _nifti(self, image: phases.Image, labels: dict[str, str]) -> None:
         place, head = image.place, image.head
         codes = (dicom.COMPUTED.get(code) for code in nifti.image_codes(place.path))
         what = next(filter(None, codes), "") or nifti.not_magnitude(place.path)
         if what:
-            raise Refusal(f"{what} by its name or its sidecar; expected a magnitude")
+            raise OtherKind(f"{what} by its name or its sidecar; expected a magnitude")
         plane, _ = nifti.plane(head)
         label = words.contrast(plane, names.weight_of(place.path))
         notes, kept = list(image.notes), {}
@@ -230,20 +237,21 @@ class _Search:
         )
         order = f"{places[0].input:06d}", f"{places[0].number:09d}"
         identity = *Path(files[0]).absolute().parts[-PLACE_PARTS:], str(parts)
-        self.drafts.append(_Draft(series, order, identity))
+        mark = f"volume {parts[0][1] + 1}" if parts else ""
+        self.drafts.append(_Draft(series, order, identity, mark))
 
     # --- at the end --------------------------------------------------------------------
 
     def found(self) -> Found:
         for file in sorted(self.sorter.scouts()):
-            self.set_aside(self.dicoms[file], "a localizer: slices in all three planes")
+            self.set_aside(self.dicoms[file], OtherKind(SCOUT))
         for bundle in self.sorter.bundles():
             self._bundle(bundle)
         for file, reason in self.sorter.left_over():
-            self.set_aside(self.dicoms[file], reason)
+            self.set_aside(self.dicoms[file], OtherKind(reason))
         counts: Counter[str] = Counter()
         series = []
-        for draft in sorted(self.drafts, key=lambda draft: draft.order):
+        for draft in _told_apart(sorted(self.drafts, key=lambda draft: draft.order)):
             one = draft.series
             name = names.series(self.salt, one.patient_id, one.contrast, draft.identity)
             counts[name] += 1
@@ -251,8 +259,10 @@ class _Search:
             series.append(replace(one, name=name + again))
         series.sort(key=lambda one: (one.patient_id, one.contrast))
         aside = [
-            SetAside(self._where(places), reason, len(places))
-            for (_, reason), places in sorted(self.aside.items(), key=lambda item: item[1][0][:2])
+            SetAside(self._where(places), reason, sum(place.number > 0 for place in places), fault)
+            for (_, reason, fault), places in sorted(
+                self.aside.items(), key=lambda item: item[1][0][:2]
+            )
         ]
         return Found(tuple(series), tuple(aside), tuple(sorted(self.places)))
 
@@ -278,7 +288,7 @@ class _Search:
             parts=parts,
             phase=phase,
         )
-        self.drafts.append(_Draft(series, bundle.order, bundle.order))
+        self.drafts.append(_Draft(series, bundle.order, bundle.order, f"TE {bundle.echo} ms"))
 
     def _phase(self, bundle: dicom.Bundle) -> PhaseImages | None:
         images = [*bundle.phase, *bundle.imaginary]
@@ -300,6 +310,25 @@ class _Search:
         listed = sorted(places)[0].input
         numbers = [place.number for place in places if place.number and place.input == listed]
         return names.where(listed, names.ranges(numbers), is_file=self.is_file[listed - 1])
+
+
+def _told_apart(drafts: Sequence[_Draft]) -> Iterator[_Draft]:
+    """The same drafts; those of the same files with what tells them apart in their `where`."""
+    alike: dict[str, list[str]] = {}
+    for draft in drafts:
+        alike.setdefault(draft.series.where, []).append(draft.mark)
+    counts: Counter[str] = Counter()
+    for draft in drafts:
+        marks = alike[draft.series.where]
+        counts[draft.series.where] += 1
+        if len(marks) == 1:
+            yield draft
+            continue
+        mark = draft.mark
+        if len(set(marks)) < len(marks):
+            mark = f"series {counts[draft.series.where]} of {len(marks)}"
+        where = f"{draft.series.where}, {mark}"
+        yield replace(draft, series=replace(draft.series, where=where))
 
 
 def _watched(phase: PhaseImages | None) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from synthlib.formats import bart_cfl, fastmri_images, foreign, nifti, stacks
 from synthlib.formats.dicom.header import looks_bare
 from synthlib.formats.nifti.header import GZIP
-from synthlib.formats.refusals import Refusal
+from synthlib.formats.refusals import OtherKind, Refusal
 from synthlib.records import MADE_BY_US
 
 UNPACK = "unpack it first, and give the folder"
@@ -55,9 +55,9 @@ def kind(path: str) -> str:
     for magic, what in PACKED:
         if start.startswith(magic):
             locked = what.startswith("a zip") and len(start) > 6 and start[6] & 1
-            raise Refusal(f"{what}{', locked with a password' if locked else ''}; {UNPACK}")
+            raise OtherKind(f"{what}{', locked with a password' if locked else ''}; {UNPACK}")
     if start[257:262] == b"ustar":
-        raise Refusal(f"a tar archive; {UNPACK}")
+        raise OtherKind(f"a tar archive; {UNPACK}")
     if start[:2] == GZIP:
         return _packed(start)
     if nifti.looks_like(start):
@@ -68,12 +68,12 @@ def kind(path: str) -> str:
         return "part"
     if bart_cfl.is_header(path) and Path(path).with_suffix(".cfl").is_file():
         if f"# Creator\n{bart_cfl.MADE_BY_US}".encode() in start:
-            raise Refusal(f"{MADE_BY_US}; keep the folder of results out of the inputs")
+            raise OtherKind(f"{MADE_BY_US}; keep the folder of results out of the inputs")
         made = ", written by synthlib" if b"# Creator\nsynthlib" in start else ""
-        raise Refusal(f"raw data of BART{made}; expected magnitude images")
+        raise OtherKind(f"raw data of BART{made}; expected magnitude images")
     if path.lower().endswith((".nii", ".nii.gz", ".hdr")) and not foreign.is_analyze(start):
         raise Refusal("named as NIfTI, but its header is none")
-    raise Refusal(foreign.name(start) or _by_ending(path) or OTHER)
+    raise OtherKind(foreign.name(start) or _by_ending(path) or OTHER)
 
 
 def _packed(start: bytes) -> str:
@@ -82,13 +82,13 @@ def _packed(start: bytes) -> str:
     except zlib.error:
         raise Refusal("a gzip file that is damaged") from None
     if inside[257:262] == b"ustar":
-        raise Refusal(f"a packed tar archive (tar.gz); {UNPACK}")
+        raise OtherKind(f"a packed tar archive (tar.gz); {UNPACK}")
     if nifti.looks_like(inside):
         return "nifti"
     if inside[128:132] == b"DICM":
         return "dicom"
     if foreign.name(inside):
-        raise Refusal(f"packed with gzip, {foreign.name(inside)}")
+        raise OtherKind(f"packed with gzip, {foreign.name(inside)}")
     raise Refusal("a gzip file that holds neither NIfTI nor DICOM; unpack it first")
 
 

@@ -10,7 +10,7 @@ from synthlib.archive.walking import Place
 from synthlib.formats import nifti, phase
 from synthlib.formats.nifti import parts
 from synthlib.formats.phase import COMPLEX, PARTS, PHASE, PhaseImages
-from synthlib.formats.refusals import Refusal, reason_of
+from synthlib.formats.refusals import OtherKind
 from synthlib.records import MADE_BY_US
 
 SAME_ECHO_S = 1e-5
@@ -57,7 +57,7 @@ class Images:
     """
 
     def __init__(self, places: list[Place]) -> None:
-        self.aside: list[tuple[Place, str]] = []
+        self.aside: list[tuple[Place, Exception]] = []
         read = [image for place in places if (image := self._read(place))]
         kinds: dict[str, list[Image]] = defaultdict(list)
         for image in read:
@@ -81,17 +81,17 @@ class Images:
                 partner = self._partners.get(image.place)
                 self.images.append(replace(image, phase=partner, notes=notes))
             elif image.place not in used:
-                self.aside.append((image.place, parts.REASONS[own]))
+                self.aside.append((image.place, OtherKind(parts.REASONS[own])))
 
     def _read(self, place: Place) -> Image | None:
         try:
             head = nifti.read_head(place.path)
             part = nifti.part_of(place.path, head)
             if part.synthetic:
-                raise Refusal(f"{MADE_BY_US}; keep the folder of results out of the inputs")
+                raise OtherKind(f"{MADE_BY_US}; keep the folder of results out of the inputs")
             return Image(place, head, part)
         except Exception as error:  # damaged headers make packages raise anything
-            self.aside.append((place, reason_of(error)))
+            self.aside.append((place, error))
             return None
 
     def _phases(self, magnitudes: _Named, phases: _Named) -> set[Place]:
@@ -111,13 +111,13 @@ class Images:
             family = magnitude.part.family
             used.add(image.place)
             if len(with_phase[family]) < len(echoes[family]):
-                self.aside.append((image.place, phase.DIFFERENCE))
+                self.aside.append((image.place, OtherKind(phase.DIFFERENCE)))
             elif _fits(magnitude, image):
                 files = PhaseImages(PHASE, (image.place.path,), ((0, 0),))
                 self._partners[magnitude.place] = files
             else:
                 self._notes[magnitude.place] = OTHER_GRID
-                self.aside.append((image.place, phase.ALONE))
+                self.aside.append((image.place, OtherKind(phase.ALONE)))
         return used
 
     def _pairs(self, magnitudes: _Named, reals: _Named, imaginaries: _Named) -> set[Place]:

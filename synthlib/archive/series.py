@@ -51,11 +51,18 @@ class Series:
 
 @dataclass(frozen=True)
 class SetAside:
-    """Files that are no series, where they lie as messages name it, and why."""
+    """Files that are no series, where they lie as messages name it, and why.
+
+    Attributes:
+        n_files: 0 where an input is not there, or is an empty folder.
+        fault: damaged or refused; else of another kind (maps, localizers, texts ...), which are
+            the rule in archives.
+    """
 
     where: str
     reason: str
     n_files: int
+    fault: bool = True
 
 
 @dataclass(frozen=True)

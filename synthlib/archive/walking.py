@@ -55,6 +55,23 @@ def files(inputs: Sequence[str | Path], tell: Tell) -> Iterator[list[Place]]:
             yield [Place(number, 1, path)]
 
 
+def require_inputs(inputs: Sequence[str | Path] | str | Path) -> None:
+    """Refuse inputs of which none is there: a mistyped path must replace no earlier result.
+
+    Raises:
+        FileNotFoundError: none is there.
+    """
+    inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
+    problems = []
+    for number, given in enumerate(inputs, 1):
+        try:
+            Path(given).expanduser().stat()
+        except OSError as error:
+            problems.append(f"input {number}: {_absent(error)}")
+    if problems and len(problems) == len(inputs):
+        raise FileNotFoundError(f"{'; '.join(problems)}. Nothing was written")
+
+
 class _Counter:
     def __init__(self, input_number: int) -> None:
         self.input, self.count = input_number, 0

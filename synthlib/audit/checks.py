@@ -55,7 +55,8 @@ _ALL = (
         unit="% of bright tissue",
         threshold=0.3,
         measure="step between grey values",
-        advice="Export 12 or 16 bits without a display window.",
+        advice="Where the images were exported with a display window or 8 bits, export them anew "
+        "with 12 or 16; where the scanner stored so few values, count on their steps as noise.",
         limits="An 8-bit image that was smoothed or interpolated afterwards has many values.",
     ),
     Check(

@@ -11,6 +11,8 @@ from synthlib.audit.findings import NOTE, Audit, Check, Finding, Reading
 from synthlib.audit.view import View, look
 from synthlib.records import ImageVolume
 
+AIR_TELLS = ("corner_filter", "partial_fourier")  # where an axis was zero-filled, air alone does
+
 
 def examine(volume: ImageVolume) -> Audit:
     """Ask every question of CHECKS; nothing is changed, nothing is refused.
@@ -72,9 +74,12 @@ def readings_of(
         "slices_interpolated": [grids.slices_interpolated(view)],
         "burned_in": [greys.burned_in(view)],
     }
+    if min(filled) < 1 and all(
+        any(reading.found for reading in readings[name]) for name in AIR_TELLS
+    ):  # along both axes, and along one alone: zero-filling accounts for the one or the other
+        readings |= {name: [] for name in AIR_TELLS}
     if blocks.found or planes.found:  # their noise is no longer the scanner's
-        for name in ("corner_filter", "partial_fourier"):
-            readings[name] = []
+        readings |= {name: [] for name in AIR_TELLS}
     if blocks.found:
         readings["intensity_corrected"] = []
     return readings, both
@@ -102,7 +107,7 @@ def _finding(
         seen and all(reading.harmless for reading in seen)
     ):
         grade = NOTE
-    detail = _detail(main, seen, bool(judged), header)
+    detail = _detail(check.name, main, seen, bool(judged), header)
     return Finding(
         check=check.name,
         found=found,
@@ -119,7 +124,11 @@ def _finding(
 
 
 def _detail(
-    main: Reading, seen: Sequence[Reading], judged: bool, header: headers.Statement | None
+    check: str,
+    main: Reading,
+    seen: Sequence[Reading],
+    judged: bool,
+    header: headers.Statement | None,
 ) -> str:
     """One sentence: what the images show, what the header says, and whether they agree."""
     says = f"the header says {header.text}" if header else ""
@@ -130,6 +139,8 @@ def _detail(
         agrees = header.affirms and not all(reading.against_header for reading in seen)
         return f"{image}; {says if agrees else f'yet {says}'}"
     numbers = f"{main.value:.3g} {main.unit}".strip()
+    if main.unit == CHECKS[check].unit:  # else it is a second measure, whose unit tells it
+        numbers = f"{CHECKS[check].measure}: {numbers}"
     if header and header.affirms:
         shown = f"the images do not show it ({numbers}, counted from {main.threshold:.3g} on)"
         return f"{says}; {shown if judged else 'the images cannot tell'}"

@@ -55,16 +55,17 @@ def masked(view: View) -> list[Reading]:
         return [Reading(float("nan"), CONSTANT_PERCENT, "% of air", "")]
     share = float(constant.sum() / n_outside.sum())
     rows, columns = (bool(line) for line in _padded(view))
-    part = "all" if share > WHOLE else "part"
-    cause = "it was masked or the skull stripped" if share > WHOLE else "it was defaced or cut"
-    if share <= WHOLE and (rows or columns):
-        cause = "the picture was padded, defaced or cut"
+    cause = "defacing, cropping or a scanner's own masking"
+    if share > WHOLE:
+        cause = "masking or skull stripping"
+    elif rows or columns:
+        cause = "padding, defacing or cropping"
     readings = [
         Reading(
             100 * share,
             CONSTANT_PERCENT,
             "% of air",
-            f"{100 * share:.0f} % of the air is constant, {part} of it: {cause}",
+            f"{100 * share:.0f} % of the air has one value, as {cause} leaves it",
         )
     ]
     level = view.level

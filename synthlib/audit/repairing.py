@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays
+from synthlib.audit import headers
 from synthlib.audit.findings import Audit
 from synthlib.records import ImageVolume
 
@@ -41,6 +42,13 @@ def repair(volume: ImageVolume, report: Audit) -> ImageVolume:
         mm * n / new for mm, n, new in zip(volume.spacing_mm, (ny, nx), shape, strict=True)
     )
     note = f"repaired: k-space cropped from {ny}x{nx} to the true matrix {shape[0]}x{shape[1]}"
+    said = headers.encoded(volume.facts, report.grid)
+    left = [
+        f"{axis} was left: the header says {n} encoded of {whole}, but its edge was not seen"
+        for axis, n, kept, whole in zip(("ky", "kx"), said, shape, report.grid, strict=True)
+        if n < kept == whole
+    ]
+    note = "; ".join([note, *left])
     facts = {
         name: value
         for name, value in volume.facts.items()

@@ -24,6 +24,7 @@ MISSING = 0.18  # of the finest noise, in the head
 NOT_MISSING = 0.15  # measured images without a filter have up to 0.13: contradicts air
 STRONG = 0.10  # correlation of noise in air that nothing contradicts
 FILLED = 0.08  # added to thresholds of noise in air where an axis is zero-filled: ghosts, ringing
+BEYOND = " beyond what zero-filling makes"
 AGREES_PERCENT = 1.5  # by which noise in the head is weaker along an axis that air tells, too
 AGREES = 0.06  # share of an axis by which head and air may differ
 
@@ -116,8 +117,8 @@ def corner_filter(found: Spectra, shares: tuple[float, float]) -> list[Reading]:
                 min(value, 0.0) if white and not filled else value,
                 0.008 + 2.0 * found.air.error + FILLED * filled,
                 "correlation",
-                f"noise in air is correlated along y and x ({value:.3f}), as a filter of "
-                "k-space makes it",
+                f"noise in air is correlated along y and x ({value:.3f}{BEYOND * filled}), as a "
+                "filter of k-space makes it",
             )
         )
     if found.judged and not filled and not math.isnan(found.texture.missing):
@@ -148,13 +149,14 @@ def partial_fourier(found: Spectra, shares: tuple[float, float]) -> Reading:
     excess = [_excess(found, axis, share, both_lags=True) for axis, share in enumerate(shares)]
     axis = int(np.argmax(excess))
     value = excess[axis] - 2 * max(excess[1 - axis] - found.air.error, 0.0)
-    threshold = 0.006 + 3.0 * found.air.error + FILLED * (min(shares) < 1)
-    if min(shares) == 1 and (uneven if axis == 1 else -uneven) > AGREES_PERCENT:
+    filled = min(shares) < 1
+    threshold = 0.006 + 3.0 * found.air.error + FILLED * filled
+    if not filled and (uneven if axis == 1 else -uneven) > AGREES_PERCENT:
         threshold *= 0.7  # the head agrees
     return Reading(
         value,
         threshold,
         "correlation",
-        f"noise in air is correlated along {'yx'[axis]} alone ({excess[axis]:.3f}), as if part "
-        "of that axis of k-space had not been measured",
+        f"noise in air is correlated along {'yx'[axis]} alone ({excess[axis]:.3f}"
+        f"{BEYOND * filled}), as if part of that axis of k-space had not been measured",
     )

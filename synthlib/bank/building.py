@@ -53,13 +53,13 @@ class Place:
     """What raw data do not say of themselves; empty values are taken from the header or label.
 
     Attributes:
-        orientation: of all volumes.
+        orientation: of all volumes, a word of ORIENTATIONS ("axial" ...).
         anatomy: of all volumes, a word of words.ANATOMIES ("head", "knee" ...).
         step_mm: between slice centres; what the file says of them, or the slice thickness,
             where it is nan.
 
     Raises:
-        ValueError: another word for the anatomy.
+        ValueError: another word for the orientation or the anatomy.
     """
 
     orientation: str = ""
@@ -67,6 +67,11 @@ class Place:
     step_mm: float = float("nan")
 
     def __post_init__(self) -> None:
+        if self.orientation and self.orientation not in ORIENTATIONS.values():
+            raise ValueError(
+                f"orientation {self.orientation!r} is unknown; choose one of "
+                f"{', '.join(ORIENTATIONS.values())}"
+            )
         if self.anatomy and self.anatomy not in words.ANATOMIES:
             raise ValueError(
                 f"anatomy {self.anatomy!r} is unknown; choose one of {', '.join(words.ANATOMIES)}"
@@ -150,12 +155,13 @@ def open_bank(
 
     Args:
         bank: a folder, or "simulated": heads of the simulated scanner, made on
-            first use (some 10 s) and kept under data/ in the project.
+            first use (some 10 s) and kept in the user's cache folder (runs.cache_folder).
         n_coils, orientation, field_t: of the simulated heads; "unknown"
             orientation gives axial ones, an unknown field 3 T.
 
     Raises:
         FileNotFoundError: no such folder, or no donor in it.
+        OSError: the user's cache folder cannot be written.
         ValueError: a file in it is no donor.
     """
     if str(bank) != SIMULATED:
@@ -186,7 +192,7 @@ def open_bank(
         seed=SIMULATED_SEED,
     )
     code = runs.code_fingerprint("bank", "coils", "arrays", "records", "scanner")
-    folder = runs.resolve("data") / f"bank-{runs.fingerprint(dataclasses.asdict(scans), code)}"
+    folder = runs.cache_folder() / f"bank-{runs.fingerprint(dataclasses.asdict(scans), code)}"
     jobs = [
         (subject, folder / f"simulated-{n_coils:02d}coil-{subject.number:03d}-{orientation}.h5")
         for subject in scanner.subjects(scans)

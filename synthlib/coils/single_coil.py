@@ -2,7 +2,9 @@
 
 The linear combination of the coils, with one complex weight each, whose image comes
 closest to the root sum of squares in the least-squares sense: minimise over w
-|| sum_c w_c m_c - rss ||. The weights are fitted to each slice by itself.
+|| sum_c w_c m_c - rss ||. That is a complex fit to a real image: phase is fitted, too, and where
+the coils cannot turn all of it to zero, parts of the image are dark. The weights
+are fitted to each slice by itself.
 Source: Tygert and Zbontar, CAMCoS 15:115 (2020); Zbontar et al., arXiv:1811.08839, section 4.
 """
 

@@ -3,11 +3,12 @@
 from synthlib.conversion.checking import Reviewed, review
 from synthlib.conversion.look import Looked, look
 from synthlib.conversion.one import ASIDE, MADE, THERE, Outcome
-from synthlib.conversion.raw_files import Converted, convert_raw
+from synthlib.conversion.raw_files import Converted, convert_raw, require_raw_format
 from synthlib.conversion.run import Result, pseudonym_salt, rows, summary, synthesize
 from synthlib.conversion.settings import (
     AUTO,
     FORMATS,
+    IMAGES,
     MATCH,
     MEASURED,
     NONE,
@@ -22,6 +23,7 @@ __all__ = [
     "ASIDE",
     "AUTO",
     "FORMATS",
+    "IMAGES",
     "MADE",
     "MATCH",
     "MEASURED",
@@ -40,6 +42,7 @@ __all__ = [
     "convert_raw",
     "look",
     "pseudonym_salt",
+    "require_raw_format",
     "review",
     "rows",
     "summary",

@@ -95,4 +95,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def digits(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "unknown"
+    """Three digits, without an exponent where the number is of a usual size."""
+    if not math.isfinite(value):
+        return "unknown"
+    return f"{float(f'{value:.3g}'):.10g}" if abs(value) < 1e6 else f"{value:.3g}"

@@ -31,6 +31,7 @@ def pseudonym_salt(out: str | Path, salt_file: str | Path | None = None) -> byte
 
     Raises:
         FileNotFoundError, ValueError: the salt file is not there, or too short.
+        OSError: the secret cannot be kept.
     """
     if salt_file:
         path = Path(salt_file).expanduser()
@@ -49,7 +50,14 @@ def pseudonym_salt(out: str | Path, salt_file: str | Path | None = None) -> byte
     if path.is_file():
         return path.read_bytes()
     salt = secrets.token_bytes(32)
-    _write(path, salt)
+    try:
+        _write(path, salt)
+    except OSError as error:
+        raise OSError(
+            "the secret of the pseudonyms cannot be kept: the user's state folder "
+            "(XDG_STATE_HOME, or ~/.local/state) may not be written. Give a file of random bytes "
+            "of your own with --salt-file"
+        ) from error
     return salt
 
 

@@ -97,13 +97,7 @@ def convert_raw(
         ValueError: an unknown format, single coil in another format than fastmri.
         OSError: the disk is full.
     """
-    if format not in WRITERS:
-        raise ValueError(f"format is {format!r}; expected one of {', '.join(WRITERS)}")
-    if single_coil and format != "fastmri":
-        raise ValueError(
-            f"a single coil was asked for in the format {format}; expected fastmri, whose loaders "
-            "know such files. Choose --format fastmri, or leave --single-coil out."
-        )
+    require_raw_format(format, single_coil)
     source, out = Path(source), Path(out)
     if source.is_dir() and out.resolve() == source.resolve():
         raise ValueError(
@@ -126,6 +120,17 @@ def convert_raw(
         work, jobs, label="raw files", workers=workers, scheduler=scheduler, on_error=_lost
     )
     return [entry for entries in done for entry in entries]
+
+
+def require_raw_format(format: str, single_coil: bool = False) -> None:
+    """Raise a ValueError for a format that is not written, or that has no single coil."""
+    if format not in WRITERS:
+        raise ValueError(f"format is {format!r}; expected one of {', '.join(WRITERS)}")
+    if single_coil and format != "fastmri":
+        raise ValueError(
+            f"a single coil was asked for in the format {format}; expected fastmri, whose loaders "
+            "know such files. Choose --format fastmri, or leave --single-coil out."
+        )
 
 
 def _is_below(path: Path, out: Path, source: Path) -> bool:

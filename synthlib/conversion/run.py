@@ -50,6 +50,18 @@ class Result:
     def count(self, status: str) -> int:
         return sum(outcome.status == status for outcome in self.outcomes)
 
+    @property
+    def whole(self) -> bool:
+        """Every image of the asked kind is raw data now: something was made, nothing refused.
+
+        What is of another kind (maps, localizers, phase, texts; with phase "measured" also series
+        without) is no fault.
+        """
+        refused = [o for o in self.outcomes if o.status == ASIDE and o.reason != one.NO_PHASE]
+        faults = [other for other in self.set_aside if other.fault]
+        made = self.count(MADE) + self.count(THERE)
+        return made > 0 and not refused and not faults
+
 
 def synthesize(
     inputs: Sequence[str | Path],
@@ -94,6 +106,7 @@ def synthesize(
     out = Path(out).expanduser().absolute()  # other processes may stand elsewhere
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
     inputs = [Path(place).expanduser().absolute() for place in given]
+    archive.require_inputs(inputs)
     salt = pseudonym_salt(out, salt_file)
     if settings.weights:
         generator.load(settings.weights)  # a wrong file is told before any work
@@ -126,8 +139,8 @@ def synthesize(
             outcomes[series.name] = done
     if jobs and all(_is_other(outcomes.get(job.series.name)) for job in jobs):
         raise ValueError(
-            f"{out.name} holds raw data of all {len(jobs)} series, made otherwise (other settings, "
-            "images or version); give --force to replace them, or another --out"
+            f"{out.name} holds raw data of every series ({len(jobs)}), made otherwise (other "
+            "settings, images or version); give --force to replace them, or another --out"
         )
     todo = [job for job in jobs if job.series.name not in outcomes]
     alone = workers <= 1 and not scheduler

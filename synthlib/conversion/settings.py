@@ -27,6 +27,7 @@ FOLDERS = {
     "nifti-complex": "nifti",
 }
 IMAGES = ("nifti", "nifti-complex")  # formats without coils
+OF_COILS = ("maps", "n_coils", "noise", "oversampling", "pairing")  # settings that images lack
 AUTO, MEASURED, WRITTEN = "auto", "measured", "written"
 PHASES = (AUTO, MEASURED, WRITTEN)
 RAW = FOLDERS["fastmri"]
@@ -130,8 +131,10 @@ class Settings:
         return {name: v for name, v in self.record().items() if name not in ("strict", "contrasts")}
 
     def record(self) -> dict[str, object]:
-        """For keys and records: no path, for a path may hold a name."""
+        """For keys and records: no path, for a path may hold a name; nothing that is not used."""
         facts = dataclasses.asdict(self)
         facts["generator"] = "gan" if self.weights else self.generator or "none"
         facts["maps"] = self.maps if self.maps == bank.SIMULATED else "a folder"
+        if self.format in IMAGES:
+            return {name: value for name, value in facts.items() if name not in OF_COILS}
         return facts

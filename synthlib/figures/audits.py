@@ -12,17 +12,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from synthlib.audit import CHECKS, Audit, Finding, greys, grids, heads, view, witnesses
+from synthlib.audit import CHECKS, NOTE, Audit, Finding, greys, grids, heads, view, witnesses
 from synthlib.figures.style import aspect_of, show
 from synthlib.figures.style import greys as grey_scale
 from synthlib.records import ImageVolume
 
-FOUND, FINE = "C3", "0.35"
+FOUND, NOTED, FINE = "C3", "C1", "0.35"
 COLUMNS = 4
 
 
 def audit_pictures(volume: ImageVolume, report: Audit, at: int | None = None) -> Figure:
-    """One slice, and the picture that belongs to each check; titles of findings are red.
+    """One slice, and the picture that belongs to each check.
+
+    Titles of findings are red, of notes (which the header alone tells) orange.
 
     Args:
         volume: the one that was examined; report: its audit.
@@ -62,12 +64,22 @@ def _title(panel: Axes, finding: Finding) -> None:
     if math.isnan(finding.measure):
         said = "cannot be judged" if not finding.found else "by the header"
     else:
-        said = f"{finding.measure:.3g} of {finding.threshold:.3g} {finding.unit}"
+        short = finding.unit.partition(" ")[0]
+        value, limit = f"{finding.measure:.3g} {finding.unit}", f"{finding.threshold:.3g} {short}"
+        said = f"{value.strip()} (limit {limit.strip()})"
         if finding.found and "image" not in finding.evidence:
             said += ", by the header"
-    mark = "FOUND: " if finding.found else ""
+    mark, colour = "", FINE
+    if finding.found:
+        mark, colour = ("note: ", NOTED) if finding.grade == NOTE else ("FOUND: ", FOUND)
     title = f"{mark}{CHECKS[finding.check].title}\n{said}"
-    panel.set_title(title, fontsize=8, color=FOUND if finding.found else FINE)
+    panel.set_title(title, fontsize=8, color=colour)
+
+
+def _empty(panel: Axes, why: str) -> None:
+    """Words where there is nothing to draw."""
+    panel.axis("off")
+    panel.text(0.5, 0.5, why, ha="center", va="center", transform=panel.transAxes, fontsize=8)
 
 
 def _curves(panel: Axes, x_label: str, y_label: str) -> None:
@@ -107,12 +119,13 @@ def _corner_filter(panel: Axes, seen: view.View, at: int, report: Audit) -> None
 def _partial_fourier(panel: Axes, seen: view.View, at: int, report: Audit) -> None:
     noise = witnesses.air_noise(seen)
     if not noise.known:
-        panel.text(0.5, 0.5, "no noisy air", ha="center", transform=panel.transAxes, fontsize=8)
-    else:
-        for axis, name in enumerate("yx"):
-            panel.bar(np.arange(2) + 1 + 0.3 * axis, noise.along[axis], 0.28, label=f"along {name}")
-        panel.axhspan(-2 * noise.error, 2 * noise.error, color="0.85", label="chance")
-        panel.legend(fontsize=7)
+        _empty(panel, "no noisy air: it was masked, or there is none")
+        return
+    for axis, name in enumerate("yx"):
+        panel.bar(np.arange(2) + 1 + 0.3 * axis, noise.along[axis], 0.28, label=f"along {name}")
+    panel.axhspan(-2 * noise.error, 2 * noise.error, color="0.85", label="chance")
+    panel.legend(fontsize=7)
+    panel.set_xticks([1.15, 2.15], ["1", "2"])
     _curves(panel, "lag (pixels)", "correlation of air")
 
 
@@ -127,7 +140,7 @@ def _lossy(panel: Axes, seen: view.View, at: int, report: Audit) -> None:
 def _quantised(panel: Axes, seen: view.View, at: int, report: Audit) -> None:
     values = seen.magnitude[at][seen.magnitude[at] > 0].numpy()
     if not len(values):
-        panel.axis("off")
+        _empty(panel, "an empty slice")
         return
     top = float(values.max())
     panel.hist(values, bins=512, range=(0, top), color="0.3")
@@ -149,6 +162,9 @@ def _masked(panel: Axes, seen: view.View, at: int, report: Audit) -> None:
 
 def _skull_stripped(panel: Axes, seen: view.View, at: int, report: Audit) -> None:
     lines, there = heads.rays(seen)
+    if not there.any():
+        _empty(panel, "no outline of a head")
+        return
     depth = np.linspace(0.5, 1.05, lines.shape[-1])
     for one in lines[there].median(1).values:
         panel.plot(depth, one.numpy(), color="0.6", linewidth=0.7)
@@ -163,7 +179,7 @@ def _intensity(panel: Axes, seen: view.View, at: int, report: Audit) -> None:
 
 def _resampled(panel: Axes, seen: view.View, at: int, report: Audit) -> None:
     if min(seen.shape) < grids.SMALLEST:
-        panel.axis("off")
+        _empty(panel, f"fewer than {grids.SMALLEST} pixels")
         return
     decibel = _decibel(grids.level_spectrum(seen))
     middle = float(decibel.median())

@@ -6,6 +6,7 @@ import io
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import to_hex
 from matplotlib.image import imsave
 from torch import Tensor
 
@@ -34,6 +35,12 @@ def thumbnail(magnitude: Tensor, phase: Tensor, received: Tensor | None = None) 
     colours = (255 * picture).round().astype(np.uint8)
     imsave(file, colours, format="png", pil_kwargs={"compress_level": 1})  # a third of the time
     return file.getvalue()
+
+
+def phase_scale() -> str:
+    """The colours of phase from -pi to pi, as a gradient of CSS."""
+    circle = matplotlib.colormaps["twilight"]
+    return f"linear-gradient(90deg, {', '.join(to_hex(circle(i / 16)) for i in range(17))})"
 
 
 def _small(image: Tensor) -> np.ndarray:

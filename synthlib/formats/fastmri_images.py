@@ -17,7 +17,7 @@ import torch
 
 from synthlib import arrays
 from synthlib.formats import foreign, hdf5_heaps, mrd, quiet, words
-from synthlib.formats.refusals import Refusal, by, require_magnitude, require_voxels
+from synthlib.formats.refusals import OtherKind, Refusal, by, require_magnitude, require_voxels
 from synthlib.records import (
     MADE_BY_US,
     UNKNOWN_MM,
@@ -78,7 +78,7 @@ def _guarded(path: str | Path, work: Any) -> Any:
         start = file.read(1024)
         size = file.seek(0, 2)
     if not start.startswith(SIGNATURE):
-        raise Refusal(foreign.name(start) or "not an HDF5 file; expected a fastMRI file")
+        raise OtherKind(foreign.name(start) or "not an HDF5 file; expected a fastMRI file")
     try:
         with quiet.hush():
             if not hdf5_heaps.are_whole(path):
@@ -99,7 +99,7 @@ def _guarded(path: str | Path, work: Any) -> Any:
 
 def _summary(file: h5py.File, size: int) -> Summary:
     if is_synthetic(file.attrs) or _is_our_mrd(file):
-        raise Refusal(f"{MADE_BY_US}; keep the folder of results out of the inputs")
+        raise OtherKind(f"{MADE_BY_US}; keep the folder of results out of the inputs")
     name, shape = _dataset(file, size)
     contrast = _text(file.attrs.get("acquisition", ""))
     return Summary(

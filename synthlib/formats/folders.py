@@ -34,10 +34,10 @@ def raw_files(folder: str | Path) -> list[Path]:
     return sorted(paths, key=lambda path: (path.stem, path))
 
 
-def n_passed_by(folder: str | Path) -> int:
-    """How many .npy and .dat files of a folder :func:`raw_files` leaves out as no raw data."""
-    paths = Path(folder).rglob("*")
-    return sum(path.suffix.lower() in (".npy", ".dat") and not _may_be_raw(path) for path in paths)
+def passed_by(folder: str | Path) -> list[Path]:
+    """The .npy and .dat files of a folder that :func:`raw_files` leaves out as no raw data."""
+    paths = (path for path in Path(folder).rglob("*") if path.suffix.lower() in (".npy", ".dat"))
+    return sorted(path for path in paths if not _may_be_raw(path))
 
 
 def _may_be_raw(path: Path) -> bool:

@@ -64,7 +64,7 @@ def xml_header(shape: tuple[int, int, int, int], header: RawHeader) -> str:
     if not frequency_hz:
         assumed = [*assumed, "H1resonanceFrequency_Hz"]
     if header.placement is None:
-        assumed = [*assumed, "position"]
+        assumed = [*assumed, "position", "patientPosition"]  # HFS, head first and supine
 
     def space(ny: int, nx: int) -> xsd.encodingSpaceType:
         return xsd.encodingSpaceType(

@@ -25,6 +25,10 @@ class Refusal(ValueError):
     """A reason without any text of a file: no name, no path, nothing that a header says."""
 
 
+class OtherKind(Refusal):
+    """Not damaged, and no magnitude image by its own account: the rule in archives, no fault."""
+
+
 def require_voxels(*shape: int) -> None:
     """Refuse a volume without voxels, or with more than 2**27, before room is made for it."""
     if min(shape, default=0) < 1:

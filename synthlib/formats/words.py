@@ -35,7 +35,8 @@ _NOT_MAGNITUDES = (
     ("a map of diffusion (ADC)", r"\be?adc\b|\bapparent diffusion\b"),
     ("a map of diffusion", r"\b(tensor|tracew|colfa|fa (map|image)s?|fractional anisotropy)\b"),
     ("a ratio of images (MP2RAGE UNI)", r"\buni (images?|den)\b|\bunit1\b|\bmp2rage.*\buni\b"),
-    ("a map of the field", r"\b(b0|b1|field) ?maps?\b|\bflip ?angle ?maps?\b"),
+    ("a map of the field", r"\b(b0|b1|field) ?maps?\b"),
+    ("a map of flip angles", r"\bflip ?angle ?maps?\b"),
     ("a map of relaxation", r"\b(t1|t2|t2 ?star|t2\*|r1|r2|r2 ?star|r2\*) ?maps?\b"),
     ("a map of perfusion", r"\b(rel)?(cbf|cbv|mtt|ttp)\b"),
     ("a map of susceptibility (QSM)", r"\bqsm\b"),
@@ -148,10 +149,18 @@ def is_scout(*texts: str) -> bool:
     return bool(SCOUT.search(plain(*texts)))
 
 
-def not_magnitude(*texts: str) -> str:
-    """What a description or comment calls an image that is no magnitude; "" where it does not."""
-    found = (_first(NOT_MAGNITUDES, plain(text)) for text in texts)
-    return next((what for what in found if what), "")
+def not_magnitude(text: str) -> tuple[str, str]:
+    """What a description or comment calls an image that is no magnitude, and by which words.
+
+    Both are empty where it does not; the words are those of the patterns alone, in lower case.
+    """
+    described = plain(text)
+    for what, pattern in NOT_MAGNITUDES:
+        if match := pattern.search(described):
+            found = match[0].split()
+            gap = ".*" in pattern.pattern  # what stands between may be a name
+            return what, f"{found[0]} ... {found[-1]}" if gap and len(found) > 2 else match[0]
+    return "", ""
 
 
 def not_magnitude_name(stem: str) -> str:
@@ -172,7 +181,7 @@ def not_magnitude_name(stem: str) -> str:
         return "a map of diffusion"
     entities = [part for part in parts if not part.startswith(("sub ", "ses "))]
     n_words = 2 if last in ("map", "maps", "image", "images", "factor") else 1
-    return not_magnitude(" ".join(entities[-n_words:]))
+    return not_magnitude(" ".join(entities[-n_words:]))[0]
 
 
 def _first(patterns: Sequence[tuple[str, re.Pattern[str]]], text: str) -> str:

@@ -75,6 +75,10 @@ def spread(n: int, most: int) -> list[int]:
     return list(range(n // 2 % step, n, step))[:most]
 
 
+class BrokenFile(UserWarning):
+    """A file that cannot be read; the others are shown."""
+
+
 def raw_viewer(source: str | Path, *, n_slices: int = 8, n_files: int = 24) -> RawViewer:
     """Look at a file or a folder of raw data of any format; nothing is written.
 
@@ -88,7 +92,8 @@ def raw_viewer(source: str | Path, *, n_slices: int = 8, n_files: int = 24) -> R
         ValueError, OSError: no raw data, or none that can be read.
 
     Warns:
-        UserWarning: files that cannot be read, and how many are left out.
+        BrokenFile: a file cannot be read.
+        UserWarning: how many files are left out.
     """
     paths = formats.raw_files(source)
     if not paths:
@@ -104,11 +109,10 @@ def raw_viewer(source: str | Path, *, n_slices: int = 8, n_files: int = 24) -> R
     if not volumes:
         raise ValueError("\n".join(broken))
     if len(names) > n_files:
-        broken.append(
-            f"{len(names) - n_files} of {len(names)} files are left out; name a subfolder"
-        )
+        left_out = f"{len(names) - n_files} of {len(names)} files are left out; name a subfolder"
+        warnings.warn(left_out, stacklevel=2)
     for text in broken:
-        warnings.warn(text, stacklevel=2)
+        warnings.warn(text, BrokenFile, stacklevel=2)
     return RawViewer(volumes, n_slices=n_slices)
 
 

@@ -40,7 +40,7 @@ CASES = {
     "g_factor_told_by_description": Right(aside=((4, "a g-factor map"),)),
     "jpeg_lossless": Right(((1, 128, 128),), "SAGT1"),
     "mp2rage_uni": Right(aside=((4, "a ratio of images (MP2RAGE UNI)"),)),
-    "phase_told_by_comment": Right(aside=((10, "a map of the field"), (10, "a phase image"))),
+    "phase_told_by_comment": Right(aside=((10, "a map of flip angles"), (10, "a phase image"))),
     "phase_told_by_description": Right(aside=((4, "a phase image"),)),
     "repeats_of_one_scan": Right(
         4 * ((6, 64, 64),), "AXGRE", note="4 volumes at the same places, told apart by time"

@@ -6,6 +6,7 @@ import pickle
 import re
 import shutil
 
+import nibabel
 import numpy as np
 import pytest
 import samples
@@ -479,3 +480,11 @@ def test_the_measured_archive_is_sorted(real):
     ]  # fmt: skip
     assert [aside.n_files for aside in found.set_aside] == [1]  # a phase difference
     assert "phase" in found.set_aside[0].reason
+
+
+def test_series_of_one_file_are_told_apart(tmp_path):
+    values = np.random.default_rng(1).integers(1, 99, (12, 11, 4, 3)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([2.0, 2.0, 4.0, 1.0])), tmp_path / "t1.nii")
+    found = find(tmp_path)
+    names = sorted(series.where for series in found.series)
+    assert names == [f"input 1, file 1, volume {n}" for n in (1, 2, 3)]

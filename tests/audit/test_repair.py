@@ -84,3 +84,12 @@ def test_a_repaired_image_lies_where_it_lay():
     coarse = placement.centres_mm((7, 9), (12 / 7, 2.0))
     # the centre of the field of view less the way from pixel n // 2 to it, on either grid
     assert fine[0][1] == pytest.approx(20 - 0.5 * 1.0) and coarse[0][1] == pytest.approx(20.0)
+
+
+def test_an_axis_that_the_header_shortens_and_the_image_does_not_is_named():
+    facts = {"acquisition_matrix": (32, 41)}
+    volume = ImageVolume("a", "p", "AXT1", torch.ones(2, 64, 96), facts=facts)
+    mended = audit.repair(volume, report_of((64, 96), (64, 41)))
+    assert "ky was left: the header says 32 encoded of 64, but" in mended.notes[0]
+    assert "kx was left" not in mended.notes[0]
+    assert "left" not in audit.repair(volume, report_of((64, 96), (32, 41))).notes[0]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 
 import pytest
 
-from synthlib import cli, conversion
+from synthlib import audit, cli, conversion
 
 
 @pytest.fixture
@@ -61,7 +63,8 @@ def test_what_is_set_aside_is_told_and_is_exit_status_1(typed, place):
 )
 def test_what_cannot_be_is_one_message(typed, options, message, place):
     status, _out, err = typed(f"synthesize @archive --out @out {options} --coils 5")
-    assert status == 1 and "Traceback" not in err
+    file_at_fault = any(word in options for word in ("@", "--maps", "--salt-file"))
+    assert status == (1 if file_at_fault else 2) and "Traceback" not in err
     assert message in err and not (place / "out" / "multicoil").exists()
 
 
@@ -70,11 +73,42 @@ def test_an_input_that_is_not_there_is_told(typed):
     assert status == 1 and "input 1: there is no such file or folder" in err
 
 
+def test_inputs_of_which_none_is_there_replace_no_report(typed, place):
+    typed("synthesize @archive/one --out @out --generator zero --coils 5")
+    before = {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()}
+    status, _, err = typed("synthesize @mistyped @nothing --out @out --generator zero --coils 5")
+    after = {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()}
+    assert status == 1 and "input 2: there is no such file" in err and "Nothing was written" in err
+    assert after == before
+    typed("synthesize @mistyped --out @elsewhere --generator zero")
+    assert not (place / "elsewhere").exists()
+    status, _, err = typed("audit @mistyped")
+    assert status == 1 and "input 1: there is no such file" in err
+
+
 def test_an_empty_folder_makes_nothing_and_is_exit_status_1(typed, place):
     (place / "empty").mkdir()
     status, out, err = typed("synthesize @empty --out @out --generator zero")
     assert status == 1 and "Traceback" not in err
     assert out or err
+
+
+@pytest.mark.parametrize("command", ["audit @archive", "synthesize @archive --out @out"])
+def test_what_is_of_another_kind_is_no_fault_and_what_is_damaged_is(typed, place, head, command):
+    how = " --generator zero --coils 5" if command.startswith("synth") else ""
+    from synthlib.formats import dicom
+
+    dicom.write_series(place / "archive" / "map", head, {"SeriesDescription": "ADC"})
+    assert typed(command + how)[0] == 0
+    (place / "archive" / "readme.txt").write_text("Read me")
+    status, out, err = typed(command + how)
+    assert status == 0 and "(ADC)" in out + err
+    (place / "archive" / "empty.dcm").write_bytes(b"")
+    status, out, err = typed(command + how)
+    assert status == 1 and "an empty file" in out + err
+    if command.startswith("audit"):
+        assert "files damaged or refused: 1, of another kind: 4" in out
+    assert typed(command.replace("archive", "archive/map") + how)[0] == 1  # nothing was made
 
 
 def test_the_audit_prints_every_series(typed):
@@ -95,6 +129,32 @@ def test_a_strict_audit_of_findings_is_exit_status_1(typed, place, head):
     status, out, _ = typed("audit @masked --strict --out @pictures")
     assert status == 1 and "masked" in out
     assert list((place / "pictures" / "figures").glob("*.png"))
+    assert "  picture: figures/series_0001.png" in out and "pictures/index.html" in out
+    page = (place / "pictures" / "index.html").read_text()
+    assert 'src="figures/series_0001.png"' in page and "series_0001: input 1, file" in page
+    assert audit.CHECKS["masked"].advice in html.unescape(page)
+    typed("audit @masked --out @named --show-names")
+    assert str(place) not in (place / "named" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("form", ["nifti", "nifti-complex"])
+def test_images_without_coils_speak_of_no_coils_and_no_noise(typed, place, form):
+    status, _, _ = typed(f"synthesize @archive --out @out --generator zero --format {form}")
+    page = (place / "out" / "report.html").read_text()
+    assert status == 0 and "magnitude, phase</th>" in page and "received" not in page
+    assert "coils" not in page and "noise: match" not in page
+    for path in (place / "out" / "nifti").glob("*.json"):
+        asked = json.loads(path.read_text())["record"]["parameters"]["synthesize"]
+        assert asked["format"] == form and not {"n_coils", "noise", "maps"} & set(asked)
+
+
+def test_the_report_names_other_formats_in_the_folder_and_says_what_to_do(typed, place):
+    typed("synthesize @archive --out @out --generator zero --coils 5 --format mrd")
+    typed("synthesize @archive --out @out --generator zero --coils 5")
+    page = (place / "out" / "report.html").read_text()
+    assert "earlier runs lie in the same folder: mrd (2)." in page
+    assert "written (zero)" in page and "written: zero" not in page
+    assert "linear-gradient" in page and "overflow-x: auto" in page
 
 
 def test_a_bank_is_made_once(typed, place, real):

@@ -125,7 +125,7 @@ def test_a_bad_file_stops_no_other_and_leaves_nothing(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert status == 1
     assert "volumes: 3, of which 1 written, 0 already there, 2 failed" in out
-    assert "passed by: 1 .npy or .dat files that are no raw data" in out
+    assert "passed by, as no raw data: mask.npy" in out
     assert "broken: " in err and "few: " in err and "NaN or Inf" in err
     names = sorted(path.name for path in (tmp_path / "b").iterdir())
     assert {name.split(".")[0].split("_labels")[0] for name in names} == {"scan"}

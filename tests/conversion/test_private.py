@@ -115,3 +115,10 @@ def test_the_list_of_an_audit_is_the_same_from_any_folder(place, tmp_path, monke
             conversion.look([os.path.relpath(place / "archive")], say=lambda text: None).index
         )
     assert len(lists) == 1 and None not in lists
+
+
+def test_a_secret_that_cannot_be_kept_points_to_a_file_of_ones_own(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with pytest.raises(OSError, match="--salt-file"):
+        conversion.pseudonym_salt(tmp_path / "out")

@@ -229,7 +229,7 @@ def test_what_was_made_otherwise_is_replaced_by_force_only(make):
     first = make()
     before = raw(first)[0].read_bytes()
     report = first.report.read_bytes()
-    with pytest.raises(ValueError, match=r"all 2 series, made otherwise .* give --force"):
+    with pytest.raises(ValueError, match=r"every series \(2\), made otherwise .* give --force"):
         make(seed=8)
     assert raw(first)[0].read_bytes() == before and first.report.read_bytes() == report
     raw(first)[1].unlink()

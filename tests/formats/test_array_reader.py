@@ -211,7 +211,7 @@ def test_a_folder_is_searched_for_what_may_be_raw_data(tmp_path):
     found = [path.relative_to(tmp_path).as_posix() for path in formats.raw_files(tmp_path)]
     assert found == ["pair.cfl", "scan.npy", "sub/scan.mrd"]
     assert formats.raw_files(tmp_path / "pair.hdr") == [tmp_path / "pair.cfl"]
-    assert formats.n_passed_by(tmp_path) == 2
+    assert len(formats.passed_by(tmp_path)) == 2
 
 
 def test_broken_files_of_a_folder_are_named_by_their_reader(tmp_path):

@@ -244,7 +244,7 @@ def test_the_xml_tells_the_scan_and_that_it_is_synthetic(written):
         "synthetic": "SYNTHETIC",
         "phase_source": "sinusoidal",
         "list": '[1, "a"]',
-        "assumed": "position",
+        "assumed": "position patientPosition",
     }
     assert [(p.name, p.value) for p in user.userParameterLong] == [("seed", 7)]
     assert [(p.name, p.value) for p in user.userParameterDouble] == [("snr", 21.5)]
@@ -269,6 +269,7 @@ def test_what_is_not_known_is_left_out_or_named_as_assumed(tmp_path):
         "step_mm",
         "H1resonanceFrequency_Hz",
         "position",
+        "patientPosition",
     ]
     assert document.acquisitionSystemInformation.systemVendor is None
     assert {line.sample_time_us for line in lines} == {0.0}

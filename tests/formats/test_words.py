@@ -21,7 +21,7 @@ COMPUTED = {
     "ax t1 subtraction": "difference",
     "mp2rage_UNI_Images": "UNI",
     "t1_mp2rage_sag_p3_UNI-DEN": "UNI",
-    "flip angle map": "field",
+    "flip angle map": "flip angles",
     "B1map": "",  # one word: a prepared sequence may be called so, and its codes tell
     "B0 map": "field",
     "T2* map": "relaxation",
@@ -39,13 +39,19 @@ MAGNITUDES = [
 
 @pytest.mark.parametrize("text", COMPUTED)
 def test_computed_images_are_told_by_their_words(text):
-    assert COMPUTED[text] in words.not_magnitude(text)
-    assert words.not_magnitude("t1 tse", text) == words.not_magnitude(text)
+    what, quoted = words.not_magnitude(text)
+    assert COMPUTED[text] in what
+    assert all(word in words.plain(text) for word in quoted.split(" ... "))
+
+
+def test_what_stands_between_two_words_of_a_list_is_not_repeated():
+    _, quoted = words.not_magnitude("mp2rage John Smith UNI 3")
+    assert quoted == "mp2rage ... uni"
 
 
 @pytest.mark.parametrize("text", MAGNITUDES)
 def test_words_of_magnitudes_are_left_alone(text):
-    assert words.not_magnitude(text) == ""
+    assert words.not_magnitude(text) == ("", "")
 
 
 NAMES = {

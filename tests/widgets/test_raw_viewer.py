@@ -57,11 +57,19 @@ def test_the_command_writes_a_page_and_touches_nothing_else(tmp_path, kspace, ca
     page = tmp_path / "page.html"
     assert cli.main(["view", str(tmp_path), "--html", str(page)]) == 0
     out, err = capfd.readouterr()
-    assert str(page) in out and "passed by: 1" in out and not err
+    assert str(page) in out and "passed by, as no raw data: bad.dat" in out and not err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.dat", "in.npy", "page.html"]
     text = page.read_text()
     state = re.search(r'id="state">(.*?)</script>', text, re.DOTALL)
     assert json.loads(state[1])["_layout"]["cases"] == [{"name": "in"}]
+
+
+def test_a_broken_file_beside_others_is_exit_status_1(tmp_path, kspace, capfd):
+    np.save(tmp_path / "a.npy", kspace)
+    (tmp_path / "c.h5").write_bytes(b"no HDF5")
+    page = tmp_path / "page.html"
+    assert cli.main(["view", str(tmp_path), "--html", str(page)]) == 1
+    assert "c.h5" in capfd.readouterr().err and page.is_file()
 
 
 def test_no_raw_data_is_an_error_that_says_what_is_read(tmp_path, capfd):

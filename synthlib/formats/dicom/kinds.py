@@ -12,7 +12,7 @@ import re
 from synthlib.formats import words
 from synthlib.formats.dicom.header import Header
 from synthlib.formats.phase import DIFFERENCE, Component
-from synthlib.formats.refusals import Refusal
+from synthlib.formats.refusals import OtherKind, Refusal
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 MR = {f"{STORAGE}4", f"{STORAGE}4.1", f"{STORAGE}4.4"}  # plain, enhanced, legacy converted
@@ -100,21 +100,21 @@ def refuse_file(header: Header) -> None:
     """Raise the Refusal of a file that holds no MR images."""
     sop, modality = header.text("SOPClassUID"), (header.codes("Modality") or [""])[0]
     if sop == DICOMDIR or "DirectoryRecordSequence" in header:
-        raise Refusal("a DICOMDIR (an index); the images that it lists are read by themselves")
+        raise OtherKind("a DICOMDIR (an index); the images that it lists are read by themselves")
     for beginning, what in OBJECTS:
         if sop == beginning or sop.startswith(f"{beginning}."):
-            raise Refusal(f"{what}; expected MR images")
+            raise OtherKind(f"{what}; expected MR images")
     if sop not in MR and modality != "MR":
         if not sop and not modality:
             raise Refusal("a DICOM header that tells no modality; it is damaged, or no image")
         what = modality if modality in MODALITIES else "another"
-        raise Refusal(f"of modality {what}; expected MR images")
+        raise OtherKind(f"of modality {what}; expected MR images")
     if modality not in ("MR", ""):
         what = modality if modality in MODALITIES else "another"
-        raise Refusal(f"of modality {what}; expected MR images")
+        raise OtherKind(f"of modality {what}; expected MR images")
     samples, colours = header.whole("SamplesPerPixel", 1), header.text("PhotometricInterpretation")
     if samples != 1 or colours.startswith(("RGB", "YBR", "PALETTE")):
-        raise Refusal("a colour image; expected grey ones")
+        raise OtherKind("a colour image; expected grey ones")
     if colours not in ("MONOCHROME1", "MONOCHROME2"):
         raise Refusal("a DICOM header that tells no grey scale; it is cut off or damaged")
 
@@ -128,22 +128,23 @@ def component(frame: Header) -> Component:
     codes = [*frame.codes("ImageType"), *frame.codes("FrameType")]
     later = {code for code in codes if code not in ("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY")}
     if later & VELOCITY:
-        raise Refusal(OF_VELOCITY)
+        raise OtherKind(OF_VELOCITY)
     for code in codes:  # before the parts: a map of the field is called REAL, too
         if code in COMPUTED:
-            raise Refusal(f"{COMPUTED[code]}, computed from other images")
+            raise OtherKind(f"{COMPUTED[code]}, computed from other images")
     part = _part(frame, later)
     # Frames have places of their own: the code is left over from how the scanner once kept them.
     if later & MOSAIC and frame.whole("NumberOfFrames", 1) <= 1:
         raise Refusal("a mosaic (many slices in one picture); export it as single slices")
     descriptions = [frame.text(word) for word in ("SeriesDescription", "ProtocolName")]
-    what = words.not_magnitude(*descriptions[:1], frame.text("ImageComments"))
-    if what and not (part == "phase" and what == "a phase image"):
-        raise Refusal(f"{what} by its description; expected a magnitude")
+    for field in ("SeriesDescription", "ImageComments"):
+        what, quoted = words.not_magnitude(frame.text(field))
+        if what and not (part == "phase" and what == "a phase image"):
+            raise OtherKind(f'{what}: "{quoted}" in its {field}; expected a magnitude')
     if later & SCOUTS or words.is_scout(*descriptions):
-        raise Refusal("a localizer")
+        raise OtherKind("a localizer")
     if part == "phase" and FILTERED in words.plain(descriptions[0]):
-        raise Refusal("a phase image of SWI, filtered; expected one as it was measured")
+        raise OtherKind("a phase image of SWI, filtered; expected one as it was measured")
     if part != "magnitude":
         _require_phase_of_magnitude(frame, later)
     return part
@@ -153,10 +154,10 @@ def _require_phase_of_magnitude(frame: Header, codes: set[str]) -> None:
     """Refuse what is stored as phase and is a difference: of echoes, or of flow encodings."""
     sequences = [frame.text(word).upper() for word in ("SequenceName", "PulseSequenceName")]
     if any(DIFFERENCE_SEQUENCE in name for name in sequences):
-        raise Refusal(DIFFERENCE)
+        raise OtherKind(DIFFERENCE)
     flow = "PCA" in codes or frame.text("PhaseContrast").upper() == "YES"
     if flow or any(FLOW_SEQUENCE.search(name) for name in sequences):
-        raise Refusal(OF_VELOCITY)
+        raise OtherKind(OF_VELOCITY)
 
 
 def _part(frame: Header, codes: set[str]) -> Component:

@@ -17,7 +17,7 @@ from synthlib.formats.dicom.header import Header
 from synthlib.formats.dicom.pairing import COLUMNS, Group, Image, Match, Pairing
 from synthlib.formats.dicom.pixels import shape
 from synthlib.formats.phase import Component
-from synthlib.formats.refusals import Refusal
+from synthlib.formats.refusals import OtherKind, Refusal
 
 SPLITTERS = ("time", "acquisition", "b", "ti", "flip")
 SAME_PLACE_MM = 0.01
@@ -36,6 +36,7 @@ class Bundle:
         notes: what was left out or taken apart.
         phase, imaginary: (file, frame) of each image's phase, or of its real and
             imaginary part; empty where they were not measured.
+        echo: echo time in ms, to a tenth.
     """
 
     images: list[Image]
@@ -46,6 +47,7 @@ class Bundle:
     notes: tuple[str, ...] = ()
     phase: tuple[Image, ...] = ()
     imaginary: tuple[Image, ...] = ()
+    echo: str = ""
 
 
 class _Image(NamedTuple):
@@ -71,22 +73,24 @@ class Sorter:
         self._planes: dict[bytes, set[str]] = {}  # that the images of one series UID lie in
 
     @quiet.hush()
-    def add(self, file: int, header: Header) -> str:
-        """Take in the images of a file; how many of its frames were left out and why, or "".
+    def add(self, file: int, header: Header) -> Refusal | None:
+        """Take in the images of a file; how many of its frames were left out and why, or None.
 
         Raises:
             Refusal: none of them is a magnitude of a slice.
         """
         kinds.refuse_file(header)
         refused: Counter[str] = Counter()
+        kind: type[Refusal] = OtherKind  # unless a frame is refused for another reason
         images = []
         for number, frame in enumerate(mosaic.images(header)):
             try:
                 images.append(self._image(file, number, frame, kinds.component(frame)))
             except Refusal as error:
                 refused[str(error)] += 1
+                kind = OtherKind if isinstance(error, OtherKind) and kind is OtherKind else Refusal
         if refused and not images:
-            raise Refusal(next(reversed(refused)))
+            raise kind(next(reversed(refused)))
         n_frames = len(images) + refused.total()
         for image in images:  # not before all are known: a damaged file leaves no trace
             if image.group.component == "magnitude":
@@ -95,9 +99,8 @@ class Sorter:
             else:
                 self._frames[file] = n_frames
                 _take(image, self._parts)
-        return "; ".join(
-            f"{n} of {n_frames} frames left out: {reason}" for reason, n in refused.items()
-        )
+        lines = (f"{n} of {n_frames} frames left out: {reason}" for reason, n in refused.items())
+        return kind("; ".join(lines)) if refused else None
 
     def bundles(self) -> list[Bundle]:
         """The series, each image in one of them or left out with a note."""
@@ -235,7 +238,7 @@ def _bundles(group: Group) -> Iterator[tuple[Bundle, np.ndarray]]:
         images = [(int(file), int(frame)) for file, frame in kept[:, :2]]
         yield Bundle(
             images, group.patient, group.weighting, group.orientation, group.order,
-            (*notes, *more),
+            (*notes, *more), echo=group.echo,
         ), kept  # fmt: skip
 
 

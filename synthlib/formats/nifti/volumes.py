@@ -51,8 +51,9 @@ def n_slices(head: Head) -> int:
 def not_magnitude(path: str | Path) -> str:
     """What name and sidecar call an image that is no magnitude (T1map, ADC ...); "" if neither."""
     content = sidecar.read(path)
-    return words.not_magnitude_name(sidecar.stem(Path(path).name)) or words.not_magnitude(
-        *sidecar.descriptions(content)
+    described = (words.not_magnitude(text)[0] for text in sidecar.descriptions(content))
+    return words.not_magnitude_name(sidecar.stem(Path(path).name)) or next(
+        filter(None, described), ""
     )
 
 
