@@ -25,6 +25,9 @@ CENTRE_MM = 15.0  # s.d. of its centre along each axis
 # 5 mm by eight half turns (Bernstein, King, Zhou, 10.2: four at least).
 CRUSHER_T_PER_M, CRUSHER_MS = 0.020, 1.0
 PREPHASING_T_PER_M, PREPHASING_MS = 0.020, 1.0
+# Crushers that dephase a slice of 5 mm by eight half turns (Bernstein, King, Zhou, 10.2: four at
+# least).
+CRUSHER_T_PER_M, CRUSHER_MS = 0.020, 1.0
 SLICE_HALF_PULSE_MS = 1.5  # from the middle of the excitation to its end
 SLICE_TIME_BANDWIDTH = 4.0
 
@@ -96,7 +99,7 @@ def concomitant_phase(
     down, _, through = (torch.tensor(axis) for axis in ORIENTATIONS[orientation])
     if protocol.is_spin_echo:
         lobes = [
-            (CRUSHER_T_PER_M * through, CRUSHER_MS),
+            (BRIDGED_T_PER_M * through, BRIDGED_MS),
             (PREPHASING_T_PER_M * down, PREPHASING_MS),
         ]
     else:
