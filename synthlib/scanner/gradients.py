@@ -20,11 +20,13 @@ LINEAR_RAD, QUADRATIC_RAD = 0.3, 0.25
 ECHO_DIFFERENCE = 0.35  # of this, s.d. between odd and even echoes
 CENTRE_MM = 15.0  # s.d. of its centre along each axis
 # Lobes that are alike on both sides of a refocusing pulse cancel, those of a gradient echo do not.
-# What is left in a spin echo: the crusher that is bridged with the slice's rephasing, the
-# readout's strong prephasing against its flat top; usual values. Crushers dephase a slice of
-# 5 mm by eight half turns (Bernstein, King, Zhou, 10.2: four at least).
-CRUSHER_T_PER_M, CRUSHER_MS = 0.020, 1.0
+# What is left in a spin echo: a crusher that is bridged with the slice's rephasing, and the
+# readout's strong prephasing against its flat top; rough.
+BRIDGED_T_PER_M, BRIDGED_MS = 0.025, 1.5
 PREPHASING_T_PER_M, PREPHASING_MS = 0.020, 1.0
+# Crushers that dephase a slice of 5 mm by eight half turns (Bernstein, King, Zhou, 10.2: four at
+# least).
+CRUSHER_T_PER_M, CRUSHER_MS = 0.020, 1.0
 SLICE_HALF_PULSE_MS = 1.5  # from the middle of the excitation to its end
 SLICE_TIME_BANDWIDTH = 4.0
 
@@ -96,7 +98,7 @@ def concomitant_phase(
     down, _, through = (torch.tensor(axis) for axis in ORIENTATIONS[orientation])
     if protocol.is_spin_echo:
         lobes = [
-            (CRUSHER_T_PER_M * through, CRUSHER_MS),
+            (BRIDGED_T_PER_M * through, BRIDGED_MS),
             (PREPHASING_T_PER_M * down, PREPHASING_MS),
         ]
     else:
