@@ -20,10 +20,9 @@ LINEAR_RAD, QUADRATIC_RAD = 0.3, 0.25
 ECHO_DIFFERENCE = 0.35  # of this, s.d. between odd and even echoes
 CENTRE_MM = 15.0  # s.d. of its centre along each axis
 # Lobes that are alike on both sides of a refocusing pulse cancel, those of a gradient echo do not.
-# What is left in a spin echo: the crusher that is bridged with the slice's rephasing, the
-# readout's strong prephasing against its flat top; usual values. Crushers dephase a slice of
-# 5 mm by eight half turns (Bernstein, King, Zhou, 10.2: four at least).
-CRUSHER_T_PER_M, CRUSHER_MS = 0.020, 1.0
+# What is left in a spin echo: a crusher that is bridged with the slice's rephasing, and the
+# readout's strong prephasing against its flat top; rough.
+BRIDGED_T_PER_M, BRIDGED_MS = 0.025, 1.5
 PREPHASING_T_PER_M, PREPHASING_MS = 0.020, 1.0
 # Crushers that dephase a slice of 5 mm by eight half turns (Bernstein, King, Zhou, 10.2: four at
 # least).
