@@ -114,12 +114,20 @@ def _evenness(image: Tensor) -> float:
     fitting = np.ones(len(values), bool)
     error = np.zeros(len(values))
     for _ in range(4):
-        weights, *_ = np.linalg.lstsq(columns[fitting], values[fitting], rcond=None)
-        shading = np.maximum(columns @ weights, 1e-6 * values.max())
+        # einsum: a matrix product would wake BLAS's threads, which then wait beside ours
+        part = columns[fitting]
+        gram = np.einsum("np,nq->pq", part, part)
+        weights = np.linalg.solve(gram, np.einsum("np,n->p", part, values[fitting]))
+        shading = np.maximum(np.einsum("np,p->n", columns, weights), 1e-6 * values.max())
         error = np.abs(values / shading - 1)
         fitting = error <= np.quantile(error, 0.7)
     rim = depth[inside] <= np.quantile(depth[inside], RIM)
     return float((error[rim] < TOLERANCE).mean())
+
+
+def _covariance(values: np.ndarray) -> np.ndarray:
+    centred = values - values.mean(0)
+    return np.einsum("np,nq->pq", centred, centred) / (len(values) - 1)
 
 
 def _roundness(image: Tensor) -> tuple[float, int]:
@@ -129,11 +137,11 @@ def _roundness(image: Tensor) -> tuple[float, int]:
     if inside.sum() < MIN_CELLS:
         return 0.0, 0
     cells = np.argwhere(inside).astype(float)
-    variances, directions = np.linalg.eigh(np.cov(cells.T))
+    variances, directions = np.linalg.eigh(_covariance(cells))
     if variances[0] <= 0:
         return 0.0, 0
     every = np.indices(inside.shape).reshape(2, -1).T - cells.mean(0)
-    turned = (every @ directions) / np.sqrt(variances)
+    turned = np.einsum("nk,kj->nj", every, directions) / np.sqrt(variances)
     ellipse = (turned**2).sum(1) <= 4  # a quarter of its half axis squared is its variance
     box = (np.abs(turned) <= math.sqrt(3)).all(1)  # a third for a box
     flat = inside.ravel()
