@@ -681,11 +681,11 @@ def _view(chosen: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         viewer = widgets.raw_viewer(source, n_slices=chosen.slices)
+        if not chosen.html:
+            page = Path(tempfile.mkdtemp(prefix="synthlib-view-")) / "view.html"
+        viewer.to_html(page, max_mb=chosen.max_mb)
     for line in _some(str(warning.message) for warning in caught):
         print(line, file=sys.stderr)
-    if not chosen.html:
-        page = Path(tempfile.mkdtemp(prefix="synthlib-view-")) / "view.html"
-    viewer.to_html(page, max_mb=chosen.max_mb)
     print(f"wrote {page}")
     _print_passed_by(source)
     if not chosen.html and not webbrowser.open(page.as_uri()):

@@ -119,7 +119,7 @@ def read(path: str | Path | None, salt: bytes) -> Annotations:
     with io.StringIO(table, newline="") as file:
         reader = csv.DictReader(file)
         rows = _rows(reader)
-        missing = {"file", "slice", "label"} - set(reader.fieldnames or ())
+        missing = {"file", "slice", "label"} - set(_columns(reader))
         if missing:
             raise ValueError(
                 f"the annotations lack the column {', '.join(sorted(missing))}; expected file, "
@@ -141,14 +141,25 @@ def read(path: str | Path | None, salt: bytes) -> Annotations:
     return Annotations(boxes, "study_level" in (reader.fieldnames or ()), texts)
 
 
+def _columns(reader: csv.DictReader[str]) -> Sequence[str]:
+    try:
+        return reader.fieldnames or ()
+    except csv.Error as error:
+        raise _unreadable(reader, error) from error
+
+
 def _rows(reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
     try:
         yield from reader
     except csv.Error as error:
-        raise ValueError(
-            f"the annotations cannot be read after line {reader.line_num} ({error}); expected a "
-            "CSV of file, slice, x, y, width, height, label. Mend the line, or save it again."
-        ) from error
+        raise _unreadable(reader, error) from error
+
+
+def _unreadable(reader: csv.DictReader[str], error: csv.Error) -> ValueError:
+    return ValueError(
+        f"the annotations cannot be read after line {reader.line_num} ({error}); expected a "
+        "CSV of file, slice, x, y, width, height, label. Mend the line, or save it again."
+    )
 
 
 def _finite(text: str) -> float:

@@ -137,9 +137,7 @@ def read_raw(path: str | Path, *, undersampled: bool = False) -> RawVolume:
 def read_label(path: str | Path) -> tuple[str, str, int] | None:
     """(patient, contrast, coils) from a file's header alone; None where it is no fastMRI file."""
     try:
-        if not hdf5_heaps.are_whole(path):
-            return None
-        with h5py.File(path, "r") as file:
+        with hdf5.open_whole(path) as file:
             shape = file["kspace"].shape
             attributes = {name: _plain(file.attrs.get(name, "")) for name in LABEL}
     except (OSError, RuntimeError, KeyError, AttributeError):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from synthlib import arrays
-from synthlib.formats import foreign, hdf5_heaps, mrd, quiet, words
+from synthlib.formats import foreign, hdf5, mrd, quiet, words
 from synthlib.formats.refusals import OtherKind, Refusal, by, require_magnitude, require_voxels
 from synthlib.records import (
     MADE_BY_US,
@@ -80,11 +80,8 @@ def _guarded(path: str | Path, work: Any) -> Any:
     if not start.startswith(SIGNATURE):
         raise OtherKind(foreign.name(start) or "not an HDF5 file; expected a fastMRI file")
     try:
-        with quiet.hush():
-            if not hdf5_heaps.are_whole(path):
-                raise Refusal(DAMAGED)
-            with h5py.File(path, "r") as opened:
-                return work(opened, size)
+        with quiet.hush(), hdf5.open_whole(path) as opened:
+            return work(opened, size)
     except Refusal:
         raise
     except MemoryError:

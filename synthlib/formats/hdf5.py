@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 
 from synthlib import runs
-from synthlib.formats import foreign
+from synthlib.formats import foreign, hdf5_heaps
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -31,6 +31,17 @@ def atomic_file(path: str | Path) -> Iterator[h5py.File]:
     with h5py.File(memory, "w") as file:
         yield file
     runs.write_bytes(path, memory.getbuffer())
+
+
+def open_whole(path: str | Path) -> h5py.File:
+    """A file to read, whose texts can be read: in some damaged heaps HDF5 goes round for ever.
+
+    Raises:
+        OSError, RuntimeError, KeyError: it is damaged, or HDF5 cannot open it.
+    """
+    if not hdf5_heaps.are_whole(path):
+        raise OSError(f"{Path(path).name}: a heap of texts is damaged")
+    return h5py.File(path, "r")
 
 
 def unreadable(path: str | Path, error: OSError) -> ValueError:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthlib.formats import hdf5_stream, mrd_heads, raw_header
+from synthlib.formats import hdf5, hdf5_stream, mrd_heads, raw_header
 from synthlib.formats.mrd_heads import layout, xsd
 from synthlib.formats.raw_header import LABELS, RawHeader
 from synthlib.formats.raw_writer import RawWriter
@@ -203,7 +203,7 @@ def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file; expected an MRD file (.h5)")
     try:
-        with h5py.File(path, "r") as file:
+        with hdf5.open_whole(path) as file:
             if not {"xml", "data"} <= set(file.get(GROUP, ())):
                 raise _broken(path.name, f"it has no {GROUP}/xml and {GROUP}/data")
             yield file

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import torch
 
-from synthlib.formats import bart_cfl, mrd, raw_header, reading
+from synthlib.formats import bart_cfl, hdf5, mrd, raw_header, reading
 from synthlib.formats.raw_header import LABELS, RawHeader
 from synthlib.records import Placement, RawVolume
 
@@ -54,7 +54,7 @@ def record_of(path: Path, kind: str) -> dict[str, Any]:
             return dict(mrd.read_header(path).record)
         if kind == reading.CFL:
             return dict(bart_cfl.read_header(path).record)
-        with h5py.File(path, "r") as file:
+        with hdf5.open_whole(path) as file:
             return dict(json.loads(file.attrs["record"]))
     except (ValueError, OSError, KeyError, TypeError, RuntimeError):
         return {}

@@ -56,9 +56,9 @@ def write(path: str | Path, arrays: Mapping[str, Tensor], attributes: Mapping[st
 def read_attributes(path: str | Path) -> dict[str, Any]:
     """The attributes of a file; empty if there is no such file or it is no longer readable."""
     try:
-        with h5py.File(path, "r") as file:
+        with hdf5.open_whole(path) as file:
             return json.loads(file.attrs["json"])
-    except (OSError, KeyError, ValueError):
+    except (OSError, RuntimeError, KeyError, ValueError):
         return {}
 
 

@@ -53,6 +53,7 @@ class RawViewer(ComplexViewer):
         try:
             return self._images(self._volumes[name])
         except (ValueError, OSError) as error:  # the other scans can be looked at all the same
+            warnings.warn(str(error), BrokenFile, stacklevel=2)
             nothing = torch.zeros(1, 1, *NOTHING)
             return Case({RSS: nothing[:, 0], COIL: nothing.to(torch.complex64)}), str(error)
 

@@ -122,3 +122,10 @@ def test_a_secret_that_cannot_be_kept_points_to_a_file_of_ones_own(tmp_path, mon
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(OSError, match="--salt-file"):
         conversion.pseudonym_salt(tmp_path / "out")
+
+
+def test_a_quotation_mark_without_its_end_in_the_first_line_is_named(tmp_path):
+    text = 'file,slice,label,"x\n' + "a" * 200_000
+    (tmp_path / "boxes.csv").write_text(text)
+    with pytest.raises(ValueError, match="annotations cannot be read"):
+        annotations.read(tmp_path / "boxes.csv", b"salt")

@@ -86,7 +86,8 @@ def test_a_scan_that_cannot_be_read_does_not_hide_the_others(tmp_path, kspace):
     kspace[0, 1, 3, 5] = np.nan
     np.save(tmp_path / "b.npy", kspace)
     viewer = widgets.raw_viewer(tmp_path, n_slices=5)
-    text = viewer.to_html(max_mb=20)
+    with pytest.warns(UserWarning, match="b"):
+        text = viewer.to_html(max_mb=20)
     assert '"name": "a"' in text and '"name": "b"' in text
     viewer.case = "b"
     assert "b" in viewer.shown.text and "NaN" in viewer.shown.text
