@@ -378,7 +378,7 @@ def made(small: list[likeness.Portrait]) -> list[likeness.Portrait]:
     ("what", "contrast", "orientation"),
     [
         ("AXT1", "AXT1", "axial"),
-        ("MPRAGE", "AXT1GRE", "axial"),
+        ("MPRAGE", "AXMPRAGE", "axial"),
         ("T1 GRE", "AXT1GRE", "axial"),
         ("AX", "AXT1", "axial"),
         ("SAGT1", "AXT1", "sagittal"),

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from synthlib.scanner import flow
+from synthlib.scanner import contrast, flow
 from synthlib.scanner.contrast import Protocol
 from synthlib.scanner.echoes import from_lines, lines
 from synthlib.scanner.lines import ghosts
@@ -99,5 +99,5 @@ def test_fluid_moves_a_few_millimetres_a_second_to_and_fro():
         ]
     )
     assert speeds.mean().abs() < 0.004 and 0.009 < speeds.std() < 0.018
-    slow, fast = flow.fluid_speed(torch.tensor([0.0, 0.45]))
+    slow, fast = flow.fluid_speed(torch.tensor([0.0, contrast.MOST_INFLOW]))
     assert float(slow) == pytest.approx(0.3) and float(fast) == pytest.approx(1)
