@@ -28,6 +28,7 @@ TISSUES = (
 TEMPLATE_CENTRE_MM = (0.0, -17.0, 16.0)  # the point of MNI space at the isocentre: mid-ventricle
 VENTRICLES_MM = (0.0, -12.0, 14.0)
 VENTRICLES_WIDTH_MM = 24.0
+UNEVEN_MM = 1.0  # standard deviation of the surfaces of bodies in face and neck
 SCALP_FAT = 0.8  # of the layer below the skin: fibrous septa hold the fat, and count as dura
 # The direction of an image's rows, of its columns, and from slice to slice, as (x, y, z).
 ORIENTATIONS = {
@@ -73,7 +74,7 @@ def draw_head(rng: torch.Generator, n_lesions: int = 0) -> Head:
 
     Args:
         rng: CPU generator; it alone decides the head.
-        n_lesions: lesions in the white matter.
+        n_lesions: lesions in the white matter, besides the small ones of age.
     """
 
     def number(low: float, high: float) -> float:
@@ -100,7 +101,7 @@ def draw_head(rng: torch.Generator, n_lesions: int = 0) -> Head:
         vessels=vessels.draw(rng),
     )
     # drawn last, so that the head is the same with any number of them
-    lesions = brain.draw_lesions(rng, n_lesions)
+    lesions = torch.cat([brain.aged_lesions(rng, age), brain.draw_lesions(rng, n_lesions)])
     return replace(head, brain=replace(head.brain, lesions=lesions))
 
 
@@ -243,12 +244,14 @@ def _soft_tissue(paint: Painter, inside: Inside, bodies: Bodies, layer: covers.L
     if bodies.any_near(atlas.FACE):
         # between named bodies face and neck are fat with bundles of muscle
         face = inside(bodies.outside(atlas.FACE) + covers.SKIN_MM + 2)
-        bundles = (layer.texture[0] - 0.1) * (covers.TEXTURE_MM / (2 * math.pi))
-        paint(fat=0.85 * inside(bundles) * face * inside(3 - layer.skull_outer))
+        septa = torch.minimum(layer.texture[0].abs() - 0.1, layer.texture[0] + 0.8)
+        septa = septa * (covers.TEXTURE_MM / (2 * math.pi))
+        paint(fat=0.85 * inside(septa) * face * inside(3 - layer.skull_outer))
         covered = inside(under)
-        paint(fat=inside(bodies.outside(atlas.FAT_PADS)) * covered)
-        paint(muscle=inside(bodies.outside(atlas.MUSCLES)) * covered)
-        glands = 0.5 * inside(bodies.outside(atlas.GLANDS)) * covered
+        uneven = UNEVEN_MM * layer.texture[1]
+        paint(fat=inside(bodies.outside(atlas.FAT_PADS) + 2 * uneven) * covered)
+        paint(muscle=inside(bodies.outside(atlas.MUSCLES) + uneven) * covered)
+        glands = 0.5 * inside(bodies.outside(atlas.GLANDS) + uneven) * covered
         paint(fat=glands, mucosa=glands)
 
 
@@ -258,11 +261,11 @@ def _bones(
     """The skull with its marrow, bones of the face and the neck, orbits and eyes."""
     paint(bone=inside(layer.skull_outer))
     middle = torch.maximum(layer.skull_outer, -layer.skull_inner) + covers.TABLE_MM
-    spongy = head.covers.marrow * (1 + 0.3 * layer.texture[0].clamp(-2, 2))
+    spongy = head.covers.marrow * (1 + 0.45 * layer.texture[0].clamp(-2, 2))
     paint(fat=inside(middle) * spongy.clamp(0, 1))
     if bodies.any_near(atlas.BONES):
         under = inside(layer.skin + covers.SKIN_MM)
-        bones = bodies.outside(atlas.BONES)
+        bones = bodies.outside(atlas.BONES) + 0.5 * UNEVEN_MM * layer.texture[0]
         paint(bone=inside(bones) * under)
         z = bodies.where[..., 2]
         disc = (torch.cos(z * (2 * math.pi / atlas.DISC_MM)) > 0.85) & (z < -104)
@@ -281,16 +284,25 @@ def _bones(
 
 def _cavities(paint: Painter, inside: Inside, bodies: Bodies, layer: covers.Layers) -> None:
     """Air in sinuses, nose, ears, throat, with its lining."""
+    body = inside(layer.skin)
+    if bodies.any_near(atlas.FRONTAL_SINUS):
+        tables = torch.maximum(layer.skull_outer, -layer.skull_inner) + covers.TABLE_MM
+        frontal = torch.maximum(
+            bodies.outside(atlas.FRONTAL_SINUS) + 3 * UNEVEN_MM * layer.texture[1], tables
+        )
+        paint(mucosa=inside(frontal))
+        paint(air=inside(frontal + 0.6))
     if not bodies.any_near(atlas.CAVITIES):
         return
-    body = inside(layer.skin)
     cells = (layer.texture[1].abs() - 0.12) * (covers.TEXTURE_MM / (2 * math.pi))
     hollow = bodies.outside(c for i, c in enumerate(atlas.CAVITIES) if i not in atlas.CELLS)
+    hollow = hollow + UNEVEN_MM * layer.texture[0]
     honeycomb = bodies.outside(atlas.CAVITIES[i] for i in atlas.CELLS)
     hollow = torch.minimum(hollow, torch.maximum(honeycomb, 0.5 - cells))
     paint(mucosa=inside(hollow - atlas.LINING_MM) * body)
     paint(air=inside(hollow) * body)
-    paint(mucosa=inside(bodies.outside(atlas.TURBINATES)) * body)
+    turbinates = bodies.outside(atlas.TURBINATES) + UNEVEN_MM * layer.texture[1]
+    paint(mucosa=inside(turbinates) * body)
     x, y, z = bodies.mirrored.unbind(-1)
     septum = torch.maximum((y - 60).abs() - 30, (z + 62).abs() - 16)
     paint(mucosa=inside(torch.maximum(x - atlas.SEPTUM_MM, septum)) * body)

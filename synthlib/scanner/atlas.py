@@ -76,9 +76,10 @@ GLANDS = (
     Ellipsoid((32.0, 22.0, -108.0), (9.0, 14.0, 9.0)),  # submandibular
 )
 
+# Between the tables of the skull, which part around it.
+FRONTAL_SINUS = (Ellipsoid((11.0, 74.0, -4.0), (12.0, 12.0, 13.0)),)
 # Air, lined with mucosa.
 CAVITIES: tuple[Body, ...] = (
-    Ellipsoid((8.0, 78.0, -2.0), (10.0, 5.0, 11.0)),  # frontal
     Ellipsoid((8.0, 46.0, -38.0), (7.0, 17.0, 9.0)),  # ethmoid
     Ellipsoid((7.0, 18.0, -40.0), (9.0, 12.0, 9.0)),  # sphenoid
     Ellipsoid((6.0, 58.0, -62.0), (6.0, 30.0, 14.0)),  # nose
@@ -90,11 +91,11 @@ CAVITIES: tuple[Body, ...] = (
     Tube(((0.0, 60.0, -84.0), (0.0, 20.0, -81.0)), 2.5),  # above the tongue
 )
 LINING_MM = 1.6
-CELLS = (1, 5)  # of CAVITIES: honeycombed by thin walls
+CELLS = (0, 4)  # of CAVITIES: honeycombed by thin walls
 CELLS_MM = 7.0
 TURBINATES = (
-    Tube(((8.0, 72.0, -68.0), (8.0, 36.0, -68.0)), 3.4),
-    Tube(((7.0, 66.0, -58.0), (7.0, 34.0, -58.0)), 2.6),
+    Tube(((7.5, 76.0, -69.0), (9.0, 60.0, -67.0), (8.0, 34.0, -69.0)), 3.0, 4.6),
+    Tube(((6.0, 70.0, -57.0), (7.5, 52.0, -55.0), (7.0, 32.0, -59.0)), 2.2, 3.8),
 )
 SEPTUM_MM = 1.4
 

@@ -16,16 +16,18 @@ from torch import Tensor
 from synthlib.scanner import template
 from synthlib.scanner.volume import Volume, band_noise, uniform
 
-FOLDS_MM = 19.0  # from one own sulcus to the next but one
+FOLDS_MM = 17.0  # from one own sulcus to the next but one
 FOLDS_GRID_MM = 4.0
 FOLDS_LOW_MM, FOLDS_HIGH_MM = (-100.0, -136.0, -76.0), (100.0, 104.0, 120.0)
-ALONE_MM = 5.0  # between a sulcus of all heads and own ones
+NEVER_FOLDED = 0.88  # of the population, where white matter is nobody's gyrus
+ALONE_MM = 4.5  # between a sulcus of all heads and own ones
 WHITE = 0.5  # of the population, where white matter begins
-OWN_DEPTH_MM = 11.0  # of a subject's own sulci, on average
+OWN_DEPTH_MM = 15.0  # of a subject's own sulci, on average
 # Cortex is 2.5 mm thick on average, 1 to 4.5 mm from place to place; Fischl & Dale, PNAS 97:11050
 # (2000). It is thicker on crowns than in the depth of sulci.
 CORTEX_MM, CORTEX_SPREAD_MM = 2.5, 0.35
 THINNEST_MM = 1.3
+DEEPEST_CORTEX_MM = -46.0  # below the brain's hull: the cingulate gyrus, the insula
 THICKER_MM = 0.6  # than its mean at most
 # The population's fraction of white matter rises by so much a mm at a border that all heads share.
 SHARE_PER_MM = 0.3
@@ -40,6 +42,9 @@ NUCLEI = (
     ((25.0, 3.0, 0.0), (11.0, 21.0, 14.0)),
 )
 CEREBELLUM = ((0.0, -62.0, -38.0), (60.0, 36.0, 30.0))
+VENTRICLE_AT_MM, VENTRICLE_ENDS_MM = (17.0, 20.0), (-45.0, 28.0)  # |x|, z; y of the lateral ones
+OLD_LESIONS = 14.0  # on average at 80
+UNEVEN_WHITE = 0.05  # of grey matter's contrast: fibre tracts differ
 FOLIA_CENTRE = (-48.0, -34.0)  # y, z of the white core that fissures point to
 FOLIA = 46  # fissures in a turn: 3 mm apart at 22 mm from the core
 FOLIA_CORTEX_MM, FOLIA_FLUID_MM = 1.0, 0.12  # Andersen et al., J Comp Neurol 326:549 (1992)
@@ -70,7 +75,7 @@ def draw(rng: torch.Generator, atrophy: float) -> Brain:
     return Brain(
         folds=Volume(torch.stack([own, slow]), FOLDS_LOW_MM, FOLDS_GRID_MM),
         sulcus_mm=float(uniform(rng, 0.25, 0.5)) + 0.6 * atrophy,
-        depth_mm=OWN_DEPTH_MM * float(uniform(rng, 0.6, 1.4)),
+        depth_mm=OWN_DEPTH_MM * float(uniform(rng, 0.7, 1.3)),
         lesions=torch.zeros(0, 4),
     )
 
@@ -91,9 +96,10 @@ def shares(brain: Brain, where: Tensor, depth: Tensor, sample_mm: float) -> dict
     own, slow = brain.folds.at(where)
     nuclei = _nuclei(where)  # mm outside the deep nuclei's regions
     own_mm = own.abs() * (FOLDS_MM / (2 * math.pi))  # nearly
-    too_deep = (-depth - brain.depth_mm * (1 + 0.4 * slow)).clamp(min=0)
+    too_deep = (-depth - brain.depth_mm * (1 + 0.2 * slow)).clamp(min=0)
     beside = (ALONE_MM - sulcus).clamp(min=0)  # those of all heads: no own ones there
-    own_mm = own_mm + 3 * (too_deep + beside)
+    nobody = (white - NEVER_FOLDED).clamp(min=0)
+    own_mm = own_mm + 3 * (too_deep + beside) + 40 * nobody
     width = brain.sulcus_mm * (1 + 0.4 * slow.clamp(-2, 2)) + 0.4 * torch.exp(depth / 3)
     often = 1 - grey - white  # fluid, in the population
     population = (VENTRICLE - often) / SHARE_PER_MM + 25 * (0.25 - often).clamp(min=0)
@@ -101,7 +107,7 @@ def shares(brain: Brain, where: Tensor, depth: Tensor, sample_mm: float) -> dict
     fluid = torch.minimum(fluid, -depth)  # mm away from fluid, negative in it
     cortex = CORTEX_MM + CORTEX_SPREAD_MM * slow.clamp(-2, 2)
     outside_white = (WHITE - white) / SHARE_PER_MM
-    in_cortex = (nuclei > 0) & (depth > -28)
+    in_cortex = (nuclei > 0) & (depth > DEEPEST_CORTEX_MM)
     outside_white = torch.where(
         in_cortex, torch.minimum(outside_white, cortex + THICKER_MM - fluid), outside_white
     )
@@ -120,6 +126,8 @@ def shares(brain: Brain, where: Tensor, depth: Tensor, sample_mm: float) -> dict
     wet = inside(fluid)
     pale = inside(outside_white) * (1 - wet)
     dark = 1 - wet - pale
+    tracts = pale * UNEVEN_WHITE * (1 + own.clamp(-1, 1))
+    pale, dark = pale - tracts, dark + tracts
     deep = dark * inside(nuclei)
     found = {"csf": wet, "grey": dark - deep, "white": pale, "deep": deep}
     if len(brain.lesions):
@@ -168,19 +176,44 @@ def _fissures(where: Tensor, uneven: Tensor) -> Tensor:
 
 
 def draw_lesions(
-    rng: torch.Generator, n: int, radius_mm: tuple[float, float] = (2.0, 6.0)
+    rng: torch.Generator, n: int, radius_mm: tuple[float, float] = (2.0, 6.0), choices: int = 1
 ) -> Tensor:
-    """(n, 4) in white matter: centre in template mm, radius in mm."""
+    """(n, 4) in white matter: centre in template mm, radius in mm.
+
+    Of `choices` places drawn for each, it lies at the nearest to the lateral ventricles.
+    """
     places = template.white_voxels()
-    chosen = places[torch.randint(len(places), (n,), generator=rng)]
+    drawn = places[torch.randint(len(places), (n, choices), generator=rng)]
+    x, y, z = drawn.abs()[..., 0], drawn[..., 1], drawn[..., 2]
+    along = (y - y.clamp(*VENTRICLE_ENDS_MM)).abs()
+    away = torch.hypot(torch.hypot(x - VENTRICLE_AT_MM[0], z - VENTRICLE_AT_MM[1]), along)
+    chosen = drawn[torch.arange(n), away.argmin(1)]
     return torch.cat([chosen, uniform(rng, *radius_mm, n, 1)], dim=1)
+
+
+def aged_lesions(rng: torch.Generator, age: float) -> Tensor:
+    """(n, 4) of draw_lesions: the white matter hyperintensities of a healthy head of that age.
+
+    Few before 40, more later, most of them small and beside the lateral ventricles; Fazekas
+    et al., AJR 149:351 (1987). The numbers are chosen, between his grades 1 and 2 at 80.
+    """
+    mean = OLD_LESIONS * max(0.0, (age - 35) / 45) ** 2
+    n = int(torch.poisson(torch.tensor(mean), generator=rng))
+    return draw_lesions(rng, n, (0.9, 2.6), choices=3)
 
 
 def _lesions(brain: Brain, where: Tensor) -> Tensor:
     """Distance in mm to the nearest lesion's surface, made uneven by the folds' field."""
     uneven = 1 + 0.25 * brain.folds.at(1.7 * where)[0].clamp(-2, 2)
     found = torch.full_like(uneven, torch.inf)
+    low, high = (end.tolist() for end in where.flatten(0, -2).aminmax(dim=0))
     for x, y, z, radius in brain.lesions.tolist():
+        reach = 2 * radius + 2
+        if any(
+            at < least - reach or at > most + reach
+            for at, least, most in zip((x, y, z), low, high, strict=True)
+        ):
+            continue
         away = (where - torch.tensor([x, y, z], device=where.device)).norm(dim=-1)
         found = torch.minimum(found, away - radius * uneven)
     return found

@@ -26,6 +26,7 @@ TEMPLES = ((66.0, 16.0, -14.0), (26.0, 30.0, 36.0))
 OCCIPUT = ((0.0, -108.0, -6.0), (44.0, 30.0, 28.0))
 FOREHEAD = ((0.0, 78.0, 18.0), (44.0, 30.0, 30.0))
 NAPE = ((0.0, -100.0, -66.0), (60.0, 40.0, 36.0))
+SINUS = ((0.0, 78.0, -4.0), (26.0, 20.0, 16.0))  # the frontal
 CROWN = ((0.0, -20.0, 84.0), (60.0, 70.0, 30.0))
 
 
@@ -94,12 +95,12 @@ def layers(covers: Covers, bodies: Bodies, depth: Tensor, outer_depth: Tensor) -
     """
     where = bodies.mirrored
     relief = covers.relief.at(bodies.where).clamp(-2, 2)
-    temple, occiput, forehead, nape, crown = (
-        _bump(where, place) for place in (TEMPLES, OCCIPUT, FOREHEAD, NAPE, CROWN)
+    temple, occiput, forehead, nape, crown, sinus = (
+        _bump(where, place) for place in (TEMPLES, OCCIPUT, FOREHEAD, NAPE, CROWN, SINUS)
     )
     rim = covers.rim_mm * (1 + 0.4 * relief[0] + 0.6 * crown)
     skull_mm = covers.skull_mm * (
-        1 + 0.12 * relief[1] - 0.5 * temple + 0.3 * occiput + 0.2 * forehead
+        1 + 0.12 * relief[1] - 0.5 * temple + 0.3 * occiput + 0.2 * forehead + 0.5 * sinus
     )
     fat_mm = covers.scalp_mm * (1 + 0.15 * relief[2] + 0.2 * crown + 0.9 * nape - 0.35 * temple)
     muscle_mm = covers.temporalis_mm * temple + 2.0 * (forehead + occiput) + 6.0 * nape

@@ -45,7 +45,7 @@ class ScanSettings:
             above 0.5; the missing ones lie at the beginning and are zero.
         elliptical: leave the corners of k-space out, as 3-D scans do that encode
             both axes; here it stands for the filter that some scanners apply.
-        n_lesions: lesions in the white matter of every subject.
+        n_lesions: lesions in the white matter of every subject, besides the small ones of age.
         mechanisms: what shapes phase, of MECHANISMS; all but "motion" unless said
             otherwise. Without "receive" the coil maps are real and positive; without
             "noise" there is none.

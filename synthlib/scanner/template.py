@@ -24,6 +24,11 @@ SOME_FLUID = 0.06  # of the population, where a sulcus is and no deep grey matte
 APART_MM = 2.5  # between the nearest white of neighbouring voxels: two banks of a sulcus
 FACING = 0.3  # largest cosine between the directions to the two banks
 SMALLEST_SHEET = 30  # voxels
+# On the midline the hemispheres part above this line, (y, z) in mm: the skull's base, and behind it
+# the tentorium's crest with the straight sinus; and above the callosum.
+TENTORIUM_MM = ((-94.0, -40.0, -30.0, 10.0, 40.0), (-8.0, 6.0, 20.0, 20.0, -18.0))
+CALLOSUM = 0.35  # of the population: white on the midline
+CALLOSUM_LOWEST_MM = -5.0
 FURTHEST_MM = 12.0  # from a sulcus: more is not kept apart
 
 
@@ -91,9 +96,24 @@ def sulcus_map(device: str = "cpu") -> Volume:
     sheet &= 1 - grey - white > SOME_FLUID
     pieces, _ = ndimage.label(sheet, np.ones((3, 3, 3)))
     sheet &= np.bincount(pieces.ravel())[pieces] > SMALLEST_SHEET
+    sheet[..., 2] |= _midline(white[..., 2], maps.first_mm)
     distance = ndimage.distance_transform_edt(~sheet).clip(max=FURTHEST_MM)[..., 2:]
     both = np.concatenate([distance[..., :0:-1], distance], -1).astype(np.float32)
     return Volume(torch.from_numpy(both)[None], maps.first_mm, maps.spacing_mm).to(device)
+
+
+def _midline(white: np.ndarray, first_mm: tuple[float, float, float]) -> np.ndarray:
+    """The fissure between the hemispheres, above the callosum and the tentorium, as bool (z, y).
+
+    Its banks touch in many heads, so the population's mean shows little fluid there.
+
+    Args:
+        white: (z, y) of the plane x = 0; first_mm: (x, y, z) of its first voxel.
+    """
+    z, y = (np.indices(white.shape) + np.array(first_mm)[[2, 1], None, None]).astype(np.float32)
+    tentorium = np.interp(y, *TENTORIUM_MM)
+    callosum = (white > CALLOSUM) & (z > tentorium) & (z > CALLOSUM_LOWEST_MM)
+    return (z > tentorium) & ~np.logical_or.accumulate(callosum[::-1])[::-1]
 
 
 def medial_axis(body: np.ndarray) -> np.ndarray:

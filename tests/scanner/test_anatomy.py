@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-from synthlib.scanner import anatomy, atlas, shapes, template
+from synthlib.scanner import anatomy, atlas, brain, covers, shapes, template
 from synthlib.scanner.anatomy import ORIENTATIONS, TISSUES
 
 FOV_MM = (230.0, 192.0)
@@ -140,9 +140,10 @@ def test_every_head_has_its_own_folds_and_the_same_deep_tissue():
     first, second = (fractions(h, (96, 80)).argmax(0) for h in (plain, other))
     points = anatomy.positions((96, 80), FOV_MM, LEVELS_MM)
     depth = template.depth_map().at(anatomy.to_template(plain, points))[0]
-    cortex, deep = (depth < -1) & (depth > -18), depth < -32
+    cortex, deep = (depth < -1) & (depth > -18), depth < brain.DEEPEST_CORTEX_MM
     assert (first != second)[cortex].float().mean() > 0.05
     assert (first != second)[deep].float().mean() < 0.03
+    assert deep.sum() > 100
 
 
 def cube(of: anatomy.Head, edge_mm: float = 1.0) -> torch.Tensor:
@@ -230,7 +231,12 @@ def test_most_of_the_brain_is_one_tissue_and_edges_are_mixed():
 
 def test_lesions_lie_in_the_brain_and_keep_their_label():
     whole, wounded = head(7), head(7, 5)
-    assert len(wounded.brain.lesions) == 5
+    own = len(whole.brain.lesions)  # of age
+    assert len(wounded.brain.lesions) == own + 5
+    assert torch.equal(wounded.brain.lesions[:own], whole.brain.lesions)
+    whole, wounded = (
+        replace(h, brain=replace(h.brain, lesions=h.brain.lesions[own:])) for h in (whole, wounded)
+    )
     levels = torch.arange(-20.0, 40.0, 4.0)
     before, after = (fractions(h, (96, 80), levels) for h in (whole, wounded))
     lesion = share(after, "lesion")
@@ -241,6 +247,52 @@ def test_lesions_lie_in_the_brain_and_keep_their_label():
     assert torch.equal(
         anatomy.brain_fraction(after)[lesion == 0], anatomy.brain_fraction(before)[lesion == 0]
     )
+
+
+def test_small_lesions_come_with_age_and_lie_by_the_ventricles():
+    rng = torch.Generator().manual_seed(3)
+    young, old = ([brain.aged_lesions(rng, age) for _ in range(200)] for age in (30.0, 80.0))
+    assert sum(map(len, young)) == 0
+    numbers = torch.tensor([len(lesions) for lesions in old], dtype=torch.float64)
+    assert abs(float(numbers.mean()) - brain.OLD_LESIONS) < 4 * (brain.OLD_LESIONS / 200) ** 0.5
+    anywhere = brain.draw_lesions(rng, 2000)[:, :3].abs()
+    places = torch.cat(old)[:, :3].abs()
+
+    def from_ventricles(points):
+        return (points[:, [0, 2]] - torch.tensor(brain.VENTRICLE_AT_MM)).norm(dim=1).median()
+
+    assert from_ventricles(places) < 0.8 * from_ventricles(anywhere)
+
+
+def test_the_hemispheres_part_at_the_midline_above_the_callosum():
+    levels = torch.tensor([28.0])
+    for seed in (2, 8):
+        parts = fractions(head(seed), (200, 160), levels)
+        parting = share(parts, "csf", "dura", "blood")[0]
+        matter = share(parts, "grey", "white")[0] > 0.9
+        rows = (matter.sum(1) > 40).nonzero().flatten()[6:-6]
+        # in every row of the brain something parts the hemispheres, near the middle of its width
+        middle = [int(matter[row].nonzero().float().mean()) for row in rows]
+        widths = zip(rows, middle, strict=True)
+        parted = [float(parting[row, m - 8 : m + 9].max()) for row, m in widths]
+        assert np.mean(np.array(parted) > 0.4) > 0.95
+
+
+def test_the_frontal_sinus_lies_between_the_tables_of_the_skull():
+    n_sinus = 0
+    where = anatomy.positions((200, 160), FOV_MM, torch.arange(-34.0, -6.0, 2.0))
+    for seed in (1, 5, 9):
+        subject = head(seed)
+        template_mm = anatomy.to_template(subject, where)
+        layer = covers.layers(
+            subject.covers, shapes.Bodies(template_mm), *template.depth_map().at(template_mm)
+        )
+        forehead = (template_mm[..., 1] > 60) & (template_mm[..., 2] > -18)
+        air = share(anatomy.fractions_at(subject, where, 0.8), "air") > 0.5
+        sinus = air & forehead & (layer.skin < -3)
+        n_sinus += int(sinus.sum())
+        assert layer.skull_outer[sinus].max() < 0 < layer.skull_inner[sinus].min()
+    assert n_sinus > 100
 
 
 def test_bodies_out_of_reach_are_skipped_without_a_trace():
