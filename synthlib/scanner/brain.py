@@ -117,7 +117,7 @@ def shares(brain: Brain, where: Tensor, depth: Tensor, sample_mm: float) -> dict
     )
     small = _cerebellum(where)
     if bool((small < 0).any()):
-        fissure = _fissures(where, 0.4 * own + 1.2 * slow)
+        fissure = _fissures(where, 0.5 * own + 1.2 * slow)
         core = (0.45 - white) / SHARE_PER_MM
         leaf = torch.minimum(core, FOLIA_CORTEX_MM - fissure)
         fissure = torch.maximum(fissure, -core - 1)
