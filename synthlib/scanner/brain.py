@@ -20,6 +20,8 @@ FOLDS_MM = 17.0  # from one own sulcus to the next but one
 FOLDS_GRID_MM = 4.0
 FOLDS_LOW_MM, FOLDS_HIGH_MM = (-100.0, -136.0, -76.0), (100.0, 104.0, 120.0)
 NEVER_FOLDED = 0.88  # of the population, where white matter is nobody's gyrus
+# The mean of many heads has straight sulci; a subject's wind.
+WANDER_MM, WANDER_LENGTH_MM = 1.3, 30.0
 ALONE_MM = 4.5  # between a sulcus of all heads and own ones
 WHITE = 0.5  # of the population, where white matter begins
 OWN_DEPTH_MM = 15.0  # of a subject's own sulci, on average
@@ -56,7 +58,8 @@ class Brain:
 
     Attributes:
         folds: channel 0: own sulci lie where it crosses zero; channel 1, slowly varying,
-            how thick the cortex and how wide the sulci are; both of unit variance.
+            how thick the cortex and how wide the sulci are; 2 to 4, where in the template a
+            place is read, x, y, z, in units of WANDER_MM; all of unit variance.
         sulcus_mm: half the width of the sulci.
         depth_mm: how deep own sulci reach.
         lesions: (lesion, 4) centre in template mm and radius in mm.
@@ -72,8 +75,12 @@ def draw(rng: torch.Generator, atrophy: float) -> Brain:
     """One subject's brain; `atrophy` from 0 (young) to 1 (old) widens sulci."""
     own = band_noise(rng, FOLDS_LOW_MM, FOLDS_HIGH_MM, FOLDS_GRID_MM, FOLDS_MM, 0.3)
     slow = band_noise(rng, FOLDS_LOW_MM, FOLDS_HIGH_MM, FOLDS_GRID_MM, 60.0, 0.5)
+    wander = [
+        band_noise(rng, FOLDS_LOW_MM, FOLDS_HIGH_MM, FOLDS_GRID_MM, WANDER_LENGTH_MM, 0.3)
+        for _ in range(3)
+    ]
     return Brain(
-        folds=Volume(torch.stack([own, slow]), FOLDS_LOW_MM, FOLDS_GRID_MM),
+        folds=Volume(torch.stack([own, slow, *wander]), FOLDS_LOW_MM, FOLDS_GRID_MM),
         sulcus_mm=float(uniform(rng, 0.25, 0.5)) + 0.6 * atrophy,
         depth_mm=OWN_DEPTH_MM * float(uniform(rng, 0.7, 1.3)),
         lesions=torch.zeros(0, 4),
@@ -91,9 +98,10 @@ def shares(brain: Brain, where: Tensor, depth: Tensor, sample_mm: float) -> dict
     def inside(distance_mm: Tensor) -> Tensor:
         return (0.5 - distance_mm / sample_mm).clamp(0, 1)
 
-    grey, white = template.tissue_maps(str(where.device)).at(where)
-    sulcus = template.sulcus_map(str(where.device)).at(where)[0]
-    own, slow = brain.folds.at(where)
+    own, slow, *wander = brain.folds.at(where)
+    read_at = where + WANDER_MM * torch.stack(wander, -1).clamp(-2, 2) * _off_midline(where)
+    grey, white = template.tissue_maps(str(where.device)).at(read_at)
+    sulcus = template.sulcus_map(str(where.device)).at(read_at)[0]
     nuclei = _nuclei(where)  # mm outside the deep nuclei's regions
     own_mm = own.abs() * (FOLDS_MM / (2 * math.pi))  # nearly
     too_deep = (-depth - brain.depth_mm * (1 + 0.2 * slow)).clamp(min=0)
@@ -135,6 +143,11 @@ def shares(brain: Brain, where: Tensor, depth: Tensor, sample_mm: float) -> dict
         found = {name: share * (1 if name == "csf" else healthy) for name, share in found.items()}
         found["lesion"] = (1 - wet) * (1 - healthy)
     return found
+
+
+def _off_midline(where: Tensor) -> Tensor:
+    """(..., 1): 0 at the midline, where the falx holds the fissure, to 1."""
+    return torch.tanh(where[..., :1].abs() / 8)
 
 
 def _nuclei(where: Tensor) -> Tensor:
