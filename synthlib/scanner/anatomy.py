@@ -303,9 +303,10 @@ def _cavities(paint: Painter, inside: Inside, bodies: Bodies, layer: covers.Laye
     paint(air=inside(hollow) * body)
     turbinates = bodies.outside(atlas.TURBINATES) + UNEVEN_MM * layer.texture[1]
     paint(mucosa=inside(turbinates) * body)
-    x, y, z = bodies.mirrored.unbind(-1)
-    septum = torch.maximum((y - 60).abs() - 30, (z + 62).abs() - 16)
-    paint(mucosa=inside(torch.maximum(x - atlas.SEPTUM_MM, septum)) * body)
+    plate = bodies.mirrored[..., 0] + 0.3 * UNEVEN_MM * layer.texture[0]
+    septum = inside(bodies.outside(atlas.SEPTUM) + UNEVEN_MM * layer.texture[1]) * body
+    paint(mucosa=inside(plate - atlas.SEPTUM_MM) * septum)
+    paint(dura=inside(plate - atlas.SEPTUM_MM + atlas.LINING_MM / 2) * septum)  # cartilage, bone
 
 
 def _moved(thing: Any, device: torch.device | str) -> Any:

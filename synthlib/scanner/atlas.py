@@ -97,7 +97,8 @@ TURBINATES = (
     Tube(((7.5, 76.0, -69.0), (9.0, 60.0, -67.0), (8.0, 34.0, -69.0)), 3.0, 4.6),
     Tube(((6.0, 70.0, -57.0), (7.5, 52.0, -55.0), (7.0, 32.0, -59.0)), 2.2, 3.8),
 )
-SEPTUM_MM = 1.4
+SEPTUM = (Ellipsoid((0.0, 58.0, -62.0), (9.0, 31.0, 16.0)),)
+SEPTUM_MM = 1.6  # half its thickness, with its lining
 
 # Veins and sinuses by their courses; the superior sagittal sinus follows the skull.
 SINUSES = (

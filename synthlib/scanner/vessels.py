@@ -14,7 +14,7 @@ from synthlib.scanner.volume import Volume, band_noise, uniform
 LOW_MM, HIGH_MM = (-100.0, -136.0, -76.0), (100.0, 104.0, 120.0)
 GRID_MM = 4.0
 VEINS_MM, ARTERIES_MM = 30.0, 34.0  # from one vein or artery of the cortex to the next but one
-SINUS_MM = 4.0  # half the width of the superior sagittal sinus below the skull
+SINUS_MM = 4.5  # half the width of the superior sagittal sinus below the skull
 SINUS_SPREAD = 0.35  # of its width along its course: "a ruler-straight sinus" is none
 FALX_MM = 0.6  # half its thickness
 
@@ -66,7 +66,7 @@ def outside(vessels: Vessels, bodies: Bodies, depth: Tensor, skull: Tensor) -> t
     aside = x - 2.0 * wander
     wide = SINUS_MM * vessels.sinus * (1 + SINUS_SPREAD * wander.clamp(-2, 2))
     below = -skull  # mm below the skull
-    grow = ((60.0 - y) / 120.0).clamp(0.35, 1.2)  # small at the forehead, large at the occiput
+    grow = ((80.0 - y) / 130.0).clamp(0.45, 1.25)  # small at the forehead, large at the occiput
     triangle = torch.maximum(aside.abs() * 1.3 + 0.9 * below - wide * grow, -below - 0.3)
     above = -0.35 * y - 25 - z
     veins = torch.minimum(veins, torch.maximum(triangle, above))
