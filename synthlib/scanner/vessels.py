@@ -16,7 +16,7 @@ GRID_MM = 4.0
 VEINS_MM, ARTERIES_MM = 30.0, 34.0  # from one vein or artery of the cortex to the next but one
 SINUS_MM = 4.5  # half the width of the superior sagittal sinus below the skull
 SINUS_SPREAD = 0.35  # of its width along its course: "a ruler-straight sinus" is none
-FALX_MM = 0.6  # half its thickness
+FALX_MM = 0.35  # half its thickness
 
 
 @dataclass(frozen=True)
