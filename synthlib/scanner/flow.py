@@ -17,6 +17,10 @@ SYSTEMS = ("blood", "artery", "csf")  # tissues that flow: veins, arteries, flui
 FLUID_M_PER_S = 0.015  # s.d., where it moves most, while the centre of k-space is measured; rough
 FLUID_REST = 0.3  # of this, elsewhere
 WAVES = 6
+# The large vessels' course: veins of the midline (sagittal and straight sinus, internal cerebral
+# veins) flow backwards, the arteries below the circle of Willis upwards. Scanner mm; by so much more
+# than the drawn course of the branches.
+MIDLINE_MM, NECK_MM, LARGE = 12.0, -32.0, 6.0
 COURSE_MM = (40.0, 120.0)  # wavelengths at which a system's vessels change their direction
 SPEED_SPREAD = 0.3  # relative s.d. of subjects
 # Pulse: 50 to 90 beats a minute; share of its signal by which a vessel comes and goes with it.
@@ -52,6 +56,11 @@ class Flow:
             part[system].to(points_mm.device) for part in (self.waves, self.starts, self.directions)
         )
         course = torch.sin(points_mm @ waves.T + starts) @ directions
+        x, _, z = points_mm.unbind(-1)
+        if SYSTEMS[system] == "blood":
+            course[..., 1] -= LARGE * torch.exp(-(x / MIDLINE_MM).square())
+        elif SYSTEMS[system] == "artery":
+            course[..., 2] += LARGE * torch.sigmoid((NECK_MM - z) / 8)
         return torch.nn.functional.normalize(course, dim=-1)
 
 

@@ -81,6 +81,15 @@ def test_lines_of_a_train_are_measured_band_by_band():
     assert train.tolist() == [0, 1000, 10, 1010, 20, 1020]
 
 
+def test_large_veins_of_the_midline_flow_backwards_and_arteries_of_the_neck_upwards():
+    down_the_neck = torch.tensor([[20.0, -5.0, -90.0], [-22.0, 8.0, -70.0], [0.0, -20.0, -60.0]])
+    midline = torch.tensor([[0.0, 50.0, 40.0], [2.0, -20.0, 80.0], [-1.0, -70.0, -5.0]])
+    for seed in range(5):
+        draw = flow.draw_flow(torch.Generator().manual_seed(seed))
+        assert draw.course(flow.SYSTEMS.index("blood"), midline)[:, 1].max() < -0.5
+        assert draw.course(flow.SYSTEMS.index("artery"), down_the_neck)[:, 2].min() > 0.5
+
+
 def test_courses_are_unit_vectors_that_turn_slowly():
     draw = flow.draw_flow(torch.Generator().manual_seed(5))
     points = torch.stack([torch.linspace(-80, 80, 161), torch.zeros(161), torch.zeros(161)], -1)
