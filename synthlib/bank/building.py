@@ -23,6 +23,8 @@ from synthlib.records import MADE_BY_US, RawVolume
 SIMULATED = "simulated"  # the name of the embedded bank
 BLOCK = 4  # slices estimated at once
 AIR_FROM = 1.3  # half axes from the head's centre: beyond lies air
+QUIETEST = 0.1  # of that air: its level is the noise's alone
+QUIET = 1.5  # times that level: more is ringing or ghosts
 FEW_SAMPLES = 20  # of noise per coil, at least, for its covariance
 SHRINK = 0.01  # share of white noise in the covariance, so that it can be inverted
 ORIENTATIONS = {"AX": "axial", "SAG": "sagittal", "COR": "coronal"}
@@ -315,12 +317,12 @@ def _covariance_sum(images: Tensor, head: Outline, index: int) -> Tensor:
     y = (torch.arange(ny) - head.centre[index, 0]) / head.half[index, 0]
     x = (torch.arange(nx) - head.centre[index, 1]) / head.half[index, 1]
     far = (y[:, None].square() + x.square()).sqrt() > AIR_FROM
-    # ghosts and ringing are brighter than noise: the darker part of the air tells it alone
+    # ghosts and ringing, which coils see as they see the head, are brighter than noise
     power = torch.nn.functional.avg_pool2d(
         images.abs().square().sum(0)[None], 5, stride=1, padding=2, count_include_pad=False
     )[0]
     if bool(far.any()):
-        far &= power < 2 * power[far].quantile(0.25)
+        far &= power < QUIET * power[far].quantile(QUIETEST)
     samples = images[:, far].to(torch.complex128)
     return samples @ samples.mH
 

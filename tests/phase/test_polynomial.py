@@ -108,7 +108,8 @@ def test_statistics_of_scans_are_those_of_their_fits(study):
 
 
 def test_a_fit_to_measured_phase_explains_much_of_it(study):
-    pair = study["gan"][0].pair(1)
+    # of a single echo: decay along an echo train turns the phase at every edge of tissue
+    pair = next(one for one in study["gan"] if one.raw.contrast == "AXT1").pair(1)
     weight = pair.magnitude * pair.head
     fitted = drawn_once(polynomial.fit(pair.phase, weight), tuple(pair.phase.shape))
     zero = torch.zeros_like(fitted)
@@ -116,7 +117,7 @@ def test_a_fit_to_measured_phase_explains_much_of_it(study):
     def left(phase):
         return float((weight * turned(pair.phase, phase, weight).abs()).sum() / weight.sum())
 
-    assert left(fitted) < 0.6 * left(zero)
+    assert left(fitted) < 0.5 * left(zero)
 
 
 def test_one_slice_is_too_few_for_statistics(study):
