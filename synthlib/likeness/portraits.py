@@ -49,7 +49,8 @@ class Portrait:
         phase_left: rms of what a polynomial of degree 4 leaves of the phase, rad.
         rank: singular values above 2 % of the 24 x 24 calibration matrix with
             6 x 6 kernels; rank_share: rank / (coils * 36).
-        map_roughness: rms |gradient| of the coil maps in their support, 1/cm.
+        map_roughness: rms |gradient| of the coil maps in the head, 1/cm; in air and at the
+            edge of the field of view, where the support goes on, maps fit noise.
         detail: s.d. of the brain's magnitude between 0.7 and 2.5 pixels, over its median.
         peak: 99.5th percentile of the head over the brain's median.
         asymmetry: 1 less the correlation of the brain with its mirror image; None where
@@ -124,7 +125,9 @@ def portrait(volume: RawVolume, index: int, kind: str = MEASURED) -> Portrait:
         of_maps = {
             "rank": rank,
             "rank_share": rank / (n_coils * 36),
-            "map_roughness": _number(measures.map_roughness(found.maps, found.support, pixel_mm)),
+            "map_roughness": _number(
+                measures.map_roughness(found.maps, found.support & head, pixel_mm)
+            ),
         }
     spectrum = measures.spectrum_db(measures.radial_power(image), 2 * noise**2)
     clear = head & (image.abs() > max(CLEAR * noise, 0.1 * float(rss[head].median())))

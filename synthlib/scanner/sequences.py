@@ -17,6 +17,7 @@ class Protocol:
         tr_ms, te_ms: repetition time and (effective) echo time.
         ti_ms: time after the inversion pulse, None without one; of a gradient-echo
             train up to its middle.
+        inversion: share of the magnetisation that the inversion pulse turns over, 1 is all.
         flip_deg: of a spoiled gradient echo; None is a spin echo.
         fat: signal of fat that fat saturation leaves, 1 without.
         late_ms: how late the centre of the readout misses the spin echo: for so
@@ -36,6 +37,7 @@ class Protocol:
     tr_ms: float
     te_ms: float
     ti_ms: float | None = None
+    inversion: float = 1.0
     flip_deg: float | None = None
     fat: float = 1.0
     late_ms: float = 0.0
@@ -57,6 +59,9 @@ class Protocol:
         return self.late_ms if self.is_spin_echo else self.te_ms
 
 
+# Adiabatic inversions leave a few percent: 0.96 in Marques et al., NeuroImage 49:1271 (2010). Fluid
+# whose TI is exact is then dark, not black.
+INVERSION = 0.96
 # Transfer: slices of spin echoes are excited in turn, each a pulse off resonance for the others;
 # echo trains have more of them; Melki & Mulkern, MRM 24:122 (1992). Their amounts are rough.
 T1_SPIN_ECHO = Protocol(tr_ms=600.0, te_ms=10.0, late_ms=0.25, transfer=0.06)
@@ -68,16 +73,16 @@ PROTOCOLS = {
         spacing_ms=10.0,
     ),
     "AXFLAIR": Protocol(
-        tr_ms=9000.0, te_ms=90.0, ti_ms=2500.0, fat=0.3, late_ms=0.2, transfer=0.12, train=16,
-        spacing_ms=10.0,
+        tr_ms=9000.0, te_ms=110.0, ti_ms=2500.0, inversion=INVERSION, fat=0.3, late_ms=0.2,
+        transfer=0.12, train=16, spacing_ms=10.0,
     ),
     # short TR as T1-weighted 3-D scans have, and a TE at which fat and water are in phase
     "AXT1GRE": Protocol(tr_ms=12.0, te_ms=4.6, flip_deg=12.0, bandwidth_khz=50.0, slab_mm=150.0),
     "AXGRE": Protocol(tr_ms=600.0, te_ms=20.0, flip_deg=20.0, bandwidth_khz=58.0),
     # times and flip angle of van der Kouwe et al., NeuroImage 40:559 (2008)
     "AXMPRAGE": Protocol(
-        tr_ms=2530.0, te_ms=3.5, ti_ms=1200.0, flip_deg=7.0, train=176, spacing_ms=9.8,
-        bandwidth_khz=60.0,
+        tr_ms=2530.0, te_ms=3.5, ti_ms=1200.0, inversion=INVERSION, flip_deg=7.0, train=176,
+        spacing_ms=9.8, bandwidth_khz=60.0,
     ),
     # Haacke et al., AJNR 30:19 (2009); at 1.5 T see AT_FIELD
     "AXSWI": Protocol(
@@ -104,7 +109,8 @@ def spin_echo(density: Tensor, t1_ms: Tensor, t2_ms: Tensor, protocol: Protocol)
     """Steady-state signal of a 90-180 spin echo, with an inversion before it if asked for.
 
     Without inversion: PD (1 - 2 exp(-(TR - TE/2)/T1) + exp(-TR/T1)) exp(-TE/T2).
-    With inversion:    PD (1 - 2 exp(-TI/T1) + (2 exp(TE/2/T1) - 1) exp(-TR/T1)) exp(-TE/T2),
+    With inversion of a share n:
+    PD (1 - (1 + n) exp(-TI/T1) + n (2 exp(TE/2/T1) - 1) exp(-TR/T1)) exp(-TE/T2),
     negative while the magnetisation is still inverted. TE is the effective echo
     time of the echo train. Either way the 180 turns what has recovered by TE/2.
 
@@ -122,7 +128,9 @@ def spin_echo(density: Tensor, t1_ms: Tensor, t2_ms: Tensor, protocol: Protocol)
         longitudinal = 1 - 2 * torch.exp((half_echo - protocol.tr_ms) / t1_ms) + after_tr
     else:
         before = (2 * torch.exp(half_echo / t1_ms) - 1) * after_tr
-        longitudinal = 1 - 2 * torch.exp(-protocol.ti_ms / t1_ms) + before
+        turned = protocol.inversion
+        fresh = 1 - (1 + turned) * torch.exp(-protocol.ti_ms / t1_ms)
+        longitudinal = fresh + turned * before
     return density * longitudinal * torch.exp(-protocol.te_ms / t2_ms)
 
 
@@ -150,7 +158,7 @@ def inversion_train(
 ) -> Tensor:
     """Steady-state signal in the middle of a gradient-echo train after an inversion (MPRAGE).
 
-    Every TR: a perfect inversion, recovery until the train starts, `train`
+    Every TR: an inversion of a share n, recovery until the train starts, `train`
     spoiled pulses `spacing_ms` apart with pulse train // 2 at TI, recovery. In
     the train the magnetisation before a pulse goes from what it is to
     M* = PD (1 - E) / (1 - cos(a) E) by the factor cos(a) E a pulse, E =
@@ -181,12 +189,13 @@ def inversion_train(
     driven = density * (1 - each) / (1 - kept)
     rest_before, rest_after = torch.exp(-before / t1_ms), torch.exp(-after / t1_ms)
     # one TR is m -> gain m + offset
-    gain = -rest_before * kept**protocol.train * rest_after
+    turned = protocol.inversion
+    gain = -turned * rest_before * kept**protocol.train * rest_after
     start = density * (1 - rest_before)
     end = driven + (start - driven) * kept**protocol.train
     offset = density + (end - density) * rest_after
     steady = offset / (1 - gain)
-    first = density - (density + steady) * rest_before
+    first = density - (density + turned * steady) * rest_before
     middle = driven + (first - driven) * kept**half
     return math.sin(flip) * middle * torch.exp(-protocol.te_ms / t2star_ms)
 

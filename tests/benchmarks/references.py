@@ -80,19 +80,21 @@ def susceptibility_phase_error(seed: int = 1) -> tuple[float, float]:
 
 
 def spin_echo_by_phase_graph(
-    t1_ms: float, t2_ms: float, tr_ms: float, te_ms: float, ti_ms: float | None, n_echoes: int
+    t1_ms: float, t2_ms: float, protocol: contrast.Protocol, n_echoes: int
 ) -> float:
     """Echo at te_ms in the steady state by EpyG: [180,] 90, then n_echoes times 180, all spoiled.
 
-    te_ms is the last echo's; with an inversion TI runs from it to the 90.
+    te_ms is the last echo's; with an inversion TI runs from it to the 90. An inversion of a
+    share n is a pulse whose angle has the cosine -n.
     """
     from epyg import EpyG, Operators  # type: ignore[import-not-found]
 
     graph = EpyG.epg(initial_size=8)
     excite = Operators.Transform(alpha=math.pi / 2, phi=0.0)
     refocus = Operators.Transform(alpha=math.pi, phi=math.pi / 2)
-    invert = Operators.Transform(alpha=math.pi, phi=0.0)
+    invert = Operators.Transform(alpha=math.acos(-protocol.inversion), phi=0.0)
     spoil, dephase = Operators.Spoil(), Operators.Shift()
+    tr_ms, te_ms, ti_ms = protocol.tr_ms, protocol.te_ms, protocol.ti_ms
     half_ms = te_ms / n_echoes / 2
 
     def wait(ms: float) -> None:
@@ -150,7 +152,7 @@ def train_by_phase_graph(t1_ms: float, t2star_ms: float, protocol: contrast.Prot
     assert protocol.ti_ms is not None
     assert protocol.flip_deg is not None
     graph = EpyG.epg(initial_size=8)
-    invert = Operators.Transform(alpha=math.pi, phi=0.0)
+    invert = Operators.Transform(alpha=math.acos(-protocol.inversion), phi=0.0)
     excite = Operators.Transform(alpha=math.radians(protocol.flip_deg), phi=0.0)
     spoil = Operators.Spoil()
 
@@ -189,10 +191,7 @@ def signal_errors(field_t: float) -> Iterator[tuple[str, float, str]]:
         p = PROTOCOLS[name]
         ours = contrast.spin_echo(density, t1, t2, p)
         for n_echoes in sorted({1, p.train // 2 if p.train > 1 else 1}):
-            theirs = [
-                spin_echo_by_phase_graph(a, b, p.tr_ms, p.te_ms, p.ti_ms, n_echoes)
-                for a, b, _ in rows
-            ]
+            theirs = [spin_echo_by_phase_graph(a, b, p, n_echoes) for a, b, _ in rows]
             yield row(f"{name}, echo {n_echoes} at {p.te_ms:g} ms", ours, theirs)
     for name in ("AXT1GRE", "AXGRE", "AXSWI"):
         p = contrast.protocol_at(name, field_t)

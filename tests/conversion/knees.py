@@ -16,6 +16,7 @@ from torch import Tensor
 from synthlib import arrays, runs
 from synthlib.records import RawVolume
 from synthlib.scanner import receivers
+from synthlib.scanner.volume import grid_points
 
 SHRINK = 0.66  # a former of 77 x 90 mm half axes around the limb
 MUSCLE, FAT, MARROW, CORTEX, CARTILAGE = 0.45, 1.0, 0.9, 0.05, 0.6
@@ -52,7 +53,7 @@ def knee(number: int, size: float, n_coils: int = 6) -> tuple[RawVolume, Tensor]
     """A scan and its true maps, complex64 (slice, coil, y, x) of unit root sum of squares."""
     places = grid()
     magnitude = proton_density(places, size)
-    sample = torch.cartesian_prod(*(torch.arange(-66.0, 67.0, 12),) * 3)
+    sample = grid_points((-66.0,) * 3, (66.0,) * 3, 12.0)
     inside = (proton_density(sample, size) > 0).float()
     rng = runs.rng(number, "knee")
     array = receivers.build(n_coils, sample / SHRINK, 0.5 * inside, inside, rng)
