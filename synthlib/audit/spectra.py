@@ -56,7 +56,7 @@ def zero_filled(
         named = find_edge(edge.profile_db, near=header)
         if -BEFORE < named.at - header < SAME_PLACE and named.drop_db > edge.drop_db / 2:
             edge = named
-    end = min(1.0, (1 + OUTWARD) * max(edge.at, outer_edge(edge.profile_db, edge.at)))
+    end = min(1.0, (1 + OUTWARD) * outer_edge(edge.profile_db, edge.at))
     agrees = header is not None and header < 1 and -BEFORE < end - header < SAME_PLACE
     if header is not None and header < 1 and edge.drop_db > STEP_DB:  # its own place is as good
         agrees = agrees or abs(edge.at - header) < SAME_PLACE / 2

@@ -24,6 +24,9 @@ NEAR = 0.06  # share of an axis
 TOLD_DB = 4.0  # of a drop where air tells one
 TELLING = 0.05  # correlation in air from which on it tells where to look for an edge
 EDGE_DB = 2.5  # below the inside: at the edge of a blurred band
+LATER_DB = 3.0  # of a step behind the first, beyond the slope before it
+BLUR = 3  # samples: window and magnitude blur a step so far
+SKIRT, SKIRT_DB = 8, 10.0  # samples, and dB below the inside: so near and low a step is blur's
 LEAST_AIR = 2500  # pixels of air, or of quiet tissue, that can tell a correlation
 ANATOMY = 1.8  # times the noise in air: what is stronger in the head is not noise
 
@@ -98,10 +101,12 @@ def find_edge(profile: np.ndarray, near: float | None = None) -> Edge:
 
 
 def outer_edge(profile: np.ndarray, at: float) -> float:
-    """Share of an axis inside the steepest drop of a profile, from a drop at `at` on.
+    """Share of an axis that was measured, where a profile drops at `at`: up to its last step.
 
-    A missing side of k-space drops at its mirror image, further in than k-space ends, and
-    less: what lies between was measured. The edge is where the power has fallen by EDGE_DB.
+    A missing side of k-space makes a step at its mirror image, further in than k-space ends:
+    what lies between was measured. Where signal decays along an echo train the sides differ,
+    so that either step may be the larger one. The last step counts that stands out by
+    LATER_DB beyond the slope before it, and the edge is where the power has fallen by EDGE_DB.
     """
     n = len(profile)
     width, before = max(2, round(0.025 * n)), max(2, round(0.05 * n))
@@ -110,10 +115,47 @@ def outer_edge(profile: np.ndarray, at: float) -> float:
     if not len(place):
         return at
     step = 2 * sums[place] - sums[place - width] - sums[place + width]
-    inside = int(place[int(np.argmax(step))]) - width
-    level = float(profile[inside - before : inside].mean())
-    below = np.flatnonzero(profile[inside - before :] < level - EDGE_DB)
-    return min(1.0, (inside - before + float(below[0]) + 0.5) / (n - 0.5)) if len(below) else at
+    share = _fallen(profile, int(place[int(np.argmax(step))]) - width, before)
+    last, width = _last_step(profile, at)
+    if last is not None:
+        share = max(share or 0.0, _fallen(profile, last - 1, width) or 0.0)
+    return at if share is None else share
+
+
+def _last_step(profile: np.ndarray, at: float) -> tuple[int | None, int]:
+    """Where a profile has its last step beyond `at`, None without; samples of either side of it."""
+    n = len(profile)
+    width = min(5, max(2, round(0.03 * n)))
+    sums = np.concatenate([[0.0], np.cumsum(profile)])
+    place = np.arange(max(width + 1, math.ceil(at * n + BLUR)), n - width)
+    if not len(place):
+        return None, width
+    inside = (sums[place - 1] - sums[place - 1 - width]) / width
+    outside = (sums[place + 1 + width] - sums[place + 1]) / width
+    slope = np.maximum(profile[place - 1 - width] - profile[place - 2], 0) / (width - 1)
+    step = inside - outside - slope * (width + 2)
+    highest = np.array([step[max(0, i - 2) : i + 3].max() for i in range(len(step))])
+    first = max(2 * width, math.floor(at * n) - BLUR)
+    low = inside < profile[first - 2 * width : first].mean() - SKIRT_DB
+    skirt = (place < at * n + SKIRT) & low
+    steps = np.flatnonzero((step >= LATER_DB) & (step == highest) & ~skirt)
+    return (int(place[steps[-1]]) if len(steps) else None), width
+
+
+def _fallen(profile: np.ndarray, inside: int, before: int) -> float | None:
+    """Share of an axis where power is EDGE_DB below its mean over `before` samples up to `inside`.
+
+    Three quarters of a sample more: of an even number of lines one side has one less.
+    """
+    start = max(0, inside - before)
+    level = float(profile[start:inside].mean()) - EDGE_DB
+    below = np.flatnonzero(profile[start:] < level)
+    if not len(below):
+        return None
+    under = start + int(below[0])
+    above = profile[under - 1] if under else level
+    crossing = under - (level - profile[under]) / max(float(above - profile[under]), 1e-6)
+    return float(min(1.0, (crossing + 0.75) / len(profile)))
 
 
 @dataclass(frozen=True)

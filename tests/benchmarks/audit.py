@@ -78,7 +78,7 @@ def write(folder: Path, rows: list[trials.Row], n_scans: int, heads: list[str]) 
         "T1, T2, FLAIR and gradient echo, 1 to 16 coils, SNR 10 to 120, whole numbers of 12 bits),",
         "none of which any threshold was chosen on. Errors are defects that were missed, or false",
         "alarms where there is none; intervals are exact (Clopper and Pearson) over subjects.",
-        "Simulated scans have no ghosts and no motion.",
+        "Simulated scans have ghosts of pulsation, echo trains and steps of gain, but no motion.",
         f"Made by `python -m tests.benchmarks.audit docs` at commit {runs.git_commit()[:9]}.",
         "",
         *heads,
