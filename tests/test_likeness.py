@@ -416,6 +416,17 @@ def test_twins_have_the_numbers_of_their_heads(small, made):
             assert has[0] == has[1], what.label
 
 
+def test_a_sagittal_twin_has_no_left_and_right(small):
+    sagittal = dataclasses.replace(small[0], what="SAGT1", asymmetry=None)
+    assert likeness.twins([sagittal], seed=3)[0].asymmetry is None
+
+
+def test_a_twin_is_cut_at_the_level_of_its_head(small):
+    assert {one.level_mm for one in likeness.measured()} >= {-24.0, 0.0, 22.0}
+    low = dataclasses.replace(small[0], level_mm=-24.0)
+    assert likeness.twin_settings(low, seed=3).positions_mm == (-24.0,)
+
+
 def test_twins_are_repeatable(small, made):
     assert likeness.twins(small[2:], seed=3) == made[2:]
 
@@ -454,6 +465,7 @@ def test_spread_counts_the_twins_inside_the_measured_range(small):
         "twins inside measured": "2 of 4 (2.4 if alike)",
         "measured inside its twins": "-",
         "all twins inside": "no",
+        "as often as if alike": "no",
     }
     row = {row["statistic"]: row for row in likeness.spread(small, small)}["B0 s.d. (Hz)"]
     assert row["all twins inside"] == "-"  # one measured head is no spread
@@ -465,7 +477,7 @@ def test_spread_counts_the_measured_heads_inside_the_range_of_their_own_twins(sm
     row = of_dark_share(likeness.spread(real, *twins))
     assert row["measured inside its twins"] == "1 of 2 (1.0 if alike)"
     assert row["twins inside measured"] == "6 of 6 (2.0 if alike)"
-    assert row["all twins inside"] == "yes"
+    assert row["all twins inside"] == row["as often as if alike"] == "yes"
 
 
 def test_values_of_one_distribution_lie_inside_as_often_as_it_says(small):

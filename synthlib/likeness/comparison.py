@@ -110,7 +110,9 @@ def twins(portraits: Sequence[Portrait], seed: int) -> list[Portrait]:
 def _twin(one: Portrait, settings: scanner.ScanSettings) -> Portrait:
     scan = scanner.scan_subject(settings, scanner.subjects(settings)[0])[0]
     if one.n_coils:
-        return dataclasses.replace(portrait(scan.volume, 0, SIMULATED), name=one.name)
+        twin = dataclasses.replace(portrait(scan.volume, 0, SIMULATED), name=one.name)
+        sagittal = settings.orientation == "sagittal"
+        return dataclasses.replace(twin, asymmetry=None) if sagittal else twin
     magnitude = arrays.rss(scan.volume.coil_images(0))[None]
     images = ImageVolume(
         one.name, scan.volume.patient_id, scan.volume.contrast, magnitude, one.pixel_mm
@@ -187,7 +189,8 @@ def spread(measured: Sequence[Portrait], *simulated: Sequence[Portrait]) -> list
                 "simulated": _range(made, what.digits),
                 "twins inside measured": _share(inside, len(real)),
                 "measured inside its twins": _share(caught, len(simulated)),
-                "all twins inside": ("yes" if all(inside) else "no") if inside else "-",
+                "all twins inside": _yes(inside, all(inside)),
+                "as often as if alike": _yes(inside, sum(inside) >= _alike(inside, len(real))),
             }
         )
     return rows
@@ -210,8 +213,16 @@ def _share(inside: Sequence[bool], n_others: int) -> str:
     """ "5 of 8 (6.2 if alike)"; "-" of none: one value has no range."""
     if not inside:
         return "-"
-    alike = len(inside) * (n_others - 1) / (n_others + 1)
-    return f"{sum(inside)} of {len(inside)} ({alike:.1f} if alike)"
+    return f"{sum(inside)} of {len(inside)} ({_alike(inside, n_others):.1f} if alike)"
+
+
+def _alike(inside: Sequence[bool], n_others: int) -> float:
+    """How many of these lie in the range of others of the same distribution, on average."""
+    return len(inside) * (n_others - 1) / (n_others + 1)
+
+
+def _yes(inside: Sequence[bool], so: bool) -> str:
+    return ("yes" if so else "no") if inside else "-"
 
 
 def _value(one: Portrait, what: Statistic) -> float | None:

@@ -82,7 +82,8 @@ class HeadResult:
     Attributes:
         patches: (patch, y, x) as the network saw them; is_measured: (patch,) bool.
         scores: (patch,), the larger the more like measured, mean over networks.
-        importance: (patch, y, x) |score's slope| in each pixel, over its mean.
+        importance: (patch, y, x) |score's slope| around each pixel (a Gaussian of 1 pixel),
+            over its mean.
     """
 
     head: str
@@ -278,5 +279,6 @@ def _tested(
         areas.append(area(of_network[truth], of_network[~truth]))
         scores += of_network / len(networks)
         importance += slope[:, 0].abs() / len(networks)
+    importance = torch.from_numpy(ndimage.gaussian_filter(importance.numpy(), (0, 1, 1)))
     importance = importance / importance.mean((1, 2), keepdim=True).clamp(min=1e-12)
     return HeadResult(head, float(np.mean(areas)), images[:, 0], truth, scores, importance)
