@@ -45,7 +45,7 @@ def row(what: str, results: Sequence[BlindLook]) -> dict[str, str]:
     """Means over seeds: of the mean over heads, of its interval, and of every head."""
     mean = np.mean([result.auroc for result in results])
     low, high = np.mean([result.interval for result in results], axis=0)
-    by_head = {head.head: [] for head in results[0].heads}  # type: dict[str, list[float]]
+    by_head: dict[str, list[float]] = {head.head: [] for head in results[0].heads}
     for result in results:
         for head in result.heads:
             by_head[head.head].append(head.auroc)
@@ -97,20 +97,20 @@ def main() -> None:
 
 
 INTRODUCTION = """\
-Measured heads (`synthlib/measured_heads.json`) beside twins of the same matrix, pixel, coils, level and
-kind of sequence, and about the same SNR. No measured heads were kept back: these are all that we have,
-and the scanner was built in view of them. Three of the eight hold magnitudes alone and serve for the
-statistics of magnitude.
+Measured heads (`synthlib/measured_heads.json`) beside twins of the same matrix, pixel, coils,
+level and kind of sequence, and about the same SNR. No measured heads were kept back: these are all
+that we have, and the scanner was built in view of them. Three of the eight hold magnitudes alone
+and serve for the statistics of magnitude.
 
 "If alike": of n + 1 values of one distribution, one lies in the range of the n others with a
 probability of (n - 1) / (n + 1).
 
-Blind look: a network of three convolutions sees patches of 24 x 24 pixels in the brain. "A head left
-out": it learned from the other heads. "Halves": it learned from the other half of the same brains,
-against other simulated subjects. AUROC, mean over the heads, 95 % t-interval over heads in brackets,
-both means over the seeds; then every head. Of phase each patch's plane is taken off, the SNR of all
-patches of a head is the same. Below 0.5 the network is wrong more often than right: what it learned
-from other heads points the other way in this one."""
+Blind look: a network of three convolutions sees patches of 24 x 24 pixels in the brain. "A head
+left out": it learned from the other heads. "Halves": it learned from the other half of the same
+brains, against other simulated subjects. AUROC, mean over the heads, 95 % t-interval over heads in
+brackets, both means over the seeds; then every head. Of phase each patch's plane is taken off, the
+SNR of all patches of a head is the same. Below 0.5 the network is wrong more often than right:
+what it learned from other heads points the other way in this one."""
 
 
 if __name__ == "__main__":
