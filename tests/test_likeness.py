@@ -416,6 +416,17 @@ def test_twins_have_the_numbers_of_their_heads(small, made):
             assert has[0] == has[1], what.label
 
 
+def test_a_sagittal_twin_has_no_left_and_right(small):
+    sagittal = dataclasses.replace(small[0], what="SAGT1", asymmetry=None)
+    assert likeness.twins([sagittal], seed=3)[0].asymmetry is None
+
+
+def test_a_twin_is_cut_at_the_level_of_its_head(small):
+    assert {one.level_mm for one in likeness.measured()} >= {-24.0, 0.0, 22.0}
+    low = dataclasses.replace(small[0], level_mm=-24.0)
+    assert likeness.twin_settings(low, seed=3).positions_mm == (-24.0,)
+
+
 def test_twins_are_repeatable(small, made):
     assert likeness.twins(small[2:], seed=3) == made[2:]
 
@@ -435,19 +446,56 @@ def test_rows_hold_both_numbers_side_by_side(small, made):
     assert "|" in tables.from_dicts(found)["md"]
 
 
-def test_spread_counts_what_lies_outside(small):
-    real = [dataclasses.replace(small[0], dark_share=share) for share in (0.1, 0.3, 0.2)]
-    fake = [dataclasses.replace(small[0], dark_share=share) for share in (0.05, 0.1, 0.25, 0.31)]
-    row = {row["statistic"]: row for row in likeness.spread(real, fake)}["dark share"]
+def with_dark_share(head, *shares):
+    return [dataclasses.replace(head, dark_share=share) for share in shares]
+
+
+def of_dark_share(rows):
+    return {row["statistic"]: row for row in rows}["dark share"]
+
+
+def test_spread_counts_the_twins_inside_the_measured_range(small):
+    real = with_dark_share(small[0], 0.1, 0.3, 0.2, 0.2)
+    row = of_dark_share(likeness.spread(real, with_dark_share(small[0], 0.05, 0.1, 0.25, 0.31)))
     assert row == {
         "statistic": "dark share",
-        "measured heads": "3",
+        "measured heads": "4",
         "measured": "0.10 to 0.30",
         "simulated": "0.05 to 0.31",
-        "simulated outside": "2 of 4",
+        "twins inside measured": "2 of 4 (2.4 if alike)",
+        "measured inside its twins": "-",
+        "all twins inside": "no",
+        "as often as if alike": "no",
     }
     row = {row["statistic"]: row for row in likeness.spread(small, small)}["B0 s.d. (Hz)"]
-    assert row["simulated outside"] == "-"  # one measured head is no spread
+    assert row["all twins inside"] == "-"  # one measured head is no spread
+
+
+def test_spread_counts_the_measured_heads_inside_the_range_of_their_own_twins(small):
+    real = with_dark_share(small[0], 0.1, 0.3)
+    twins = [with_dark_share(small[0], *shares) for shares in ((0.1, 0.1), (0.2, 0.2), (0.3, 0.25))]
+    row = of_dark_share(likeness.spread(real, *twins))
+    assert row["measured inside its twins"] == "1 of 2 (1.0 if alike)"
+    assert row["twins inside measured"] == "6 of 6 (2.0 if alike)"
+    assert row["all twins inside"] == row["as often as if alike"] == "yes"
+
+
+def test_values_of_one_distribution_lie_inside_as_often_as_it_says(small):
+    draw = torch.Generator().manual_seed(5)
+    n_trials, n = 400, 4
+    inside = sum(
+        int(row["twins inside measured"].split()[0])
+        for _ in range(n_trials)
+        for row in [
+            of_dark_share(
+                likeness.spread(
+                    with_dark_share(small[0], *torch.rand(n, generator=draw).tolist()),
+                    with_dark_share(small[0], *torch.rand(n, generator=draw).tolist()),
+                )
+            )
+        ]
+    )
+    assert inside / (n * n_trials) == pytest.approx((n - 1) / (n + 1), abs=0.05)
 
 
 def test_the_figure_has_a_column_for_every_head(small, made):

@@ -19,12 +19,13 @@ from synthlib.figures.phases import (
     phase_view,
     tissue_phase,
 )
-from synthlib.figures.scans import data_overview, likeness, mechanisms
+from synthlib.figures.scans import blind_look, data_overview, likeness, mechanisms
 
 __all__ = [
     "Made",
     "benchmark_curves",
     "beyond_the_support",
+    "blind_look",
     "coil_maps",
     "coil_view",
     "combination",

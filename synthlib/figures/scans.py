@@ -117,3 +117,32 @@ def mechanisms(
     bar = figure.colorbar(scaled, ax=axes[:, 2:], shrink=0.8, aspect=25, label="part of the phase")
     bar.set_ticks([-1, 0, 1], labels=["-", "0", "+"])
     return figure
+
+
+def blind_look(surest: Mapping[str, Sequence[tuple[Tensor, Tensor]]], part: str) -> Figure:
+    """Patches that a network was surest of, and below each what moved its score most.
+
+    Args:
+        surest: what is true and was called, to pairs of a patch and its importance, (y, x)
+            each, as study.blind_look gives them.
+        part: "phase", shown red and blue around 0, or "magnitude", shown grey.
+    """
+    how: dict[str, Any] = (
+        {"cmap": "RdBu_r", "vmin": -2, "vmax": 2}
+        if part == "phase"
+        else {"cmap": "gray", "vmin": -0.8, "vmax": 1.2}
+    )
+    n = max(len(shown) for shown in surest.values())
+    figure, axes = grid(2 * len(surest), n, panel=1.1, aspect=1.0)
+    for row, (name, shown) in enumerate(surest.items()):
+        for panel in axes[2 * row : 2 * row + 2].flat:
+            panel.axis("off")
+        for column, (patch, importance) in enumerate(shown):
+            for panel in axes[2 * row : 2 * row + 2, column]:
+                panel.axis("on")
+            show(axes[2 * row, column], patch, **how)
+            show(axes[2 * row + 1, column], importance, cmap="magma", vmin=0, vmax=4)
+        axes[2 * row, 0].set_title(name, fontsize=9, loc="left")
+        row_label(axes[2 * row, 0], part)
+        row_label(axes[2 * row + 1, 0], "looked at")
+    return figure

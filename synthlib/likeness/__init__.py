@@ -1,18 +1,24 @@
 """How alike are two scans? Their portraits side by side: measured heads, and simulated twins."""
 
+from synthlib.likeness import measures
 from synthlib.likeness.comparison import rows, spread, twin_settings, twins
-from synthlib.likeness.heads import measure_all, measured, store
+from synthlib.likeness.heads import measure_all, measured, store, volumes_of
 from synthlib.likeness.portraits import (
+    Combined,
     Portrait,
+    combine,
     portrait,
     portrait_of_images,
     portrait_of_phase_difference,
 )
 
 __all__ = [
+    "Combined",
     "Portrait",
+    "combine",
     "measure_all",
     "measured",
+    "measures",
     "portrait",
     "portrait_of_images",
     "portrait_of_phase_difference",
@@ -21,4 +27,5 @@ __all__ = [
     "store",
     "twin_settings",
     "twins",
+    "volumes_of",
 ]

@@ -65,7 +65,7 @@ STATISTICS = (
 
 
 def twin_settings(one: Portrait, seed: int) -> scanner.ScanSettings:
-    """One simulated slice of the same matrix, pixel size, coils, noise and nearest contrast.
+    """One simulated slice of the same matrix, pixel size, coils, noise, level and nearest contrast.
 
     Args:
         one: the measured head; magnitudes are taken for those of a volume coil.
@@ -87,6 +87,7 @@ def twin_settings(one: Portrait, seed: int) -> scanner.ScanSettings:
         coil_counts=(max(1, one.n_coils),),
         contrasts=(contrast,),
         n_slices=1,
+        positions_mm=(one.level_mm,),
         matrix=one.matrix,
         fov_mm=(one.matrix[0] * one.pixel_mm[0], one.matrix[1] * one.pixel_mm[1]),
         field_t=FIELD_T,
@@ -109,7 +110,9 @@ def twins(portraits: Sequence[Portrait], seed: int) -> list[Portrait]:
 def _twin(one: Portrait, settings: scanner.ScanSettings) -> Portrait:
     scan = scanner.scan_subject(settings, scanner.subjects(settings)[0])[0]
     if one.n_coils:
-        return dataclasses.replace(portrait(scan.volume, 0, SIMULATED), name=one.name)
+        twin = dataclasses.replace(portrait(scan.volume, 0, SIMULATED), name=one.name)
+        sagittal = settings.orientation == "sagittal"
+        return dataclasses.replace(twin, asymmetry=None) if sagittal else twin
     magnitude = arrays.rss(scan.volume.coil_images(0))[None]
     images = ImageVolume(
         one.name, scan.volume.patient_id, scan.volume.contrast, magnitude, one.pixel_mm
@@ -156,30 +159,70 @@ def rows(measured: Sequence[Portrait], simulated: Sequence[Portrait]) -> list[di
     ]
 
 
-def spread(measured: Sequence[Portrait], simulated: Sequence[Portrait]) -> list[dict[str, str]]:
-    """A row a statistic: its range in measured and simulated heads, and how many lie outside.
+def spread(measured: Sequence[Portrait], *simulated: Sequence[Portrait]) -> list[dict[str, str]]:
+    """A row a statistic: does each twin lie in the range of the measured heads, and each head
+    in that of its twins?
+
+    Of n + 1 values of one distribution, one lies in the range of the n others with a
+    probability of (n - 1) / (n + 1): "if alike" says how many that would be.
 
     Args:
-        measured, simulated: any heads; those without the number are passed by.
+        measured: any heads; those without the number are passed by.
+        simulated: sets of twins, in the order of the measured heads.
     """
-    found = []
+    rows = []
     for what in STATISTICS:
-        real, made = (
-            [value for one in heads if (value := _value(one, what)) is not None]
-            for heads in (measured, simulated)
-        )
-        outside = sum(not min(real) <= value <= max(real) for value in made) if real else 0
-        found.append(
+        real = [value for head in measured if (value := _value(head, what)) is not None]
+        made = [
+            value
+            for twins in simulated
+            for twin in twins
+            if (value := _value(twin, what)) is not None
+        ]
+        inside = [min(real) <= value <= max(real) for value in made] if len(real) > 1 else []
+        caught = _caught(measured, simulated, what) if len(simulated) > 1 else []
+        rows.append(
             {
                 "statistic": what.label,
                 "measured heads": str(len(real)),
                 "measured": _range(real, what.digits),
                 "simulated": _range(made, what.digits),
-                # one measured head has no spread
-                "simulated outside": f"{outside} of {len(made)}" if len(real) > 1 else "-",
+                "twins inside measured": _share(inside, len(real)),
+                "measured inside its twins": _share(caught, len(simulated)),
+                "all twins inside": _yes(inside, all(inside)),
+                "as often as if alike": _yes(inside, sum(inside) >= _alike(inside, len(real))),
             }
         )
-    return found
+    return rows
+
+
+def _caught(
+    measured: Sequence[Portrait], simulated: Sequence[Sequence[Portrait]], what: Statistic
+) -> list[bool]:
+    """Of each measured head with the number: does it lie in the range of its own twins?"""
+    caught = []
+    for head, *twins in zip(measured, *simulated, strict=True):
+        value = _value(head, what)
+        own = [number for twin in twins if (number := _value(twin, what)) is not None]
+        if value is not None and own:
+            caught.append(min(own) <= value <= max(own))
+    return caught
+
+
+def _share(inside: Sequence[bool], n_others: int) -> str:
+    """ "5 of 8 (6.2 if alike)"; "-" of none: one value has no range."""
+    if not inside:
+        return "-"
+    return f"{sum(inside)} of {len(inside)} ({_alike(inside, n_others):.1f} if alike)"
+
+
+def _alike(inside: Sequence[bool], n_others: int) -> float:
+    """How many of these lie in the range of others of the same distribution, on average."""
+    return len(inside) * (n_others - 1) / (n_others + 1)
+
+
+def _yes(inside: Sequence[bool], so: bool) -> str:
+    return ("yes" if so else "no") if inside else "-"
 
 
 def _value(one: Portrait, what: Statistic) -> float | None:

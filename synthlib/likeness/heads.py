@@ -19,6 +19,7 @@ from synthlib.likeness.portraits import (
     portrait_of_images,
     portrait_of_phase_difference,
 )
+from synthlib.records import RawVolume
 
 STORE = Path(__file__).parents[1] / "measured_heads.json"
 MOST = 12  # files of a folder
@@ -26,12 +27,13 @@ DIGITS = 4
 
 
 class Head(NamedTuple):
-    """A measured head: where it lies, what it is, where it comes from."""
+    """A measured head: where it lies, what it is, where it comes from, which level is shown."""
 
     path: str
     what: str
     source: str
     licence: str
+    level_mm: float  # of the slice above mid-ventricle, by eye beside simulated heads
 
 
 LORAKS = "LORAKS 2.0 (Kim & Haldar, University of Southern California)"
@@ -39,16 +41,21 @@ RESEARCH, UNSTATED = "research and non-profit", "none stated"
 RAW = (
     # Its phase turns above the sinuses as a gradient echo's does, not a spin echo's.
     Head(
-        "multicoil/head_axial_t1_8coil.h5", "T1 GRE", "mikgroup/espirit-matlab-examples", UNSTATED
+        "multicoil/head_axial_t1_8coil.h5",
+        "T1 GRE",
+        "mikgroup/espirit-matlab-examples",
+        UNSTATED,
+        -24.0,
     ),
-    Head("multicoil/head_axial_mprage_4coil.h5", "MPRAGE", LORAKS, RESEARCH),
-    Head("multicoil/head_axial_16coil_lowres.h5", "GRE", "mchiew/SENSE-tutorial", UNSTATED),
-    Head("singlecoil/head_axial_t2_1coil.h5", "AXT2", LORAKS, RESEARCH),
+    Head("multicoil/head_axial_mprage_4coil.h5", "MPRAGE", LORAKS, RESEARCH, -10.0),
+    Head("multicoil/head_axial_16coil_lowres.h5", "GRE", "mchiew/SENSE-tutorial", UNSTATED, 22.0),
+    Head("singlecoil/head_axial_t2_1coil.h5", "AXT2", LORAKS, RESEARCH, 8.0),
     Head(
         "singlecoil/head_sagittal_t1_1coil.h5",
         "SAGT1",
         "LarsonLab/MRI-education-resources",
         "MIT",
+        0.0,
     ),
 )
 DICOM = Head(
@@ -56,14 +63,16 @@ DICOM = Head(
     "T1 GRE",
     "studyforrest (Hanke et al. 2014), datalad/example-dicom-structural",
     "PDDL (public domain)",
+    -16.0,
 )
 NIFTI = Head(
     "nifti/head_t2w.nii.gz",
     "AXT2",
     "niivue/niivue-demo-images",
     "origin not told; repository BSD-2",
+    -8.0,
 )
-FIELD = Head("nifti", "phase difference", "hMRI-group/hMRI-toolbox-demodata", "CC BY 4.0")
+FIELD = Head("nifti", "phase difference", "hMRI-group/hMRI-toolbox-demodata", "CC BY 4.0", 0.0)
 # The middle slice, 32, lies at the air of the nose; this one at the ventricles, as the twin does.
 FIELD_SLICE, FIELD_DELTA_TE_MS, FIELD_PI = 42, 2.46, 4096
 
@@ -79,8 +88,20 @@ def measured(folder: str | Path = "") -> list[Portrait]:
         FileNotFoundError: a folder without raw data.
         ValueError: a file is broken; it is named.
     """
+    stored = [_from_json(entry) for entry in runs.read_json(STORE)]
     if not str(folder):
-        return [_from_json(entry) for entry in runs.read_json(STORE)]
+        return stored
+    known = {(one.name, one.matrix): one for one in stored}
+    portraits = [portrait(volume, volume.n_slices // 2) for volume in volumes_of(folder)]
+    return [_as_known(one, known.get((one.name, one.matrix))) for one in portraits]
+
+
+def volumes_of(folder: str | Path) -> list[RawVolume]:
+    """Raw data of a folder that :func:`measured` looks at, in its order.
+
+    Raises:
+        FileNotFoundError, ValueError: as there.
+    """
     place = runs.resolve(folder)
     paths = formats.raw_files(place)
     if not paths:
@@ -89,8 +110,15 @@ def measured(folder: str | Path = "") -> list[Portrait]:
             "folder for the portraits that synthlib keeps."
         )
     chosen = np.linspace(0, len(paths) - 1, min(MOST, len(paths))).round().astype(int)
-    volumes = [formats.read_raw(paths[at]) for at in chosen]
-    return [portrait(volume, volume.n_slices // 2) for volume in volumes]
+    return [formats.read_raw(paths[at]) for at in chosen]
+
+
+def _as_known(one: Portrait, stored: Portrait | None) -> Portrait:
+    """With what headers do not tell, where the package knows the scan."""
+    if stored is None:
+        return one
+    known = {name: getattr(stored, name) for name in ("what", "level_mm", "source", "licence")}
+    return dataclasses.replace(one, **known)
 
 
 def measure_all(real: str | Path) -> list[Portrait]:
@@ -119,7 +147,13 @@ def measure_all(real: str | Path) -> list[Portrait]:
     of_field = portrait_of_phase_difference(difference, echo, FIELD_SLICE, FIELD_DELTA_TE_MS)
     found.append((FIELD, dataclasses.replace(of_field, name="gre_phasediff")))
     return [
-        dataclasses.replace(one, what=head.what, source=head.source, licence=head.licence)
+        dataclasses.replace(
+            one,
+            what=head.what,
+            source=head.source,
+            licence=head.licence,
+            level_mm=head.level_mm,
+        )
         for head, one in found
     ]
 

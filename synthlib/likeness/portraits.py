@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ class Portrait:
         n_coils: 0 where the file holds magnitudes only.
         matrix: (y, x); pixel_mm: (y, x), nan if unknown.
         source, licence: of measured data.
+        level_mm: of the slice above mid-ventricle, where known; twins are cut there.
         brightness: density over measures.BRIGHTNESS_EDGES of the root sum of
             squares in the head divided by its median there.
         bright_tail: 98th percentile / median of the same.
@@ -96,11 +97,30 @@ class Portrait:
     brain_phase_kurtosis: float | None = None
     source: str = ""
     licence: str = ""
+    level_mm: float = 0.0
 
 
-@tasks.torch_threads(1)
-def portrait(volume: RawVolume, index: int, kind: str = MEASURED) -> Portrait:
-    """Portrait of one slice of raw data.
+class Combined(NamedTuple):
+    """One slice with its coils combined.
+
+    Attributes:
+        coil_images: complex (coil, y, x); image: complex (y, x), in the gauge of the maps, its
+            noise as large as one coil's; rss: (y, x); head: bool (y, x), see measures.outline.
+        noise_sd: of the real part of one coil's noise; pixel_mm: (y, x).
+        maps: None of one coil.
+    """
+
+    coil_images: Tensor
+    image: Tensor
+    rss: Tensor
+    head: Tensor
+    noise_sd: float
+    pixel_mm: tuple[float, float]
+    maps: coils.CoilMaps | None
+
+
+def combine(volume: RawVolume, index: int) -> Combined:
+    """Coils of one slice combined, on the columns that were measured on both sides.
 
     Columns of kx that were not measured are left out, with their mirror images:
     the zeros there would pass for smoothness.
@@ -109,24 +129,35 @@ def portrait(volume: RawVolume, index: int, kind: str = MEASURED) -> Portrait:
         ValueError: the slice has no signal, no head, or NaN.
     """
     images, pixel_mm = _measured_images(volume, index)
-    n_coils = volume.n_coils
     rss = arrays.rss(images)
     head = measures.outline(rss)
-    noise = measures.noise_sd(images, head)
-    image = images[0]
-    of_maps: dict[str, Any] = {}
-    if n_coils > 1:
-        kspace = arrays.fft2c(images)
+    image, maps = images[0], None
+    if volume.n_coils > 1:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a portrait takes heads as they are
-            found = coils.espirit_maps(kspace)
-        image = coils.combine(images, found.maps)  # unit maps: noise stays as it is in one coil
-        rank = measures.calibration_rank(kspace)
+            maps = coils.espirit_maps(arrays.fft2c(images))
+        image = coils.combine(images, maps.maps)  # unit maps: noise stays as it is in one coil
+    noise = measures.noise_sd(images, head)
+    return Combined(images, image, rss, head, noise, pixel_mm, maps)
+
+
+@tasks.torch_threads(1)
+def portrait(volume: RawVolume, index: int, kind: str = MEASURED) -> Portrait:
+    """Portrait of one slice of raw data, its coils combined as :func:`combine` does.
+
+    Raises:
+        ValueError: the slice has no signal, no head, or NaN.
+    """
+    images, image, rss, head, noise, pixel_mm, maps = combine(volume, index)
+    n_coils = volume.n_coils
+    of_maps: dict[str, Any] = {}
+    if maps is not None:
+        rank = measures.calibration_rank(arrays.fft2c(images))
         of_maps = {
             "rank": rank,
             "rank_share": rank / (n_coils * 36),
             "map_roughness": _number(
-                measures.map_roughness(found.maps, found.support & head, pixel_mm)
+                measures.map_roughness(maps.maps, maps.support & head, pixel_mm)
             ),
         }
     spectrum = measures.spectrum_db(measures.radial_power(image), 2 * noise**2)

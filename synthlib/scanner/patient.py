@@ -57,6 +57,9 @@ def admit(settings: ScanSettings, subject: Subject, device: torch.device) -> Pat
     # The grid blurs the jumps: they are taken off here and added where a slice is sampled.
     jump = fields.jump_share(on_grid)
     steady = field_hz + fields.shim(field_hz, points, brain) - on_grid * jump
+    left_hz = fields.draw_shim_error(settings.field_t, subject_rng(settings, subject, "shim"))
+    if "shim" in settings.mechanisms:
+        steady = steady + fields.shim_error(left_hz, points)
     sigma = fields.conductivity(
         shares, settings.field_t, subject_rng(settings, subject, "conductivity")
     )

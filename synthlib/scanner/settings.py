@@ -12,7 +12,7 @@ from synthlib.scanner import anatomy, contrast
 MECHANISMS = (
     "susceptibility", "conductivity", "receive", "timing", "chemical_shift", "noise",
     "distortion", "flow", "refocusing", "eddy_currents", "concomitant", "echo_train",
-    "motion", "gain",
+    "motion", "gain", "shim",
 )  # fmt: skip
 USUAL = tuple(name for name in MECHANISMS if name != "motion")
 LINE_BY_LINE = ("flow", "motion", "gain")  # change while k-space is filled: no one image has them

@@ -188,7 +188,7 @@ def play(examples: Sequence[Example], seed: int, settings: Settings) -> list[Sco
     test = [example for example in examples if example.patient_id in tested]
     with tasks.threads_of_our_own():
         return [
-            _test(_train(learn, settings, runs.seed_for(seed, "network", number)), test)
+            _test(train(learn, settings, runs.seed_for(seed, "network", number)), test)
             for number in range(settings.n_networks)
         ]
 
@@ -257,19 +257,20 @@ def _on_one_grid(examples: Sequence[Example]) -> list[Example]:
     ]
 
 
-def build_network(channels: Sequence[int]) -> nn.Sequential:
-    """(slice, 3, y, x) to (slice, 1): 19,009 weights by default."""
+def build_network(channels: Sequence[int], n_inputs: int = 3) -> nn.Sequential:
+    """(slice, n_inputs, y, x) to (slice, 1): 19,009 weights by default."""
     layers: list[nn.Module] = []
-    for before, after in zip((3, *channels[:-1]), channels, strict=True):
+    for before, after in zip((n_inputs, *channels[:-1]), channels, strict=True):
         layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels[-1], 1)]
     network = nn.Sequential(*layers)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _train(examples: Sequence[Example], settings: Settings, seed: int) -> nn.Module:
+def train(examples: Sequence[Example], settings: Settings, seed: int) -> nn.Module:
+    """A network that scores measured examples (all of one grid) higher than the others."""
     with runs.seeded(seed, "weights"):
-        network = build_network(settings.channels)
+        network = build_network(settings.channels, examples[0].image.shape[0])
     draw = runs.rng(seed, "batches")
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)

@@ -48,6 +48,16 @@ class Auroc:
         return not self.low <= 0.5 <= self.high
 
 
+def area(higher: np.ndarray, lower: np.ndarray) -> float:
+    """Share of pairs of scores (n,), (m,) in the right order, ties counted half."""
+    return float(_order(higher, lower).mean())
+
+
+def _order(higher: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """(n, m): 1 where a pair is in the right order, 0.5 where it ties."""
+    return (higher[:, None] > lower) + 0.5 * (higher[:, None] == lower)
+
+
 def clustered_auroc(tests: Sequence[Scores]) -> Auroc:
     """Mean AUROC of several tests of the same slices, and its t-interval over patients.
 
@@ -103,8 +113,7 @@ def _wins(test: Scores, patients: Sequence[str]) -> tuple[np.ndarray, np.ndarray
                 f"a test has {members.any(1).sum()} patients with {kind} phase; expected two or "
                 "more, for the interval counts patients. Add patients."
             )
-    high, low = test.values[test.is_measured], test.values[~test.is_measured]
-    right = (high[:, None] > low) + 0.5 * (high[:, None] == low)
+    right = _order(test.values[test.is_measured], test.values[~test.is_measured])
     return (
         measured.astype(float) @ right @ synthetic.T.astype(float),
         measured.sum(1).astype(float),

@@ -4,7 +4,7 @@ from synthlib.figures.complexes import Limits
 from synthlib.figures.pixels import Stack
 from synthlib.widgets.cases import Case
 from synthlib.widgets.coil_browser import CoilBrowser, coil_browser
-from synthlib.widgets.gallery import PhaseGallery, phase_gallery
+from synthlib.widgets.gallery import PhaseGallery, guess_heads, phase_gallery
 from synthlib.widgets.raw_viewer import RawViewer, raw_viewer
 from synthlib.widgets.viewer import ComplexViewer, Control
 
@@ -18,6 +18,7 @@ __all__ = [
     "RawViewer",
     "Stack",
     "coil_browser",
+    "guess_heads",
     "phase_gallery",
     "raw_viewer",
 ]

@@ -16,6 +16,7 @@ from synthlib.figures.pixels import Stack
 from synthlib.phase import sources
 from synthlib.recon import masks
 from synthlib.records import PhasePair
+from synthlib.study.patches import Heads
 from synthlib.widgets.cases import Case
 from synthlib.widgets.viewer import ComplexViewer, Control
 
@@ -158,3 +159,24 @@ def phase_gallery(
 ) -> PhaseGallery:
     """Browse phase against magnitude; see :class:`PhaseGallery`."""
     return PhaseGallery(volumes, names, context, seed=seed, **more)
+
+
+def guess_heads(heads: Heads, **more: Any) -> ComplexViewer:
+    """Guess which head is measured, by magnitude or by phase: each beside a simulated twin.
+
+    Args:
+        heads: of patches.heads_of; where simulated subjects play the measured ones, their
+            name says so.
+        more: as ComplexViewer takes them.
+    """
+    measured = "measured" if heads.are_measured else "plays measured"
+    cases: dict[str, Case] = {}
+    for look in heads.looks:
+        twin = next((o for o in heads.looks if o.head == look.head and not o.is_measured), None)
+        if look.is_measured and twin is not None:
+            stacks = {
+                name: one.image / one.image.abs()[one.brain].median()
+                for name, one in ((measured, look), ("simulated", twin))
+            }
+            cases.setdefault(look.head, Case(stacks, look.pixel_mm))
+    return ComplexViewer(cases, guess=(measured, "simulated"), title="Which head?", **more)

@@ -466,7 +466,16 @@ def _guess(
             f"{', '.join(complex_ones)}"
         )
     others = [name for name in complex_ones if name != measured]
-    return {"measured": measured, "others": others, "against": against, "seed": seed}
+    # one magnitude for both would say nothing
+    shared = loaded.keys[measured][0] == loaded.keys[against][0]
+    views = ["phase", "colour"] if shared else ["phase", "magnitude", "colour"]
+    return {
+        "measured": measured,
+        "others": others,
+        "against": against,
+        "seed": seed,
+        "views": views,
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -304,6 +304,19 @@ def test_brain_is_shimmed_to_some_hertz_and_the_field_is_worst_at_its_base():
     assert 4 < high < 20 and high < low < 40  # 12 to 25 Hz at 3 T over the whole brain
 
 
+def test_an_imperfect_shim_adds_a_polynomial_of_second_order_to_the_field():
+    settings = replace(SMALL, contrasts=("AXGRE",), positions_mm=(10.0,), matrix=(48, 40))
+    without = replace(settings, mechanisms=tuple(n for n in USUAL if n != "shim"))
+    imperfect, perfect = scan(settings).truth, scan(without).truth
+    body = imperfect["labels"][0] > 0
+    apart = (imperfect["phase_susceptibility"] - perfect["phase_susceptibility"])[0].double()
+    y, x = torch.meshgrid(*(torch.arange(n).double() for n in body.shape), indexing="ij")
+    basis = torch.stack([torch.ones_like(y), y, x, y * y, x * y, x * x], -1)[body]
+    left = apart[body] - basis @ torch.linalg.lstsq(basis, apart[body, None]).solution[:, 0]
+    assert apart[body].std() > 0.1
+    assert left.std() < 0.02 * apart[body].std()  # means over pixels at the rim
+
+
 def test_conductivity_spans_a_radian_over_the_brain_and_dips_in_the_ventricles():
     settings = replace(SMALL, contrasts=("AXT2",), positions_mm=(2.0,), matrix=(96, 80))
     truth = scan(settings).truth

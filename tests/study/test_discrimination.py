@@ -116,7 +116,7 @@ def test_neither_air_nor_constant_nor_tilt_reach_the_network(slices):
 
 def test_patients_are_learned_from_or_tested(slices, monkeypatch):
     seen = {}
-    train, test = discrimination._train, discrimination._test
+    train, test = discrimination.train, discrimination._test
 
     def watch_train(examples, settings, seed):
         seen["learned"] = {example.patient_id for example in examples}
@@ -126,7 +126,7 @@ def test_patients_are_learned_from_or_tested(slices, monkeypatch):
         seen["tested"] = {example.patient_id for example in examples}
         return test(network, examples)
 
-    monkeypatch.setattr(discrimination, "_train", watch_train)
+    monkeypatch.setattr(discrimination, "train", watch_train)
     monkeypatch.setattr(discrimination, "_test", watch_test)
     few = dataclasses.replace(QUICK, steps=1, n_networks=1)
     discrimination.auroc(slices, drawn_anew(slices), seed=1, settings=few)

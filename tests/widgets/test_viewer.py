@@ -166,7 +166,11 @@ def test_guessing_is_offered_against_all_the_others_that_have_a_phase(scan):
     viewer = ComplexViewer(scan, guess=("measured", "zero"), guess_seed=5)
     assert viewer._layout["guess"] == {
         "measured": "measured", "others": ["zero"], "against": "zero", "seed": 5,
+        "views": ["phase", "colour"],
     }  # fmt: skip
+    darker = {**scan, "zero": 0.5 * scan["zero"].flip(-1)}
+    views = ComplexViewer(darker, guess=("measured", "zero"))._layout["guess"]["views"]
+    assert "magnitude" in views  # two magnitudes can be told apart, one shared cannot
     assert ComplexViewer(scan)._layout["guess"] is None
     for pair in (("measured", "measured"), ("measured", "truth"), ("truth", "zero")):
         with pytest.raises(ValueError, match="expected two different complex stacks"):

@@ -55,7 +55,7 @@ class Guess {
     this.against = h("select", { "aria-label": "against", onchange: () => this.next() });
     options(this.against, [...others.map((name) => [name, name]), ["", "any of them"]], against);
     this.kind = h("select", { "aria-label": "shown as", onchange: () => this.arrange() });
-    options(this.kind, viewer.layout.views.filter(([view]) => ["phase", "colour"].includes(view)), "phase");
+    options(this.kind, viewer.layout.views.filter(([view]) => viewer.layout.guess.views.includes(view)), "phase");
     const button = (text, click, title) => h("button", { type: "button", title, onclick: click }, text);
     this.answers = ["A", "B"].map((letter, side) =>
       button(`${letter} is measured`, () => this.answer(side), `Key ${letter.toLowerCase()}`));
@@ -64,7 +64,7 @@ class Guess {
     this.score = h("p", { class: "sv-score", role: "status", "aria-live": "polite" });
     this.answered = true; // there is no pair yet
     this.root = h("div", { class: "sv-guess", role: "group", "aria-label": "Guess which is measured" },
-      h("p", {}, "One of the two phases was measured, the other was made up. Which was measured?"),
+      h("p", {}, "One of the two was measured, the other was made up. Which was measured?"),
       h("div", { class: "sv-row" },
         h("label", {}, "against ", this.against), h("label", {}, "shown as ", this.kind),
         ...this.answers, this.nextButton,
@@ -91,7 +91,7 @@ class Guess {
         .filter((name) => byName.get(measured)?.p && byName.get(name)?.p);
     }
     if (!pool.length) {
-      this.verdict.textContent = "No scan has both phases.";
+      this.verdict.textContent = "No scan has both.";
       return;
     }
     viewer.set("slice_index", draw(viewer.shown.nSlices));
