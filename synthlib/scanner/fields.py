@@ -1,4 +1,4 @@
-"""What turns the phase: susceptibility, conductivity, chemical shift, timing.
+"""What turns the phase: susceptibility, conductivity, timing.
 
 All phases are radians, not wrapped, and enter the image as exp(+i phase).
 """
@@ -14,12 +14,10 @@ from torch import Tensor
 
 from synthlib import arrays
 from synthlib.scanner.anatomy import ORIENTATIONS, TISSUES
+from synthlib.scanner.constants import LARMOR_HZ_PER_T, MU_0
 from synthlib.scanner.contrast import FIELDS_T
 from synthlib.scanner.volume import normal, uniform
 
-MU_0 = 4e-7 * math.pi  # V s / (A m)
-LARMOR_HZ_PER_T = 42.577e6
-FAT_PPM = -3.4  # chemical shift of fat from water
 # S/m at 64 and 128 MHz: Gabriel, Lau & Gabriel, Phys Med Biol 41:2271 (1996), from its Cole-Cole
 # terms; muscle includes skin, a lesion is taken between grey matter and fluid.
 CONDUCTIVITY = {
@@ -243,8 +241,3 @@ def draw_timing(fov_mm: tuple[float, float], orientation: str, rng: torch.Genera
     along_x, along_y = (torch.tensor([0.3, 0.8]) * normal(rng, 2)).tolist()
     slope = along_y / fov_mm[0] * down + along_x / fov_mm[1] * right
     return Timing(constant, 2 * math.pi * slope)
-
-
-def fat_shift_hz(field_t: float) -> float:
-    """How far fat precesses from water."""
-    return FAT_PPM * 1e-6 * LARMOR_HZ_PER_T * field_t

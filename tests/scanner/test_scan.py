@@ -15,8 +15,9 @@ from synthlib.scanner.contrast import PROTOCOLS, Protocol
 from synthlib.scanner.kspace import acquire
 from synthlib.scanner.measurement import draw_measurement
 from synthlib.scanner.patient import admit
+from synthlib.scanner.samples import to_pixels
 from synthlib.scanner.settings import LINE_BY_LINE, USUAL
-from synthlib.scanner.slices import _shift_fat, _to_pixels
+from synthlib.scanner.slices import _shift_fat
 
 NOISELESS = tuple(name for name in USUAL if name != "noise")
 # what one image can hold
@@ -246,7 +247,7 @@ def test_phase_of_a_gradient_echo_is_two_pi_field_times_echo_time(monkeypatch):
 def test_fine_samples_average_to_the_pixel_they_belong_to():
     for n, finer in ((7, 2), (8, 2), (45, 3), (46, 3), (9, 4), (8, 5)):
         ramp = (torch.arange(finer * n) - (finer * n) // 2) / finer  # in pixels from the isocentre
-        pooled = _to_pixels(ramp.expand(1, 2 * finer, -1), finer, (2, n))
+        pooled = to_pixels(ramp.expand(1, 2 * finer, -1), finer, (2, n))
         expected = torch.arange(n) - n // 2
         assert (pooled[0, 0] - expected)[1:-1].abs().max() < 1e-5
 
