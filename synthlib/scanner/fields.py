@@ -114,9 +114,13 @@ def jump_share(chi: Tensor) -> Tensor:
         float32 (z, y, x), -2/3 to 1/3; 0 where there is no border.
     """
     steps = torch.stack(torch.gradient(chi)).square()  # along z, y, x
-    near = torch.nn.functional.avg_pool3d(
-        steps[None], 2 * BORDER_VOXELS + 1, 1, BORDER_VOXELS, count_include_pad=False
-    )[0]
+    near = steps
+    for axis in range(3):  # a mean over a cube is one of means along its edges
+        size, reach = [1, 1, 1], [0, 0, 0]
+        size[axis], reach[axis] = 2 * BORDER_VOXELS + 1, BORDER_VOXELS
+        near = torch.nn.functional.avg_pool3d(near[None], size, 1, reach, count_include_pad=False)[
+            0
+        ]
     none = 1e-4 * chi.abs().max().square().clamp(min=1e-30)  # far below any border's
     return 1 / 3 - (near[0] + none / 3) / (near.sum(0) + none)
 

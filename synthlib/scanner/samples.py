@@ -38,7 +38,7 @@ class Samples:
 def sample(patient: Patient, points: Tensor, step_mm: float, row_mm: float) -> Samples:
     """The patient at points (through, y, x, 3), step_mm apart in the plane."""
     shares = anatomy.fractions_at(patient.head, points, step_mm)  # (tissue, through, y, x)
-    steady, jump, conductive, _ = patient.fields.at(points)  # (through, y, x) each
+    steady, jump, conductive, _ = patient.fields.on_lattice(points)  # (through, y, x) each
     return Samples(
         points=points,
         shares=shares,
@@ -54,7 +54,7 @@ def sample(patient: Patient, points: Tensor, step_mm: float, row_mm: float) -> S
 def body_box(patient: Patient, points: Tensor, step_mm: float) -> tuple[slice, slice]:
     """Rows and columns of (through, y, x, 3) that hold the body and some air around it."""
     every = max(1, int(FIELD_GRID_MM / step_mm))
-    body = patient.fields.at(points[:, ::every, ::every])[3].amax(0) > 0  # (y, x)
+    body = patient.fields.on_lattice(points[:, ::every, ::every])[3].amax(0) > 0  # (y, x)
     found = []
     for axis, n in ((1, points.shape[1]), (0, points.shape[2])):
         there = body.any(axis).nonzero().flatten()
@@ -73,16 +73,16 @@ def embed(part: Tensor, box: tuple[slice, slice], shape: tuple[int, int]) -> Ten
 
 def to_pixels(fine: Tensor, finer: int, matrix: tuple[int, int]) -> Tensor:
     """Means over pixels of what is sampled `finer` times per pixel, (..., y, x)."""
-    ny, nx = matrix
     # the fine sample at index finer * (i - n // 2) + fine_n // 2 is the centre of pixel i
-    for axis, n in ((-2, ny), (-1, nx)):
+    for axis, n in ((-2, matrix[0]), (-1, matrix[1])):
         start = (finer * n) // 2 - finer * (n // 2) - finer // 2
         ends = finer % 2 == 0  # an even window takes half of either end
-        index = start + finer * torch.arange(n)[:, None] + torch.arange(finer + ends)
-        weight = torch.ones(finer + ends)
-        if ends:
-            weight[[0, -1]] = 0.5
-        index = index.clamp(0, finer * n - 1).to(fine.device)
-        picked = fine.movedim(axis, -1)[..., index]  # (..., n, window)
-        fine = (picked @ (weight / finer).to(fine.device)).movedim(-1, axis)
+        total: Tensor | None = None
+        for step in range(finer + ends):
+            weight = 0.5 if ends and step in (0, finer) else 1.0
+            index = (start + step + finer * torch.arange(n)).clamp(0, finer * n - 1)
+            part = fine.index_select(axis, index.to(fine.device)) * (weight / finer)
+            total = part if total is None else total + part
+        assert total is not None
+        fine = total
     return fine

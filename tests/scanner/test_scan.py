@@ -18,6 +18,7 @@ from synthlib.scanner.patient import admit
 from synthlib.scanner.samples import to_pixels
 from synthlib.scanner.settings import LINE_BY_LINE, USUAL
 from synthlib.scanner.slices import _shift_fat
+from synthlib.scanner.volume import Volume
 
 NOISELESS = tuple(name for name in USUAL if name != "noise")
 # what one image can hold
@@ -491,3 +492,14 @@ def test_scanning_leaves_the_global_random_state_alone():
 def test_settings_that_cannot_be_scanned_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         replace(SMALL, **change)
+
+
+@pytest.mark.parametrize("orientation", list(anatomy.ORIENTATIONS))
+@pytest.mark.parametrize("n_through", [1, 3])
+def test_a_volume_read_on_a_lattice_is_what_it_is_anywhere(orientation, n_through):
+    rng = torch.Generator().manual_seed(8)
+    first, spacing = (-40.0, -31.0, -22.0), 5.0
+    volume = Volume(torch.randn(3, 11, 14, 17, generator=rng), first, spacing)
+    centres = torch.tensor([3.0, 9.5, 16.0])[:n_through]
+    points = anatomy.positions((23, 31), (140.0, 120.0), centres, orientation)  # beyond it, too
+    torch.testing.assert_close(volume.on_lattice(points), volume.at(points), rtol=0, atol=2e-5)
