@@ -2,7 +2,7 @@
 
 from synthlib.scanner.acquisition import OBJECT_PHASES, Scan, scan_subject, scans
 from synthlib.scanner.anatomy import TISSUES
-from synthlib.scanner.fields import fat_shift_hz
+from synthlib.scanner.constants import fat_shift_hz
 from synthlib.scanner.settings import ScanSettings, Subject, subjects
 
 __all__ = [

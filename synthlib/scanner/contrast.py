@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from synthlib.scanner.anatomy import TISSUES
+from synthlib.scanner.constants import fat_shift_hz
 from synthlib.scanner.sequences import (
     PROTOCOLS,
     Protocol,
@@ -20,7 +21,6 @@ from synthlib.scanner.tissues import (
     FAT,
     FIELDS_T,
     LIPID_PEAKS,
-    PROTON_MHZ_PER_T,
     TISSUE_TIMES,
     lipid_in_phase,
     of_adipose_water,
@@ -51,15 +51,14 @@ __all__ = [
 
 THICKNESS_MM = 5.0  # of a slice of spin echoes, which flowing blood leaves
 # Bandwidths of a spin echo's pulses: fat's slice is displaced by its share of them, and only where
-# both displaced slices overlap there is an echo; Nagy & Weiskopf, MRM 60:1256 (2008). Usual values.
+# both displaced slices overlap there is an echo; Ivanov et al., MRM 64:319 (2010). Usual values.
 EXCITATION_KHZ, REFOCUSING_KHZ = 2.0, 0.85
 # T2 of fat in a single spin echo by that in a train, whose pulses undo most of its J-coupling;
 # Henkelman et al., JMRI 2:533 (1992); the amount is rough.
 SINGLE_ECHO_T2 = 0.5
-FAT_SHIFT_PPM = 3.4
 # Where CSF moves most, in the template's mm (x, y, z), with the width of each place along the axes:
-# third ventricle, aqueduct, fourth ventricle, around the stem, below the cerebellum, above the
-# sella; Bakshi et al., AJNR 21:503 (2000), found it in these.
+# third ventricle, aqueduct, fourth ventricle (Bakshi et al., AJNR 21:503, 2000), around the stem,
+# below the cerebellum, above the sella (Lisanti et al., AJR 188:716, 2007). Widths are chosen.
 MOVING_CSF = (
     ((0.0, -12.0, 2.0), (5.0, 12.0, 9.0)),
     ((0.0, -33.0, -10.0), (4.0, 5.0, 8.0)),
@@ -109,7 +108,7 @@ def lipid_signal(table: Tensor, protocol: Protocol, field_t: float = 3.0) -> flo
     signal = float(_steady(column, protocol)) * protocol.fat
     signal *= lipid_in_phase(protocol.dephasing_ms, field_t)
     if protocol.is_spin_echo:
-        khz = FAT_SHIFT_PPM * PROTON_MHZ_PER_T * field_t / 1000
+        khz = abs(fat_shift_hz(field_t)) / 1000
         signal *= max(0.0, 1 - khz * abs(1 / REFOCUSING_KHZ - 1 / EXCITATION_KHZ))
     return signal
 

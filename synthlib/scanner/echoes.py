@@ -71,6 +71,12 @@ def from_lines(spectrum: Tensor) -> Tensor:
     return torch.fft.fftshift(torch.fft.ifft(shifted, norm="ortho"), dim=-1)
 
 
+def weighted_lines(image: Tensor, weights: Tensor) -> Tensor:
+    """Images (..., x) whose columns of kx are multiplied with weights (x,), centred."""
+    # shifts of the image before and after cancel: only the weights have to be shifted
+    return torch.fft.ifft(torch.fft.fft(image) * torch.fft.ifftshift(weights))
+
+
 def unrefocused_share(shading: Shading, points_mm: Tensor) -> Tensor:
     """Which share (...) of the signal a refocusing pulse passes by, at positions (..., 3).
 

@@ -1,4 +1,4 @@
-"""What turns the phase: susceptibility, conductivity, chemical shift, timing.
+"""What turns the phase: susceptibility, conductivity, timing.
 
 All phases are radians, not wrapped, and enter the image as exp(+i phase).
 """
@@ -14,12 +14,10 @@ from torch import Tensor
 
 from synthlib import arrays
 from synthlib.scanner.anatomy import ORIENTATIONS, TISSUES
+from synthlib.scanner.constants import LARMOR_HZ_PER_T, MU_0
 from synthlib.scanner.contrast import FIELDS_T
 from synthlib.scanner.volume import normal, uniform
 
-MU_0 = 4e-7 * math.pi  # V s / (A m)
-LARMOR_HZ_PER_T = 42.577e6
-FAT_PPM = -3.4  # chemical shift of fat from water
 # S/m at 64 and 128 MHz: Gabriel, Lau & Gabriel, Phys Med Biol 41:2271 (1996), from its Cole-Cole
 # terms; muscle includes skin, a lesion is taken between grey matter and fluid.
 CONDUCTIVITY = {
@@ -123,9 +121,13 @@ def jump_share(chi: Tensor) -> Tensor:
         float32 (z, y, x), -2/3 to 1/3; 0 where there is no border.
     """
     steps = torch.stack(torch.gradient(chi)).square()  # along z, y, x
-    near = torch.nn.functional.avg_pool3d(
-        steps[None], 2 * BORDER_VOXELS + 1, 1, BORDER_VOXELS, count_include_pad=False
-    )[0]
+    near = steps
+    for axis in range(3):  # a mean over a cube is one of means along its edges
+        size, reach = [1, 1, 1], [0, 0, 0]
+        size[axis], reach[axis] = 2 * BORDER_VOXELS + 1, BORDER_VOXELS
+        near = torch.nn.functional.avg_pool3d(near[None], size, 1, reach, count_include_pad=False)[
+            0
+        ]
     none = 1e-4 * chi.abs().max().square().clamp(min=1e-30)  # far below any border's
     return 1 / 3 - (near[0] + none / 3) / (near.sum(0) + none)
 
@@ -273,8 +275,3 @@ def draw_timing(fov_mm: tuple[float, float], orientation: str, rng: torch.Genera
     along_x, along_y = (torch.tensor(TURNS[::-1]) * normal(rng, 2)).tolist()
     slope = along_y / fov_mm[0] * down + along_x / fov_mm[1] * right
     return Timing(constant, 2 * math.pi * slope)
-
-
-def fat_shift_hz(field_t: float) -> float:
-    """How far fat precesses from water."""
-    return FAT_PPM * 1e-6 * LARMOR_HZ_PER_T * field_t

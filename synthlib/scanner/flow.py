@@ -117,7 +117,7 @@ def inflow_gain(
     Args:
         speed_m_per_s: (...) across the slice; excited_mm: d, of the slice or slab.
 
-    Source: Haacke, Brown et al., Magnetic Resonance Imaging (1999), 24.2.
+    Source: Haacke, Brown et al., Magnetic Resonance Imaging (1999), chapter 24.
     """
     if protocol.flip_deg is None or protocol.ti_ms is not None:
         return torch.ones_like(speed_m_per_s)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from synthlib.scanner.anatomy import ORIENTATIONS
+from synthlib.scanner.constants import LARMOR_HZ_PER_T
 from synthlib.scanner.sequences import Protocol
 from synthlib.scanner.volume import normal
 
-GAMMA_HZ_PER_T = 42.577e6
 # Rad at 10 cm from the coil's centre, s.d. between scans: smooth phase of the first and second
 # order in space that scanners leave after pre-emphasis; Bernstein, King, Zhou, Handbook of MRI
 # Pulse Sequences (2004), 10.3, gives its form, the amounts are rough.
@@ -78,7 +78,7 @@ def concomitant_hz(gradient_t_per_m: Tensor, points_mm: Tensor, field_t: float) 
     x, y, z = (points_mm / 1000).unbind(-1)
     gx, gy, gz = gradient_t_per_m.tolist()
     across = (gx * z - gz * x / 2).square() + (gy * z - gz * y / 2).square()
-    return GAMMA_HZ_PER_T * across / (2 * field_t)
+    return LARMOR_HZ_PER_T * across / (2 * field_t)
 
 
 def concomitant_phase(
@@ -114,13 +114,13 @@ def concomitant_phase(
 
 def readout_gradient(protocol: Protocol, fov_mm: float) -> float:
     """T/m: the bandwidth over the field of view."""
-    return protocol.bandwidth_khz * 1e6 / (GAMMA_HZ_PER_T * fov_mm)
+    return protocol.bandwidth_khz * 1e6 / (LARMOR_HZ_PER_T * fov_mm)
 
 
 def slice_gradient(thickness_mm: float) -> float:
     """T/m: the pulse's bandwidth over the slice."""
     hertz = SLICE_TIME_BANDWIDTH / (2 * SLICE_HALF_PULSE_MS / 1000)
-    return hertz * 1000 / (GAMMA_HZ_PER_T * thickness_mm)
+    return hertz * 1000 / (LARMOR_HZ_PER_T * thickness_mm)
 
 
 def first_moments(
@@ -140,7 +140,7 @@ def first_moments(
     share = 0.5 if protocol.is_spin_echo and protocol.train > 1 else 1.0
     half_s = rows / (2000 * protocol.bandwidth_khz)
     pulse_s = SLICE_HALF_PULSE_MS / 1000
-    per_tesla = 2 * math.pi * GAMMA_HZ_PER_T * share
+    per_tesla = 2 * math.pi * LARMOR_HZ_PER_T * share
     across = -slice_gradient(thickness_mm) * pulse_s**2
     if protocol.is_spin_echo:
         crusher_s = CRUSHER_MS / 1000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthlib.scanner.echoes import from_lines, lines
+from synthlib.scanner.echoes import from_lines, lines, weighted_lines
 from synthlib.scanner.volume import normal, uniform
 
 GROUPS = 8  # of lines, between which a head moves or a receiver's gain steps
@@ -97,8 +97,8 @@ def ghosts(pulsatile: Tensor, maps: Tensor, modulation: Tensor) -> Tensor:
     rows = (pulsatile.abs().amax(-1) > 0).any(0)
     added = torch.zeros_like(maps)
     if bool(rows.any()):
-        seen = lines(pulsatile[:, None, rows] * maps[:, :, rows])
-        added[:, :, rows] = from_lines(seen * modulation.to(maps.device))
+        seen = pulsatile[:, None, rows] * maps[:, :, rows]
+        added[:, :, rows] = weighted_lines(seen, modulation.to(maps.device))
     return added
 
 

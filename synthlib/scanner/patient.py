@@ -9,6 +9,7 @@ from torch import Tensor
 
 from synthlib import runs, tasks
 from synthlib.scanner import anatomy, contrast, fields, lines, receivers
+from synthlib.scanner.constants import LARMOR_HZ_PER_T
 from synthlib.scanner.settings import ScanSettings, Subject
 from synthlib.scanner.volume import Volume, grid_points
 
@@ -51,7 +52,7 @@ def admit(settings: ScanSettings, subject: Subject, device: torch.device) -> Pat
     shares = anatomy.fractions_at(head, points, FIELD_GRID_MM)
     brain = anatomy.brain_fraction(shares)
     chi_hz = fields.draw_susceptibility(subject_rng(settings, subject, "susceptibility")).to(device)
-    chi_hz = chi_hz * fields.LARMOR_HZ_PER_T * settings.field_t
+    chi_hz = chi_hz * LARMOR_HZ_PER_T * settings.field_t
     on_grid = torch.tensordot(chi_hz, shares, dims=1)
     field_hz = fields.dipole_field(on_grid)
     # The grid blurs the jumps: they are taken off here and added where a slice is sampled.

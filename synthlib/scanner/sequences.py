@@ -84,7 +84,7 @@ PROTOCOLS = {
         tr_ms=2530.0, te_ms=3.5, ti_ms=1200.0, inversion=INVERSION, flip_deg=7.0, train=176,
         spacing_ms=9.8, bandwidth_khz=60.0,
     ),
-    # Haacke et al., AJNR 30:19 (2009); at 1.5 T see AT_FIELD
+    # near those that Haacke et al., AJNR 30:19 (2009), recommend; at 1.5 T see AT_FIELD
     "AXSWI": Protocol(
         tr_ms=28.0, te_ms=20.0, flip_deg=15.0, bandwidth_khz=38.0, flow_compensated=True,
         slab_mm=100.0,
@@ -120,7 +120,7 @@ def spin_echo(density: Tensor, t1_ms: Tensor, t2_ms: Tensor, protocol: Protocol)
     Returns:
         the signal, in units of density.
 
-    Source: Bernstein, King, Zhou, Handbook of MRI Pulse Sequences (2004), 14.2, 16.4.
+    Source: Bernstein, King, Zhou, Handbook of MRI Pulse Sequences (2004), 14.2, 14.3, 16.4.
     """
     after_tr = torch.exp(-protocol.tr_ms / t1_ms)
     half_echo = protocol.te_ms / 2

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays
-from synthlib.scanner import anatomy, contrast, distortion, echoes, fields, flow, gradients
+from synthlib.scanner import anatomy, contrast, distortion, echoes, flow, gradients
+from synthlib.scanner.constants import fat_shift_hz
 from synthlib.scanner.contrast import Protocol
 from synthlib.scanner.measurement import Measurement
-from synthlib.scanner.patient import FIELD_GRID_MM, Patient
+from synthlib.scanner.patient import Patient
+from synthlib.scanner.samples import Samples, body_box, embed, sample, to_pixels
 from synthlib.scanner.settings import ScanSettings
 
 FINE_MM = 0.8  # largest step at which a slice is sampled in its plane
 THROUGH = 3  # samples through a slice
-BODY_MARGIN_MM = 6.0  # of air around the body that is sampled with it
 AIR, FAT, CSF, BLOOD, ARTERY = (
     anatomy.TISSUES.index(name) for name in ("air", "fat", "csf", "blood", "artery")
 )
@@ -55,27 +56,6 @@ class Slice:
     images: dict[str, Images]
 
 
-@dataclass(frozen=True)
-class Samples:
-    """A slice sampled finely where the body is: (through, y, x), positions (..., 3).
-
-    Attributes:
-        shares: (tissue, through, y, x); field_hz: at each tissue's own nuclei;
-            water_hz: (y, x) the smooth field of a body of water, which displaces;
-            unrefocused: share of the signal that a refocusing pulse passes by.
-        row_mm: from one row to the next.
-    """
-
-    points: Tensor
-    shares: Tensor
-    field_hz: Tensor
-    water_hz: Tensor
-    conductive: Tensor
-    shading: Tensor
-    unrefocused: Tensor
-    row_mm: float
-
-
 def image_slice(
     settings: ScanSettings,
     patient: Patient,
@@ -95,20 +75,20 @@ def image_slice(
         fine, settings.fov_mm, centre + depths.to(centre.device), settings.orientation
     )  # (through, y, x, 3)
     step_mm = max(settings.spacing_mm) / finer
-    box = _body_box(patient, points, min(settings.spacing_mm) / finer)
+    box = body_box(patient, points, min(settings.spacing_mm) / finer)
     row_mm = settings.spacing_mm[0] / finer
-    samples = _sample(patient, points[:, *box], step_mm, row_mm)  # beyond the box is air
+    samples = sample(patient, points[:, *box], step_mm, row_mm)  # beyond the box is air
     body = 1 - samples.shares[AIR]  # what is air has a field, too, but no signal
     sums = [samples.shares, (body * torch.stack([samples.field_hz, samples.conductive]))]
     by_contrast = {}
     for name, measurement in measurements.items():
         parts, turned, kinds = _parts(settings, patient, measurement, samples)
-        whole = arrays.resample(_embed(parts, box, fine), settings.matrix)  # (part, y, x)
+        whole = arrays.resample(embed(parts, box, fine), settings.matrix)  # (part, y, x)
         by_contrast[name] = _joined(settings, measurement, whole, kinds, centre)
         sums.append(turned * body)
-    pooled = _embed(torch.cat(sums).mean(1), box, fine)
-    pooled[AIR] += 1 - _embed(torch.ones_like(pooled[AIR, *box]), box, fine)
-    pooled = _to_pixels(pooled, finer, settings.matrix)
+    pooled = embed(torch.cat(sums).mean(1), box, fine)
+    pooled[AIR] += 1 - embed(torch.ones_like(pooled[AIR, *box]), box, fine)
+    pooled = to_pixels(pooled, finer, settings.matrix)
     n = len(anatomy.TISSUES)
     field_hz, conductive, *phases = pooled[n:] / (1 - pooled[AIR]).clamp(min=1e-6)
     images = {
@@ -116,21 +96,6 @@ def image_slice(
         for i, (name, pictures) in enumerate(by_contrast.items())
     }
     return Slice(pooled[:n], field_hz, conductive, images)
-
-
-def _sample(patient: Patient, points: Tensor, step_mm: float, row_mm: float) -> Samples:
-    shares = anatomy.fractions_at(patient.head, points, step_mm)  # (tissue, through, y, x)
-    steady, jump, conductive, _ = patient.fields.at(points)  # (through, y, x) each
-    return Samples(
-        points=points,
-        shares=shares,
-        field_hz=steady + jump * torch.tensordot(patient.chi_hz, shares, dims=1),
-        water_hz=(steady + jump * patient.chi_hz[CSF]).mean(0),
-        conductive=conductive,
-        shading=patient.shading.at(points),
-        unrefocused=echoes.unrefocused_share(patient.shading, points),
-        row_mm=row_mm,
-    )
 
 
 def _parts(
@@ -248,7 +213,7 @@ def _joined(
     shifted = fat
     if "chemical_shift" in on:
         shifted = _shift_fat(
-            fat, fields.fat_shift_hz(settings.field_t), protocol.dephasing_ms / 1000, protocol
+            fat, fat_shift_hz(settings.field_t), protocol.dephasing_ms / 1000, protocol
         )
     if not protocol.is_spin_echo or protocol.train == 1:
         return sum(water, fat), sum(water, shifted), pulsatile
@@ -272,26 +237,6 @@ def _joined(
     return wet + lipids[0], wet + lipids[1], pulsatile
 
 
-def _body_box(patient: Patient, points: Tensor, step_mm: float) -> tuple[slice, slice]:
-    """Rows and columns of (through, y, x, 3) that hold the body and some air around it."""
-    every = max(1, int(FIELD_GRID_MM / step_mm))
-    body = patient.fields.at(points[:, ::every, ::every])[3].amax(0) > 0  # (y, x)
-    found = []
-    for axis, n in ((1, points.shape[1]), (0, points.shape[2])):
-        there = body.any(axis).nonzero().flatten()
-        margin = int(BODY_MARGIN_MM / step_mm) + every
-        first, last = (int(there[0]), int(there[-1])) if len(there) else (0, 0)
-        found.append(slice(max(0, first * every - margin), min(n, last * every + margin + 1)))
-    return found[0], found[1]
-
-
-def _embed(part: Tensor, box: tuple[slice, slice], shape: tuple[int, int]) -> Tensor:
-    """Put what was sampled in a box (..., y, x) into the whole picture, zeros around it."""
-    whole = part.new_zeros((*part.shape[:-2], *shape))
-    whole[..., box[0], box[1]] = part
-    return whole
-
-
 def _shift_fat(image: Tensor, fat_hz: float, late_s: float, protocol: Protocol) -> Tensor:
     """Fat (y, x) off resonance: turned by frequency times delay, displaced along the readout."""
     ny = image.shape[-2]
@@ -299,20 +244,3 @@ def _shift_fat(image: Tensor, fat_hz: float, late_s: float, protocol: Protocol) 
     k = (torch.arange(ny, device=image.device) - ny // 2) / ny
     ramp = torch.polar(torch.ones_like(k), -2 * math.pi * (k * pixels - fat_hz * late_s))
     return arrays.ifft2c(arrays.fft2c(image) * ramp[:, None])
-
-
-def _to_pixels(fine: Tensor, finer: int, matrix: tuple[int, int]) -> Tensor:
-    """Means over pixels of what is sampled `finer` times per pixel, (..., y, x)."""
-    ny, nx = matrix
-    # the fine sample at index finer * (i - n // 2) + fine_n // 2 is the centre of pixel i
-    for axis, n in ((-2, ny), (-1, nx)):
-        start = (finer * n) // 2 - finer * (n // 2) - finer // 2
-        ends = finer % 2 == 0  # an even window takes half of either end
-        index = start + finer * torch.arange(n)[:, None] + torch.arange(finer + ends)
-        weight = torch.ones(finer + ends)
-        if ends:
-            weight[[0, -1]] = 0.5
-        index = index.clamp(0, finer * n - 1).to(fine.device)
-        picked = fine.movedim(axis, -1)[..., index]  # (..., n, window)
-        fine = (picked @ (weight / finer).to(fine.device)).movedim(-1, axis)
-    return fine

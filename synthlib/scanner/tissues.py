@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from synthlib.scanner.anatomy import TISSUES
+from synthlib.scanner.constants import LARMOR_HZ_PER_T
 from synthlib.scanner.volume import normal
 
 FIELDS_T = (1.5, 3.0)
-PROTON_MHZ_PER_T = 42.577
 FAT = TISSUES.index("fat")
 
 
@@ -153,7 +153,8 @@ def lipid_in_phase(dephasing_ms: float, field_t: float) -> float:
     Args:
         dephasing_ms: how long they ran apart: TE of a gradient echo.
     """
-    turns = [ppm * PROTON_MHZ_PER_T * field_t * dephasing_ms / 1000 for ppm, _ in LIPID_PEAKS]
+    hertz_per_ppm = LARMOR_HZ_PER_T * field_t / 1e6
+    turns = [ppm * hertz_per_ppm * dephasing_ms / 1000 for ppm, _ in LIPID_PEAKS]
     total = sum(
         share * complex(math.cos(2 * math.pi * turn), math.sin(2 * math.pi * turn))
         for turn, (_, share) in zip(turns, LIPID_PEAKS, strict=True)

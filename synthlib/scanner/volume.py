@@ -39,6 +39,36 @@ class Volume:
         )
         return found.reshape(len(self.values), *points_mm.shape[:-1])
 
+    def on_lattice(self, points_mm: Tensor) -> Tensor:
+        """As :meth:`at`, many times as fast, at places (a, b, c, 3) on axes along x, y and z.
+
+        Args:
+            points_mm: each of the three coordinates changes along one axis alone.
+
+        Returns:
+            float32 (channel, a, b, c).
+        """
+        free = [0, 1, 2]
+        varying: dict[int, int] = {}  # coordinate to the axis along which it changes
+        for axis in range(3):
+            change = points_mm.select(axis, -1)[0, 0] - points_mm.select(axis, 0)[0, 0]
+            if float(change.abs().max()) > 0:
+                varying[int(change.abs().argmax())] = axis
+                free.remove(axis)
+        for coordinate in range(3):
+            if coordinate not in varying:
+                varying[coordinate] = free.pop(0)
+        result = self.values
+        for coordinate, axis in varying.items():
+            others = [0 if other != axis else slice(None) for other in range(3)]
+            places = points_mm[(*others, coordinate)]
+            n = self.values.shape[3 - coordinate]
+            where = ((places - self.first_mm[coordinate]) / self.spacing_mm).clamp(0, n - 1)
+            weights = (1 - (where[:, None] - torch.arange(n, device=where.device)).abs()).clamp(0)
+            result = (result.movedim(3 - coordinate, -1) @ weights.mT).movedim(-1, 3 - coordinate)
+        order = sorted(range(3), key=lambda coordinate: varying[coordinate])
+        return result.permute(0, *(3 - coordinate for coordinate in order)).contiguous()
+
     def to(self, device: torch.device | str) -> Volume:
         return Volume(self.values.to(device), self.first_mm, self.spacing_mm)
 

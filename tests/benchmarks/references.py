@@ -22,6 +22,7 @@ from torch import Tensor
 from synthlib import runs
 from synthlib.scanner import anatomy, contrast, fields
 from synthlib.scanner.anatomy import TISSUES
+from synthlib.scanner.constants import LARMOR_HZ_PER_T
 from synthlib.scanner.contrast import PROTOCOLS
 from synthlib.scanner.volume import grid_points
 
@@ -65,7 +66,7 @@ def susceptibility_phase_error(seed: int = 1) -> tuple[float, float]:
 
     chi, brain = head_susceptibility(seed)
     relative = fields.dipole_field(chi)  # ppm
-    ours = 2 * math.pi * fields.LARMOR_HZ_PER_T * 1e-6 * FIELD_T * relative * TE_MS / 1000
+    ours = 2 * math.pi * LARMOR_HZ_PER_T * 1e-6 * FIELD_T * relative * TE_MS / 1000
     theirs_ppm = qsm_forward.generate_field(chi.permute(2, 1, 0).double().numpy())  # (x, y, z)
     signal = qsm_forward.generate_signal(
         theirs_ppm, B0=FIELD_T, TE=TE_MS / 1000, TR=1e6, R1=1.0, R2star=0.0

@@ -134,7 +134,7 @@ def test_transmit_field_is_strongest_in_the_middle_and_stronger_shaded_at_three_
 def test_a_gradient_echo_train_after_inversion_is_what_pulse_by_pulse_simulation_gives():
     density, t1, t2star = torch.tensor([0.8, 1.0, 0.3]), torch.tensor([838.0, 4300.0, 371.0]), 50.0
     protocol = Protocol(
-        tr_ms=1900.0, te_ms=3.0, ti_ms=560.0, inversion=0.95, flip_deg=11.0, train=121,
+        tr_ms=1900.0, te_ms=3.0, ti_ms=450.0, inversion=0.95, flip_deg=11.0, train=121,
         spacing_ms=7.1,
     )  # fmt: skip
     cos, sin = math.cos(math.radians(11.0)), math.sin(math.radians(11.0))
@@ -144,12 +144,12 @@ def test_a_gradient_echo_train_after_inversion_is_what_pulse_by_pulse_simulation
 
     m = density.double()
     for _ in range(40):  # TRs, until nothing changes
-        m = free(-0.95 * m, 560.0 - 60 * 7.1)
+        m = free(-0.95 * m, 450.0 - 60 * 7.1)
         for pulse in range(121):
             if pulse == 60:
                 expected = m * sin * math.exp(-3.0 / t2star)
             m = free(m * cos, 7.1)
-        m = free(m, 1900.0 - (560.0 - 60 * 7.1) - 121 * 7.1)
+        m = free(m, 1900.0 - (450.0 - 60 * 7.1) - 121 * 7.1)
     signal = inversion_train(density, t1, torch.full((3,), t2star), protocol)
     torch.testing.assert_close(signal.double(), expected, rtol=1e-4, atol=1e-6)
     assert signal[1] < 0  # fluid is still inverted

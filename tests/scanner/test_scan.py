@@ -15,8 +15,10 @@ from synthlib.scanner.contrast import PROTOCOLS, Protocol
 from synthlib.scanner.kspace import acquire
 from synthlib.scanner.measurement import draw_measurement
 from synthlib.scanner.patient import admit
+from synthlib.scanner.samples import to_pixels
 from synthlib.scanner.settings import LINE_BY_LINE, USUAL
-from synthlib.scanner.slices import _shift_fat, _to_pixels
+from synthlib.scanner.slices import _shift_fat
+from synthlib.scanner.volume import Volume
 
 NOISELESS = tuple(name for name in USUAL if name != "noise")
 # what one image can hold
@@ -246,7 +248,7 @@ def test_phase_of_a_gradient_echo_is_two_pi_field_times_echo_time(monkeypatch):
 def test_fine_samples_average_to_the_pixel_they_belong_to():
     for n, finer in ((7, 2), (8, 2), (45, 3), (46, 3), (9, 4), (8, 5)):
         ramp = (torch.arange(finer * n) - (finer * n) // 2) / finer  # in pixels from the isocentre
-        pooled = _to_pixels(ramp.expand(1, 2 * finer, -1), finer, (2, n))
+        pooled = to_pixels(ramp.expand(1, 2 * finer, -1), finer, (2, n))
         expected = torch.arange(n) - n // 2
         assert (pooled[0, 0] - expected)[1:-1].abs().max() < 1e-5
 
@@ -503,3 +505,14 @@ def test_scanning_leaves_the_global_random_state_alone():
 def test_settings_that_cannot_be_scanned_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         replace(SMALL, **change)
+
+
+@pytest.mark.parametrize("orientation", list(anatomy.ORIENTATIONS))
+@pytest.mark.parametrize("n_through", [1, 3])
+def test_a_volume_read_on_a_lattice_is_what_it_is_anywhere(orientation, n_through):
+    rng = torch.Generator().manual_seed(8)
+    first, spacing = (-40.0, -31.0, -22.0), 5.0
+    volume = Volume(torch.randn(3, 11, 14, 17, generator=rng), first, spacing)
+    centres = torch.tensor([3.0, 9.5, 16.0])[:n_through]
+    points = anatomy.positions((23, 31), (140.0, 120.0), centres, orientation)  # beyond it, too
+    torch.testing.assert_close(volume.on_lattice(points), volume.at(points), rtol=0, atol=2e-5)
