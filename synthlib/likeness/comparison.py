@@ -104,7 +104,18 @@ def twins(portraits: Sequence[Portrait], seed: int) -> list[Portrait]:
     Raises:
         ValueError: as :func:`twin_settings`.
     """
-    return [_twin(one, twin_settings(one, seed)) for one in portraits]
+    return [_equally_noisy(one, twin_settings(one, seed)) for one in portraits]
+
+
+def _equally_noisy(one: Portrait, settings: scanner.ScanSettings) -> Portrait:
+    """A twin with the measured SNR, as a portrait measures it: median of the head, noise of a coil.
+
+    The scanner's own SNR is that of the brain in all coils; a first scan tells the ratio.
+    """
+    twin = _twin(one, settings)
+    if one.snr and twin.snr:
+        twin = _twin(one, dataclasses.replace(settings, snr=settings.snr * one.snr / twin.snr))
+    return twin
 
 
 def _twin(one: Portrait, settings: scanner.ScanSettings) -> Portrait:

@@ -18,8 +18,8 @@ FLUID_M_PER_S = 0.015  # s.d., where it moves most, while the centre of k-space 
 FLUID_REST = 0.3  # of this, elsewhere
 WAVES = 6
 # The large vessels' course: veins of the midline (sagittal and straight sinus, internal cerebral
-# veins) flow backwards, the arteries below the circle of Willis upwards. Scanner mm; by so much more
-# than the drawn course of the branches.
+# veins) flow backwards, the arteries below the circle of Willis upwards. Scanner mm; LARGE is how
+# much this counts beside the drawn course of branches.
 MIDLINE_MM, NECK_MM, LARGE = 12.0, -32.0, 6.0
 COURSE_MM = (40.0, 120.0)  # wavelengths at which a system's vessels change their direction
 SPEED_SPREAD = 0.3  # relative s.d. of subjects
