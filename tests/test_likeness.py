@@ -530,3 +530,13 @@ def test_the_figure_has_a_column_for_every_head(small, made):
     assert figure.axes[0].get_title() == "T1 GRE\n4 coils\n48 x 40"
     assert len(figure.legends) == 1
     figure.savefig(io.BytesIO(), format="png")
+
+
+def test_the_brain_keeps_away_from_the_edge_of_the_picture_too():
+    head = torch.zeros(60, 50, dtype=torch.bool)
+    head[5:55, :] = True  # as wide as the field of view
+    brain = measures.brain(head, (2.0, 3.0))
+    rows, columns = brain.any(1).nonzero().flatten(), brain.any(0).nonzero().flatten()
+    # more than 16 mm: the 9th row and the 6th column from the first one outside
+    assert (int(rows[0]), int(rows[-1])) == (5 + 8, 54 - 8)
+    assert (int(columns[0]), int(columns[-1])) == (5, 44)
