@@ -427,6 +427,29 @@ def test_a_twin_is_cut_at_the_level_of_its_head(small):
     assert likeness.twin_settings(low, seed=3).positions_mm == (-24.0,)
 
 
+def test_compression_keeps_the_strongest_combinations_of_coils(odd_scan):
+    volume = odd_scan.volume
+    images = torch.cat([volume.coil_images(index) for index in range(volume.n_slices)], -1)
+    energies = torch.linalg.svdvals(images.flatten(1)).square()  # of the best combinations
+    for n in (1, volume.n_coils - 1, volume.n_coils):
+        few = likeness.compressed(volume, n)
+        assert few.n_coils == n and few.image_shape == volume.image_shape
+        kept = torch.cat([few.coil_images(index) for index in range(few.n_slices)], -1)
+        # all of k-space is measured without oversampling, or images hold nearly all of it
+        assert float(kept.abs().square().sum() / energies[:n].sum()) == pytest.approx(1, abs=0.01)
+    torch.testing.assert_close(few.rss[0], arrays.rss(volume.coil_images(0)), rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="expected at least the"):
+        likeness.compressed(volume, volume.n_coils + 1)
+
+
+def test_a_head_of_compressed_channels_has_a_twin_of_compressed_channels(small):
+    head = dataclasses.replace(small[0], n_coils=3, n_elements=6)
+    settings = likeness.twin_settings(head, seed=3)
+    assert settings.coil_counts == (6,)
+    assert likeness.twin_scan(head, settings).volume.n_coils == 3
+    assert likeness.twins([head], seed=3)[0].n_coils == 3
+
+
 def test_twins_are_repeatable(small, made):
     assert likeness.twins(small[2:], seed=3) == made[2:]
 
@@ -507,3 +530,13 @@ def test_the_figure_has_a_column_for_every_head(small, made):
     assert figure.axes[0].get_title() == "T1 GRE\n4 coils\n48 x 40"
     assert len(figure.legends) == 1
     figure.savefig(io.BytesIO(), format="png")
+
+
+def test_the_brain_keeps_away_from_the_edge_of_the_picture_too():
+    head = torch.zeros(60, 50, dtype=torch.bool)
+    head[5:55, :] = True  # as wide as the field of view
+    brain = measures.brain(head, (2.0, 3.0))
+    rows, columns = brain.any(1).nonzero().flatten(), brain.any(0).nonzero().flatten()
+    # more than 16 mm: the 9th row and the 6th column from the first one outside
+    assert (int(rows[0]), int(rows[-1])) == (5 + 8, 54 - 8)
+    assert (int(columns[0]), int(columns[-1])) == (5, 44)

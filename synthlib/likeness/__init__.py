@@ -1,7 +1,7 @@
 """How alike are two scans? Their portraits side by side: measured heads, and simulated twins."""
 
 from synthlib.likeness import measures
-from synthlib.likeness.comparison import rows, spread, twin_settings, twins
+from synthlib.likeness.comparison import compressed, rows, spread, twin_scan, twin_settings, twins
 from synthlib.likeness.heads import measure_all, measured, store, volumes_of
 from synthlib.likeness.portraits import (
     Combined,
@@ -16,6 +16,7 @@ __all__ = [
     "Combined",
     "Portrait",
     "combine",
+    "compressed",
     "measure_all",
     "measured",
     "measures",
@@ -25,6 +26,7 @@ __all__ = [
     "rows",
     "spread",
     "store",
+    "twin_scan",
     "twin_settings",
     "twins",
     "volumes_of",

@@ -17,7 +17,7 @@ from synthlib.likeness.portraits import (
     portrait_of_images,
     portrait_of_phase_difference,
 )
-from synthlib.records import ImageVolume
+from synthlib.records import ImageVolume, RawVolume
 
 FIELD_T = 3.0
 NOISE_FREE_SNR = 1000.0
@@ -84,7 +84,7 @@ def twin_settings(one: Portrait, seed: int) -> scanner.ScanSettings:
     contrast = names[0] if names else "AXT1"
     return scanner.ScanSettings(
         n_subjects=1,
-        coil_counts=(max(1, one.n_coils),),
+        coil_counts=(one.n_elements or max(1, one.n_coils),),
         contrasts=(contrast,),
         n_slices=1,
         positions_mm=(one.level_mm,),
@@ -118,8 +118,38 @@ def _equally_noisy(one: Portrait, settings: scanner.ScanSettings) -> Portrait:
     return twin
 
 
-def _twin(one: Portrait, settings: scanner.ScanSettings) -> Portrait:
+def twin_scan(one: Portrait, settings: scanner.ScanSettings) -> scanner.Scan:
+    """Scan the settings' subject; channels are compressed where the measured head's were."""
     scan = scanner.scan_subject(settings, scanner.subjects(settings)[0])[0]
+    if one.n_elements is None:
+        return scan
+    return dataclasses.replace(scan, volume=compressed(scan.volume, one.n_coils))
+
+
+def compressed(volume: RawVolume, n_coils: int) -> RawVolume:
+    """The combinations of coils that hold most of a scan's energy.
+
+    Raises:
+        ValueError: fewer coils than that.
+
+    Source: Buehrer et al., MRM 57:1131 (2007).
+    """
+    if not 1 <= n_coils <= volume.n_coils:
+        raise ValueError(
+            f"{volume.name} has {volume.n_coils} coils; expected at least the {n_coils} that it "
+            "is to be compressed to. Name fewer."
+        )
+    kspace = torch.stack([volume.kspace[index] for index in range(volume.n_slices)])
+    lines = kspace.movedim(1, 0).flatten(1)  # (coil, sample)
+    _, vectors = torch.linalg.eigh(lines @ lines.mH)  # rising
+    strongest = vectors[:, -n_coils:].mH
+    mixed = torch.einsum("vc,sckx->svkx", strongest, kspace)
+    images = arrays.crop_or_pad_image(arrays.ifft2c(mixed), volume.recon_shape)
+    return dataclasses.replace(volume, kspace=mixed, rss=arrays.rss(images))
+
+
+def _twin(one: Portrait, settings: scanner.ScanSettings) -> Portrait:
+    scan = twin_scan(one, settings)
     if one.n_coils:
         twin = dataclasses.replace(portrait(scan.volume, 0, SIMULATED), name=one.name)
         sagittal = settings.orientation == "sagittal"

@@ -34,6 +34,7 @@ class Head(NamedTuple):
     source: str
     licence: str
     level_mm: float  # of the slice above mid-ventricle, by eye beside simulated heads
+    n_elements: int | None = None  # of the array, where the channels are fewer
 
 
 LORAKS = "LORAKS 2.0 (Kim & Haldar, University of Southern California)"
@@ -47,7 +48,8 @@ RAW = (
         UNSTATED,
         -24.0,
     ),
-    Head("multicoil/head_axial_mprage_4coil.h5", "MPRAGE", LORAKS, RESEARCH, -10.0),
+    # Four channels that see the head as combinations of many do; of how many is not told.
+    Head("multicoil/head_axial_mprage_4coil.h5", "MPRAGE", LORAKS, RESEARCH, -10.0, 12),
     Head("multicoil/head_axial_16coil_lowres.h5", "GRE", "mchiew/SENSE-tutorial", UNSTATED, 22.0),
     Head("singlecoil/head_axial_t2_1coil.h5", "AXT2", LORAKS, RESEARCH, 8.0),
     Head(
@@ -117,8 +119,8 @@ def _as_known(one: Portrait, stored: Portrait | None) -> Portrait:
     """With what headers do not tell, where the package knows the scan."""
     if stored is None:
         return one
-    known = {name: getattr(stored, name) for name in ("what", "level_mm", "source", "licence")}
-    return dataclasses.replace(one, **known)
+    names = ("what", "level_mm", "n_elements", "source", "licence")
+    return dataclasses.replace(one, **{name: getattr(stored, name) for name in names})
 
 
 def measure_all(real: str | Path) -> list[Portrait]:
@@ -153,6 +155,7 @@ def measure_all(real: str | Path) -> list[Portrait]:
             source=head.source,
             licence=head.licence,
             level_mm=head.level_mm,
+            n_elements=head.n_elements,
         )
         for head, one in found
     ]

@@ -63,7 +63,8 @@ def brain(head: Tensor, pixel_mm: tuple[float, float]) -> Tensor:
     Args:
         head: bool (y, x), as of :func:`outline`; pixel_mm: (y, x).
     """
-    depth = ndimage.distance_transform_edt(head.numpy(force=True), sampling=pixel_mm)
+    framed = np.pad(head.numpy(force=True), 1)  # what lies beyond the picture is not brain
+    depth = ndimage.distance_transform_edt(framed, sampling=pixel_mm)[1:-1, 1:-1]
     return torch.from_numpy(depth > COVER_MM)
 
 

@@ -34,6 +34,7 @@ class Portrait:
         matrix: (y, x); pixel_mm: (y, x), nan if unknown.
         source, licence: of measured data.
         level_mm: of the slice above mid-ventricle, where known; twins are cut there.
+        n_elements: of the array, where its channels were compressed to n_coils; else None.
         brightness: density over measures.BRIGHTNESS_EDGES of the root sum of
             squares in the head divided by its median there.
         bright_tail: 98th percentile / median of the same.
@@ -98,6 +99,7 @@ class Portrait:
     source: str = ""
     licence: str = ""
     level_mm: float = 0.0
+    n_elements: int | None = None
 
 
 class Combined(NamedTuple):

@@ -249,12 +249,16 @@ def _joined(one: HeadResult, other: HeadResult) -> HeadResult:
 
 
 def _networks(learn: Sequence[Patch], settings: Settings, seed: int) -> list[torch.nn.Module]:
-    """Networks that learned from patches and their mirror images."""
+    """Networks that learned from patches, their mirror images, and phase of the other sign.
+
+    Files differ in the sign of their phase, which is no property of a scanner.
+    """
     images = seen(torch.stack([patch.image for patch in learn]), settings)[:, None]
     examples = [
-        Example(patch.look.head, patch.look.is_measured, image.flip(axes))
+        Example(patch.look.head, patch.look.is_measured, sign * image.flip(axes))
         for patch, image in zip(learn, images, strict=True)
         for axes in MIRRORED
+        for sign in ((1, -1) if settings.part == "phase" else (1,))
     ]
     return [
         discrimination.train(examples, settings.network, runs.seed_for(seed, "network", number))

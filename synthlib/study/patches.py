@@ -134,7 +134,7 @@ def simulated_looks(
                 positions_mm=tuple(one.level_mm + mm for mm in levels_mm),
                 mechanisms=tuple(mechanisms),
             )
-            volume = scanner.scan_subject(settings, scanner.subjects(settings)[0])[0].volume
+            volume = likeness.twin_scan(one, settings).volume
             for index in range(volume.n_slices):
                 look = look_at(volume, index, one.name, is_measured=False)
                 looks.append(dataclasses.replace(look, subject=f"{one.name} {number}"))
