@@ -183,6 +183,28 @@ def test_roughness_of_maps_is_their_gradient_per_cm(grid, everywhere):
     assert found == pytest.approx(math.sqrt(sum(per_cm) / 2), rel=1e-3)
 
 
+def test_roughness_of_a_scan_is_that_of_its_true_maps_in_the_head_whatever_air_says():
+    settings = scanner.ScanSettings(
+        coil_counts=(8,), contrasts=("AXT1GRE",), n_slices=1, matrix=(121, 104), snr=60.0, seed=3
+    )
+    person = scanner.subjects(settings)[0]
+    scan = scanner.scan_subject(settings, person, "cpu")[0]
+    found = likeness.portrait(scan.volume, 0).map_roughness
+    head = measures.outline(arrays.rss(scan.volume.coil_images(0)))
+    true = scan.truth["maps"][0] / arrays.rss(scan.truth["maps"][0])
+    # whatever their common phase, maps of unit norm change by at least |dS|^2 - |S^H dS|^2;
+    # the gauge of the estimated ones comes close to it
+    least = 0.0
+    for axis, mm in ((1, settings.spacing_mm[0]), (2, settings.spacing_mm[1])):
+        n = true.shape[axis]
+        low, high = true.narrow(axis, 0, n - 1), true.narrow(axis, 1, n - 1)
+        step = (high - low).abs().square().sum(0)
+        turned = ((high + low).conj() / 2 * (high - low)).sum(0).abs().square()
+        both = head.narrow(axis - 1, 0, n - 1) & head.narrow(axis - 1, 1, n - 1)
+        least += float((step - turned)[both].mean()) / (mm / 10) ** 2
+    assert math.sqrt(least) < found < 1.15 * math.sqrt(least)
+
+
 # --- magnitude -----------------------------------------------------------------------
 
 

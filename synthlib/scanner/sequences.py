@@ -73,7 +73,7 @@ PROTOCOLS = {
         spacing_ms=10.0,
     ),
     "AXFLAIR": Protocol(
-        tr_ms=9000.0, te_ms=110.0, ti_ms=2500.0, inversion=INVERSION, fat=0.3, late_ms=0.2,
+        tr_ms=9000.0, te_ms=100.0, ti_ms=2500.0, inversion=INVERSION, fat=0.3, late_ms=0.2,
         transfer=0.12, train=16, spacing_ms=10.0,
     ),
     # short TR as T1-weighted 3-D scans have, and a TE at which fat and water are in phase

@@ -37,7 +37,8 @@ class Tissue:
     outside_cells: float = 0.0
 
 
-# White and grey matter: T1 in vivo, Wright et al., MAGMA 21:121 (2008); T2 between those in vivo of
+# White and grey matter: T1 in vivo, Wright et al., MAGMA 21:121 (2008), but grey at 3 T between
+# theirs (1607 ms) and that of Wansapura et al. (1331 ms); T2 between those in vivo of
 # Cox & Gowland, MRM 64:1440 (2010; 80 and 87 ms at 1.5 T, 71 and 76 at 3 T), of Stanisz et al.,
 # MRM 54:507 (2005; 72 and 95 at 1.5 T) and of Wansapura et al., JMRI 9:531 (1999; 80 and 110 at 3
 # T), so that grey is 1.6 times white in a T2 scan and brighter in FLAIR; T2*, Peters et al., Magn
@@ -50,13 +51,13 @@ class Tissue:
 # after Zhao et al., MRM 58:592 (2007). Bone is its bound water (Du & Bydder, NMR Biomed 26:489,
 # 2013). Transfer: white against grey matter as their ratios in Stanisz.
 # Chosen, for published values scatter or are few: vitreous humour, lesions (as in demyelination),
-# T1 and T2 of deep grey matter (T1 below the 1.1 and 1.35 s of Wright, as it holds thalamus and
+# T1 and T2 of deep grey matter (T1 below the 1.1 and 1.36 s of Wright, as it holds thalamus and
 # pallidum, too), T2 and T2* of arteries, mucosa (water-rich, as glands are), skin (its dermis),
 # dura (collagen), speeds of flow, and the shares outside of cells.
 TISSUE_TIMES = {
     "air": Tissue(0.0, (1000.0, 1000.0), (1.0, 1.0), (1.0, 1.0)),
     "csf": Tissue(1.00, (4300.0, 4300.0), (2000.0, 2000.0), (1500.0, 1000.0)),
-    "grey": Tissue(0.83, (1197.0, 1607.0), (91.0, 93.0), (84.0, 66.0), bound=0.5),
+    "grey": Tissue(0.83, (1197.0, 1470.0), (91.0, 93.0), (84.0, 66.0), bound=0.5),
     "white": Tissue(0.70, (646.0, 838.0), (76.0, 75.0), (66.2, 53.2), bound=1.0),
     "blood": Tissue(
         0.85, (1441.0, 1584.0), (150.0, 80.0), (65.0, 22.0), peak_mm_per_s=300.0, outside_cells=0.58
@@ -70,7 +71,7 @@ TISSUE_TIMES = {
     ),
     "eye": Tissue(0.98, (4000.0, 4000.0), (600.0, 600.0), (400.0, 300.0)),
     "lesion": Tissue(0.86, (1300.0, 1700.0), (160.0, 150.0), (120.0, 100.0), bound=0.3),
-    "deep": Tissue(0.80, (1000.0, 1350.0), (85.0, 78.0), (57.0, 36.0), bound=0.6),
+    "deep": Tissue(0.80, (1000.0, 1300.0), (85.0, 78.0), (57.0, 36.0), bound=0.6),
     "artery": Tissue(
         0.85,
         (1441.0, 1664.0),
@@ -83,7 +84,7 @@ TISSUE_TIMES = {
     "skin": Tissue(0.65, (700.0, 900.0), (30.0, 26.0), (20.0, 15.0), outside_cells=0.3),
     "dura": Tissue(0.55, (700.0, 850.0), (9.0, 8.0), (5.0, 4.0), outside_cells=0.4),
 }
-SPREAD = {"density": 0.02, "t1": 0.05, "t2": 0.05, "t2star": 0.05}  # relative s.d. of subjects
+SPREAD = {"density": 0.02, "t1": 0.03, "t2": 0.03, "t2star": 0.05}  # relative s.d. of subjects
 
 # Water of adipose tissue by volume (21 % of its mass; Woodard & White, Br J Radiol 59:1209, 1986);
 # its times are taken to be muscle's.

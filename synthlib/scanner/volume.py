@@ -59,13 +59,16 @@ class Volume:
             if coordinate not in varying:
                 varying[coordinate] = free.pop(0)
         result = self.values
-        for coordinate, axis in varying.items():
+        for coordinate, axis in sorted(varying.items(), reverse=True):  # x, the longest rows, last
             others = [0 if other != axis else slice(None) for other in range(3)]
             places = points_mm[(*others, coordinate)]
-            n = self.values.shape[3 - coordinate]
-            where = ((places - self.first_mm[coordinate]) / self.spacing_mm).clamp(0, n - 1)
-            weights = (1 - (where[:, None] - torch.arange(n, device=where.device)).abs()).clamp(0)
-            result = (result.movedim(3 - coordinate, -1) @ weights.mT).movedim(-1, 3 - coordinate)
+            dim = 3 - coordinate
+            last = self.values.shape[dim] - 1
+            where = ((places - self.first_mm[coordinate]) / self.spacing_mm).clamp(0, last)
+            below = where.floor().clamp(max=last - 1)
+            share = (where - below).reshape(-1, *[1] * coordinate)
+            low, high = (result.index_select(dim, below.long() + step) for step in (0, 1))
+            result = low + share * (high - low)
         order = sorted(range(3), key=lambda coordinate: varying[coordinate])
         return result.permute(0, *(3 - coordinate for coordinate in order)).contiguous()
 

@@ -256,7 +256,7 @@ def test_fine_samples_average_to_the_pixel_they_belong_to():
 def test_air_around_the_head_is_passed_by_without_a_trace(monkeypatch):
     settings = replace(SMALL, contrasts=("AXT2", "AXGRE"), n_lesions=2, positions_mm=(-40.0, 8.0))
     expected = scan(settings, which=1)
-    monkeypatch.setattr(slices, "BODY_MARGIN_MM", 1000.0)
+    monkeypatch.setattr("synthlib.scanner.samples.BODY_MARGIN_MM", 1000.0)
     found = scan.__wrapped__(settings, which=1)
     assert torch.equal(found.volume.kspace[:], expected.volume.kspace[:])
     for name, values in expected.truth.items():
@@ -423,13 +423,13 @@ def test_tissue_off_resonance_is_displaced_along_the_readout(monkeypatch):
     settings = replace(SMALL, contrasts=("AXT1",), n_slices=1, mechanisms=())
     still = scan(settings).truth["magnitude"][0]
     per_pixel = 1000 * PROTOCOLS["AXT1"].bandwidth_khz / settings.matrix[0]
-    sample = slices._sample
+    sample = slices.sample
 
     def off_resonance(*values):
         samples = sample(*values)
         return replace(samples, water_hz=torch.full_like(samples.water_hz, per_pixel))
 
-    monkeypatch.setattr(slices, "_sample", off_resonance)
+    monkeypatch.setattr(slices, "sample", off_resonance)
     moved = scan.__wrapped__(replace(settings, mechanisms=("distortion",))).truth["magnitude"][0]
     torch.testing.assert_close(moved[3:-3], still.roll(1, 0)[3:-3], atol=2e-3, rtol=0)
 
