@@ -19,7 +19,6 @@ from synthlib.likeness.portraits import (
 )
 from synthlib.records import ImageVolume, RawVolume
 
-FIELD_T = 3.0
 NOISE_FREE_SNR = 1000.0
 CONTRASTS = {  # the first whose key is in the measured label
     "T1POST": "AXT1POST",
@@ -90,7 +89,7 @@ def twin_settings(one: Portrait, seed: int) -> scanner.ScanSettings:
         positions_mm=(one.level_mm,),
         matrix=one.matrix,
         fov_mm=(one.matrix[0] * one.pixel_mm[0], one.matrix[1] * one.pixel_mm[1]),
-        field_t=FIELD_T,
+        field_t=one.field_t,
         thickness_mm=THIN.get(contrast, scanner.ScanSettings.thickness_mm),
         snr=one.snr or NOISE_FREE_SNR,
         seed=runs.seed_for(seed, "twin", one.name),

@@ -14,6 +14,7 @@ import numpy as np
 from synthlib import formats, runs
 from synthlib.formats import dicom, nifti
 from synthlib.likeness.portraits import (
+    UNKNOWN_FIELD_T,
     Portrait,
     portrait,
     portrait_of_images,
@@ -35,18 +36,22 @@ class Head(NamedTuple):
     licence: str
     level_mm: float  # of the slice above mid-ventricle, by eye beside simulated heads
     n_elements: int | None = None  # of the array, where the channels are fewer
+    field_t: float = UNKNOWN_FIELD_T
 
 
 LORAKS = "LORAKS 2.0 (Kim & Haldar, University of Southern California)"
 RESEARCH, UNSTATED = "research and non-profit", "none stated"
 RAW = (
-    # Its phase turns above the sinuses as a gradient echo's does, not a spin echo's.
+    # Its phase turns above the sinuses as a gradient echo's does, not a spin echo's. Matrix and
+    # looks are those of the inversion-prepared gradient echo at 1.5 T of Uecker et al., MRM 71:990
+    # (2014), whose authors keep the repository; the file itself does not say so.
     Head(
         "multicoil/head_axial_t1_8coil.h5",
         "T1 GRE",
         "mikgroup/espirit-matlab-examples",
         UNSTATED,
         -24.0,
+        field_t=1.5,
     ),
     # Four channels that see the head as combinations of many do; of how many is not told.
     Head("multicoil/head_axial_mprage_4coil.h5", "MPRAGE", LORAKS, RESEARCH, -10.0, 12),
@@ -119,7 +124,7 @@ def _as_known(one: Portrait, stored: Portrait | None) -> Portrait:
     """With what headers do not tell, where the package knows the scan."""
     if stored is None:
         return one
-    names = ("what", "level_mm", "n_elements", "source", "licence")
+    names = ("what", "level_mm", "n_elements", "field_t", "source", "licence")
     return dataclasses.replace(one, **{name: getattr(stored, name) for name in names})
 
 
@@ -156,6 +161,7 @@ def measure_all(real: str | Path) -> list[Portrait]:
             licence=head.licence,
             level_mm=head.level_mm,
             n_elements=head.n_elements,
+            field_t=head.field_t,
         )
         for head, one in found
     ]

@@ -16,6 +16,7 @@ from synthlib.records import ImageVolume, RawVolume
 
 MEASURED, SIMULATED = "measured", "simulated"
 FEWEST_PIXELS = 200  # of brain, that numbers are taken from
+UNKNOWN_FIELD_T = 3.0  # scanners of today, where nobody said
 CLEAR = 5.0  # of noise: this many times its s.d.
 Curve = tuple[float | None, ...]
 
@@ -34,6 +35,7 @@ class Portrait:
         matrix: (y, x); pixel_mm: (y, x), nan if unknown.
         source, licence: of measured data.
         level_mm: of the slice above mid-ventricle, where known; twins are cut there.
+        field_t: of the scanner's magnet; UNKNOWN_FIELD_T where nobody said.
         n_elements: of the array, where its channels were compressed to n_coils; else None.
         brightness: density over measures.BRIGHTNESS_EDGES of the root sum of
             squares in the head divided by its median there.
@@ -100,6 +102,7 @@ class Portrait:
     licence: str = ""
     level_mm: float = 0.0
     n_elements: int | None = None
+    field_t: float = UNKNOWN_FIELD_T
 
 
 class Combined(NamedTuple):
