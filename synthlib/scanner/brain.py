@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from synthlib.scanner import template
-from synthlib.scanner.volume import Volume, band_noise, uniform
+from synthlib.scanner.volume import Volume, band_noise, finer, uniform
 
 FOLDS_MM = 17.0  # from one own sulcus to the next but one
 FOLDS_GRID_MM = 4.0
@@ -80,7 +80,7 @@ def draw(rng: torch.Generator, atrophy: float) -> Brain:
         for _ in range(3)
     ]
     return Brain(
-        folds=Volume(torch.stack([own, slow, *wander]), FOLDS_LOW_MM, FOLDS_GRID_MM),
+        folds=finer(Volume(torch.stack([own, slow, *wander]), FOLDS_LOW_MM, FOLDS_GRID_MM)),
         sulcus_mm=float(uniform(rng, 0.25, 0.5)) + 0.6 * atrophy,
         depth_mm=OWN_DEPTH_MM * float(uniform(rng, 0.7, 1.3)),
         lesions=torch.zeros(0, 4),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from synthlib.scanner import atlas
 from synthlib.scanner.shapes import Bodies
-from synthlib.scanner.volume import Volume, band_noise, uniform
+from synthlib.scanner.volume import Volume, band_noise, finer, uniform
 
 RELIEF_LOW_MM, RELIEF_HIGH_MM = (-112.0, -140.0, -216.0), (112.0, 124.0, 120.0)
 RELIEF_GRID_MM = 8.0
@@ -68,7 +68,7 @@ def draw(rng: torch.Generator, atrophy: float) -> Covers:
         temporalis_mm=number(9, 15),
         marrow=number(0.35, 0.75),
         relief=Volume(torch.stack(relief), RELIEF_LOW_MM, RELIEF_GRID_MM),
-        texture=Volume(torch.stack(texture), RELIEF_LOW_MM, TEXTURE_GRID_MM),
+        texture=finer(Volume(torch.stack(texture), RELIEF_LOW_MM, TEXTURE_GRID_MM)),
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from synthlib.scanner import atlas, template
 from synthlib.scanner.shapes import Bodies
-from synthlib.scanner.volume import Volume, band_noise, uniform
+from synthlib.scanner.volume import Volume, band_noise, finer, uniform
 
 LOW_MM, HIGH_MM = (-100.0, -136.0, -76.0), (100.0, 104.0, 120.0)
 GRID_MM = 4.0
@@ -43,7 +43,7 @@ def draw(rng: torch.Generator) -> Vessels:
         vein_mm=float(uniform(rng, 0.7, 1.2)),
         artery_mm=float(uniform(rng, 0.4, 0.7)),
         sinus=float(uniform(rng, 0.7, 1.2)),
-        fields=Volume(torch.stack(fields), LOW_MM, GRID_MM),
+        fields=finer(Volume(torch.stack(fields), LOW_MM, GRID_MM)),
     )
 
 

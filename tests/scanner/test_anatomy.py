@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-from synthlib.scanner import anatomy, atlas, brain, covers, shapes, template
+from synthlib.scanner import anatomy, atlas, brain, covers, shapes, template, volume
 from synthlib.scanner.anatomy import ORIENTATIONS, TISSUES
 
 FOV_MM = (230.0, 192.0)
@@ -251,6 +251,21 @@ def test_lesions_lie_in_the_brain_and_keep_their_label():
     assert torch.equal(
         anatomy.brain_fraction(after)[lesion == 0], anatomy.brain_fraction(before)[lesion == 0]
     )
+
+
+def test_a_finer_grid_holds_the_same_waves():
+    axes = [torch.arange(n, dtype=torch.float32) for n in (6, 9, 10)]
+    z, y, x = torch.meshgrid(*axes, indexing="ij")
+
+    def wave(z, y, x):
+        return torch.cos(2 * math.pi * (z / 6 - 2 * y / 9 + x / 10) + 0.4)
+
+    coarse = volume.Volume(wave(z, y, x)[None], (1.0, 2.0, 3.0), 4.0)
+    fine = volume.finer(coarse)
+    assert (fine.spacing_mm, fine.first_mm) == (2.0, coarse.first_mm)
+    axes = [torch.arange(2 * n, dtype=torch.float32) / 2 for n in (6, 9, 10)]
+    expected = wave(*torch.meshgrid(*axes, indexing="ij"))
+    torch.testing.assert_close(fine.values[0], expected, rtol=0, atol=1e-5)
 
 
 def test_small_lesions_come_with_age_and_lie_by_the_ventricles():
