@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -44,9 +45,24 @@ class Patient:
     pulsation: contrast.Pulsation
 
 
-@tasks.torch_threads(1)
 def admit(settings: ScanSettings, subject: Subject, device: torch.device) -> Patient:
-    """Draw who is in the scanner, and solve the fields of this head."""
+    """Draw who is in the scanner, and solve the fields of this head.
+
+    The last patient is kept: one who is scanned again, with other slices, contrasts or
+    noise, need not be solved again.
+    """
+    own = ScanSettings(
+        seed=settings.seed,
+        field_t=settings.field_t,
+        n_lesions=settings.n_lesions,
+        mechanisms=tuple(name for name in settings.mechanisms if name == "shim"),
+    )
+    return _solve(own, subject, device)
+
+
+@lru_cache(maxsize=1)
+@tasks.torch_threads(1)
+def _solve(settings: ScanSettings, subject: Subject, device: torch.device) -> Patient:
     head = anatomy.draw_head(subject_rng(settings, subject, "head"), settings.n_lesions).to(device)
     points = grid_points(FIELD_LOW_MM, FIELD_HIGH_MM, FIELD_GRID_MM, device)  # (z, y, x, 3)
     shares = anatomy.fractions_at(head, points, FIELD_GRID_MM)
