@@ -8,7 +8,6 @@ those of MNI space.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
@@ -16,10 +15,9 @@ import torch
 from torch import Tensor
 
 from synthlib.scanner import atlas, brain, covers, template, vessels
+from synthlib.scanner.brain import Inside
 from synthlib.scanner.shapes import Bodies
 from synthlib.scanner.volume import uniform
-
-Inside = Callable[[Tensor], Tensor]
 
 TISSUES = (
     "air", "csf", "grey", "white", "blood", "bone", "fat", "muscle", "eye", "lesion",
@@ -149,7 +147,9 @@ def positions(
     )
 
 
-def fractions_at(head: Head, points_mm: Tensor, sample_mm: float = 1.0) -> Tensor:
+def fractions_at(
+    head: Head, points_mm: Tensor, sample_mm: float = 1.0, through: bool = False
+) -> Tensor:
     """How much of each tissue there is around scanner positions (..., 3).
 
     Painted from the outside in: each tissue covers what was there before.
@@ -158,14 +158,24 @@ def fractions_at(head: Head, points_mm: Tensor, sample_mm: float = 1.0) -> Tenso
         points_mm: scanner positions.
         sample_mm: edge of the region that each of them stands for; surfaces
             fade over it.
+        through: the first axis goes through a slice, in steps that are longer than
+            sample_mm; surfaces that cross it fade over such a step.
 
     Returns:
         float32 (tissue, ...) in the order of TISSUES; sums to 1.
     """
 
+    through = through and len(points_mm) > 1
+    step_mm = float((points_mm[1] - points_mm[0]).flatten()[:3].norm()) if through else 0.0
+    apart_mm = max(sample_mm, step_mm)  # distances change no faster
+
     def inside(distance_mm: Tensor) -> Tensor:
         """1 inside a surface and 0 outside."""
-        return (0.5 - distance_mm / sample_mm).clamp(0, 1)
+        if not through:
+            return (0.5 - distance_mm / sample_mm).clamp(0, 1)
+        steps = distance_mm.diff(dim=0).abs().nan_to_num(0.0)  # inf where nothing is near
+        longest = torch.cat([steps[:1], torch.maximum(steps[1:], steps[:-1]), steps[-1:]])
+        return (0.5 - distance_mm / longest.clamp(sample_mm, apart_mm)).clamp(0, 1)
 
     where = to_template(head, points_mm)
     bodies = Bodies(where)
@@ -182,7 +192,7 @@ def fractions_at(head: Head, points_mm: Tensor, sample_mm: float = 1.0) -> Tenso
     paint(white=inside(cord))
     paint(grey=inside(cord + atlas.CORD_WHITE_MM))
     matter = inside(depth)
-    tissues = brain.shares(head.brain, where, depth, sample_mm)
+    tissues = brain.shares(head.brain, where, depth, inside)
     plexus = inside(bodies.outside(atlas.CHOROID_PLEXUS)) * tissues["csf"]
     tissues |= {"csf": tissues["csf"] - plexus, "mucosa": plexus}
     paint(**{name: share * matter for name, share in tissues.items()})

@@ -8,6 +8,7 @@ All distances are mm in the template's space; shares fade over one sample.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from synthlib.scanner import template
 from synthlib.scanner.volume import Volume, band_noise, finer, uniform
+
+Inside = Callable[[Tensor], Tensor]
 
 FOLDS_MM = 17.0  # from one own sulcus to the next but one
 FOLDS_GRID_MM = 4.0
@@ -87,17 +90,13 @@ def draw(rng: torch.Generator, atrophy: float) -> Brain:
     )
 
 
-def shares(brain: Brain, where: Tensor, depth: Tensor, sample_mm: float) -> dict[str, Tensor]:
+def shares(brain: Brain, where: Tensor, depth: Tensor, inside: Inside) -> dict[str, Tensor]:
     """Fluid, grey, white, deep and lesion (...), which sum to 1 inside the skull.
 
     Args:
         where: (..., 3) in template mm; depth: (...) mm outside the brain's hull.
-        sample_mm: edge of the region that a position stands for.
+        inside: from mm outside a surface (...) to the share that is inside it (...).
     """
-
-    def inside(distance_mm: Tensor) -> Tensor:
-        return (0.5 - distance_mm / sample_mm).clamp(0, 1)
-
     own, slow, *wander = brain.folds.at(where)
     read_at = where + WANDER_MM * torch.stack(wander, -1).clamp(-2, 2) * _off_midline(where)
     grey, white = template.tissue_maps(str(where.device)).at(read_at)

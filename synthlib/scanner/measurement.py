@@ -35,7 +35,7 @@ class Measurement:
                 settings.orientation,
                 settings.field_t,
                 settings.fov_mm[0],
-                settings.thickness_mm,
+                self.protocol.slab_mm or settings.thickness_mm,
                 settings.matrix[0],
                 points_mm,
             ),

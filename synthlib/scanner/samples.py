@@ -37,7 +37,9 @@ class Samples:
 
 def sample(patient: Patient, points: Tensor, step_mm: float, row_mm: float) -> Samples:
     """The patient at points (through, y, x, 3), step_mm apart in the plane."""
-    shares = anatomy.fractions_at(patient.head, points, step_mm)  # (tissue, through, y, x)
+    shares = anatomy.fractions_at(
+        patient.head, points, step_mm, through=True
+    )  # (tissue, through, y, x)
     steady, jump, conductive, _ = patient.fields.on_lattice(points)  # (through, y, x) each
     return Samples(
         points=points,

@@ -82,7 +82,7 @@ PROTOCOLS = {
     # times and flip angle of van der Kouwe et al., NeuroImage 40:559 (2008)
     "AXMPRAGE": Protocol(
         tr_ms=2530.0, te_ms=3.5, ti_ms=1200.0, inversion=INVERSION, flip_deg=7.0, train=176,
-        spacing_ms=9.8, bandwidth_khz=60.0,
+        spacing_ms=9.8, bandwidth_khz=60.0, slab_mm=176.0,
     ),
     # near those that Haacke et al., AJNR 30:19 (2009), recommend; at 1.5 T see AT_FIELD
     "AXSWI": Protocol(

@@ -164,7 +164,7 @@ def _add_flow(
     )
     excited_mm = protocol.slab_mm or settings.thickness_mm
     along_read, along_slice = gradients.first_moments(
-        protocol, settings.fov_mm[0], settings.thickness_mm, settings.matrix[0]
+        protocol, settings.fov_mm[0], excited_mm, settings.matrix[0]
     )
     for system, tissue in enumerate((BLOOD, ARTERY)):
         here = samples.shares[tissue] > 0

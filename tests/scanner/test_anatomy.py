@@ -253,6 +253,20 @@ def test_lesions_lie_in_the_brain_and_keep_their_label():
     )
 
 
+def test_surfaces_across_a_slice_fade_over_its_samples():
+    """Three samples through 6 mm give the mean of many, also where a surface lies in the plane."""
+    centres = torch.tensor([55.0])  # near the vertex, where most surfaces do
+
+    def mean(n, through):
+        depths = ((torch.arange(n) + 0.5) / n - 0.5) * 6.0
+        where = anatomy.positions((61, 53), FOV_MM, centres + depths)
+        return anatomy.fractions_at(head(4), where, 1.0, through=through).mean(1)
+
+    truth = mean(40, False)
+    hard, faded = ((mean(3, through) - truth).square().mean().sqrt() for through in (False, True))
+    assert faded < 0.65 * hard
+
+
 def test_a_finer_grid_holds_the_same_waves():
     axes = [torch.arange(n, dtype=torch.float32) for n in (6, 9, 10)]
     z, y, x = torch.meshgrid(*axes, indexing="ij")
