@@ -189,6 +189,16 @@ class RawVolume:
         return self.images_of(self.signal(index))
 
 
+# How labels of contrasts begin: AXT2, SAGT1, SAT2, CORT1, COT2.
+ORIENTATIONS = {"AX": "axial", "SA": "sagittal", "CO": "coronal"}
+
+
+def orientation_of(label: str, unknown: str) -> str:
+    """The orientation that a contrast's label begins with, or `unknown`."""
+    words = ORIENTATIONS.items()
+    return next((word for start, word in words if label.upper().startswith(start)), unknown)
+
+
 def is_synthetic(attributes: Mapping[str, object]) -> bool:
     """Whether a raw data file carries the mark that all of our outputs carry."""
     return bool(attributes.get(SYNTHETIC, False))

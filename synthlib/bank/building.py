@@ -18,7 +18,7 @@ from synthlib import arrays, coils, formats, runs, scanner, tasks
 from synthlib.bank.donor import POINTS, Donor, to_head
 from synthlib.bank.outline import Outline, outline
 from synthlib.formats import prepared_hdf5, words
-from synthlib.records import MADE_BY_US, RawVolume
+from synthlib.records import MADE_BY_US, ORIENTATIONS, RawVolume, orientation_of
 
 SIMULATED = "simulated"  # the name of the embedded bank
 BLOCK = 4  # slices estimated at once
@@ -27,7 +27,6 @@ QUIETEST = 0.1  # of that air: its level is the noise's alone
 QUIET = 1.5  # times that level: more is ringing or ghosts
 FEW_SAMPLES = 20  # of noise per coil, at least, for its covariance
 SHRINK = 0.01  # share of white noise in the covariance, so that it can be inverted
-ORIENTATIONS = {"AX": "axial", "SAG": "sagittal", "COR": "coronal"}
 SIDEWAYS = (
     "its readout runs from side to side (axial, coronal) or front to back (sagittal), so that the "
     "head lies on its side. Expected one along the head's rows; leave it out of the bank"
@@ -283,9 +282,7 @@ def make(
     source_hash = runs.sha256(volume.source) if volume.source else ""
     plane = str(volume.attributes.get("orientation", "unknown"))
     label = words.listed_contrast(volume.contrast, plane)  # MRD's is free text
-    orientation = place.orientation or next(
-        (word for prefix, word in ORIENTATIONS.items() if label.startswith(prefix)), plane
-    )
+    orientation = place.orientation or orientation_of(label, plane)
     anatomy = place.anatomy or anatomy_of(volume)
     attributes = {
         "key": key,

@@ -17,7 +17,7 @@ from synthlib.likeness.portraits import (
     portrait_of_images,
     portrait_of_phase_difference,
 )
-from synthlib.records import ImageVolume, RawVolume
+from synthlib.records import ImageVolume, RawVolume, orientation_of
 
 NOISE_FREE_SNR = 1000.0
 CONTRASTS = {  # the first whose key is in the measured label
@@ -93,7 +93,7 @@ def twin_settings(one: Portrait, seed: int) -> scanner.ScanSettings:
         thickness_mm=THIN.get(contrast, scanner.ScanSettings.thickness_mm),
         snr=one.snr or NOISE_FREE_SNR,
         seed=runs.seed_for(seed, "twin", one.name),
-        orientation="sagittal" if label.startswith("SAG") else "axial",
+        orientation=orientation_of(label, "axial"),
     )
 
 
@@ -151,8 +151,8 @@ def _twin(one: Portrait, settings: scanner.ScanSettings) -> Portrait:
     scan = twin_scan(one, settings)
     if one.n_coils:
         twin = dataclasses.replace(portrait(scan.volume, 0, SIMULATED), name=one.name)
-        sagittal = settings.orientation == "sagittal"
-        return dataclasses.replace(twin, asymmetry=None) if sagittal else twin
+        axial = settings.orientation == "axial"
+        return twin if axial else dataclasses.replace(twin, asymmetry=None)
     magnitude = arrays.rss(scan.volume.coil_images(0))[None]
     images = ImageVolume(
         one.name, scan.volume.patient_id, scan.volume.contrast, magnitude, one.pixel_mm

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from synthlib import arrays, coils, tasks
 from synthlib.likeness import measures
-from synthlib.records import ImageVolume, RawVolume
+from synthlib.records import ImageVolume, RawVolume, orientation_of
 
 MEASURED, SIMULATED = "measured", "simulated"
 FEWEST_PIXELS = 200  # of brain, that numbers are taken from
@@ -251,7 +251,7 @@ def _of_magnitude(
             "detail": measures.detail(magnitude, brain),
             "peak": float(torch.quantile(inside, 0.995) / magnitude[brain].median()),
         }
-        if not what.upper().startswith("SAG"):
+        if orientation_of(what, "axial") == "axial":  # the others' left and right may be rows
             of_brain["asymmetry"] = measures.asymmetry(magnitude, brain)
     spectrum = measures.spectrum_db(measures.radial_power(magnitude))
     return Portrait(

@@ -21,7 +21,7 @@ from synthlib import bank, conversion, formats, pairs, runs, scanner
 from synthlib import coils as coil_maps
 from synthlib.formats import nifti, prepared_hdf5
 from synthlib.phase import generator
-from synthlib.records import RawVolume
+from synthlib.records import RawVolume, orientation_of
 
 DONOR, OWN = "donor", "own"
 COILS = (DONOR, OWN)
@@ -176,7 +176,7 @@ def _write_archive(volumes: Sequence[pairs.PreparedVolume], folder: Path) -> lis
 def _write_image(volume: pairs.PreparedVolume, folder: Path) -> Path:
     """The magnitudes as a NIfTI file of BIDS names with its sidecar."""
     raw, label = volume.raw, volume.raw.contrast.upper()
-    if label.startswith(("SAG", "COR")):
+    if orientation_of(label, "axial") != "axial":
         raise ValueError(
             f"{volume.name} is {label}; expected axial scans. Choose them by their contrasts "
             "when the study is opened."

@@ -98,8 +98,9 @@ def main() -> None:
 
 INTRODUCTION = """\
 Measured heads (`synthlib/measured_heads.json`) beside twins of the same matrix, pixel, coils,
-level and kind of sequence, and about the same SNR. No measured heads were kept back: these are all
-that we have, and the scanner was built in view of them. Three of the eight hold magnitudes alone
+level and kind of sequence, and about the same SNR. The scanner was built in view of these
+heads, so this is no independent test: levels, one field, one array's size, the timing's spread and
+some contrasts were set by them. Three of the eight hold magnitudes alone
 and serve for the statistics of magnitude.
 
 "If alike": of n + 1 values of one distribution, one lies in the range of the n others with a
