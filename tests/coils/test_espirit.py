@@ -145,16 +145,21 @@ def test_maps_are_the_scanners_own_up_to_a_phase_of_the_pixel(noiseless, brain):
     assert found.support[head].all()
     assert brain.sum() > 0.6 * head.sum()
     assert aligned_share(found.maps, truth, brain) == 1
-    # next to the loops as near as the reference implementation, and within 0.1 rad or so
+    # and so is the phase of every coil relative to the first, on the circle
+    bright = head & (truth.abs().amin(0) > 0.1)
+    relative, expected = (
+        (maps[1:] * maps[0].conj())[:, bright].angle() for maps in (found.maps, truth)
+    )
+    error = arrays.wrap(relative - expected).abs()
+    assert (bright & brain).sum() > 1000
+    assert error[:, brain[bright]].max() < 0.1
+    # in the scalp next to a loop as near as the reference implementation: there one coil has
+    # nearly all of the map, and what it leaves to the others is a tenth of a dim pixel
     reference, _ = sigpy_maps(kspace, numbers(), max_iter=300)
     assert aligned_share(found.maps, reference, head) == 1
     assert torch.einsum("cyx,cyx->yx", found.maps.conj(), truth).abs()[head].min() > 0.99
-    # and so is the phase of every coil relative to the first, on the circle
-    bright = head & (truth.abs().amin(0) > 0.1)
-    relative = (found.maps[1:] * found.maps[0].conj())[:, bright].angle()
-    expected = (truth[1:] * truth[0].conj())[:, bright].angle()
-    assert bright.sum() > 100
-    assert arrays.wrap(relative - expected).abs().max() < 0.1
+    other = (reference[1:] * reference[0].conj())[:, bright].angle()
+    assert arrays.wrap(relative - other).abs().max() < 0.02
 
 
 def test_noise_moves_the_maps_little(scan_91x76, noiseless):
