@@ -400,7 +400,9 @@ def test_vessels_alone_are_turned_by_flow_and_bright_in_gradient_echoes():
     assert moving["phase"][vessels].abs().median() > 0.1
     assert arrays.wrap(moving["phase"] - still["phase"])[white].abs().median() < 0.01
     gain = moving["magnitude"] / still["magnitude"].clamp(min=1e-3)
-    assert gain[vessels].median() > 1.1  # a TR of 12 ms saturates what rests
+    # a TR of 12 ms saturates what rests; veins of the midline flow in the plane and stay so
+    assert gain[vessels].quantile(0.75) > 1.2
+    assert gain[vessels].median() > 1.03
     assert gain[white].median() == pytest.approx(1, abs=0.01)
 
 
