@@ -145,7 +145,9 @@ def _scan(
         patient.array.covariance,
         subject_rng(settings, subject, name, "noise"),
         lines.draw_gains(
-            subject_rng(settings, subject, name, "gain"), subject.n_coils, settings.matrix[1]
+            subject_rng(settings, subject, name, "gain"),
+            subject.n_coils,
+            measurement.times_ms(settings),
         )
         if "gain" in settings.mechanisms
         else None,
@@ -189,11 +191,12 @@ def _while_filling(
     """Coil images (slice, coil, y, x) with what changes from line to line."""
     if "motion" in settings.mechanisms:
         rng = subject_rng(settings, subject, name, "motion")
-        motion = lines.draw_motion(rng, settings.matrix[1])
-        coil_images = lines.with_motion(image, maps, motion, settings.spacing_mm)
+        times_ms = measurement.times_ms(settings)
+        motion = lines.draw_motion(rng, times_ms)
+        coil_images = lines.with_motion(image, maps, motion, settings.spacing_mm, times_ms)
     if "flow" in settings.mechanisms:
         pulsatile = torch.stack([picture.pulsatile for picture in pictures])
-        modulation = flow.pulsation(measurement.flow, settings.matrix[1], measurement.protocol)
+        modulation = flow.pulsation(measurement.flow, measurement.times_ms(settings))
         coil_images = coil_images + lines.ghosts(pulsatile, maps, modulation)
     return coil_images
 

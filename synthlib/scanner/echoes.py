@@ -30,6 +30,30 @@ def echo_numbers(n_lines: int, protocol: Protocol) -> Tensor:
     return (central + band).clamp(1, protocol.train)
 
 
+def line_times_ms(n_lines: int, protocol: Protocol, thickness_mm: float) -> Tensor:
+    """When each column of kx is measured, from the first excitation on: (n_lines,).
+
+    Single echoes measure a column each TR, of a slab in 3-D one after all its partitions; a
+    train after an inversion holds the partitions of one column. In a spin-echo train every
+    excitation measures one line of each echo's band (:func:`echo_numbers`), so that
+    neighbouring lines are a TR apart.
+
+    Args:
+        thickness_mm: of a slice, or of a slab's partition.
+    """
+    if not protocol.is_spin_echo or protocol.train == 1:
+        inner = round(protocol.slab_mm / thickness_mm) if protocol.slab_mm else 1
+        if protocol.ti_ms is not None and not protocol.is_spin_echo:
+            inner = 1
+        return torch.arange(n_lines) * (protocol.tr_ms * max(1, inner))
+    number = echo_numbers(n_lines, protocol)
+    shot = torch.zeros(n_lines)
+    for echo in number.unique():
+        band = number == echo
+        shot[band] = torch.arange(int(band.sum()), dtype=shot.dtype)
+    return shot * protocol.tr_ms + number * protocol.spacing_ms
+
+
 def decay(n_lines: int, protocol: Protocol, t2_ms: float) -> Tensor:
     """Signal of each column of kx by that at TE: exp(-(t - TE) / T2), t its echo's time (n_lines,).
 

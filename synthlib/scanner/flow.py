@@ -131,26 +131,14 @@ def inflow_gain(
     return (steady + (1 - steady) * fresh / pulses) / steady
 
 
-def line_times_ms(n_lines: int, protocol: Protocol) -> Tensor:
-    """When each column of kx is measured: (n_lines,), from the first on.
-
-    One line a TR; in a spin-echo train the k-space is cut into as many bands as
-    there are echoes, and every excitation measures a line of each band.
-    """
-    line = torch.arange(n_lines)
-    if not protocol.is_spin_echo or protocol.train == 1:
-        return line * protocol.tr_ms
-    shots = -(-n_lines // protocol.train)
-    return (line % shots) * protocol.tr_ms + (line // shots) * protocol.spacing_ms
-
-
-def pulsation(flow: Flow, n_lines: int, protocol: Protocol) -> Tensor:
+def pulsation(flow: Flow, times_ms: Tensor) -> Tensor:
     """By how much pulsating signal is off its mean in each column of kx: float32 (n_lines,).
 
-    sin(2 pi f t + start). With one line a TR the ghosts lie f TR n_lines pixels (modulo
-    n_lines) on both sides of the vessel, each half as strong as the modulation.
+    sin(2 pi f t + start), t of echoes.line_times_ms. With one line a TR the ghosts lie f TR
+    n_lines pixels (modulo n_lines) on both sides of the vessel, each half as strong as the
+    modulation.
 
     Source: Wood & Henkelman, Med Phys 12:143 (1985).
     """
-    seconds = line_times_ms(n_lines, protocol).double() / 1000
+    seconds = times_ms.double() / 1000
     return torch.sin(2 * math.pi * flow.beats_per_s * seconds + flow.start_rad).float()

@@ -28,20 +28,25 @@ class Motion:
     turned_rad: Tensor
 
 
-def group_of(n_lines: int) -> Tensor:
-    """Which of GROUPS each column of kx belongs to: (n_lines,), neighbours together."""
-    return torch.arange(n_lines) * GROUPS // n_lines
+def group_of(times_ms: Tensor) -> Tensor:
+    """Which of GROUPS, in time, each column of kx belongs to: (n_lines,)."""
+    order = times_ms.argsort(stable=True).argsort(stable=True)
+    return order * GROUPS // len(times_ms)
 
 
-def draw_motion(rng: torch.Generator, n_lines: int) -> Motion:
+def draw_motion(rng: torch.Generator, times_ms: Tensor) -> Motion:
     """One scan's motion; the centre of k-space shows the head where the truth has it."""
     moved, turned = MOVED_MM * normal(rng, GROUPS, 2), TURNED_RAD * normal(rng, GROUPS)
-    central = int(group_of(n_lines)[n_lines // 2])
+    central = int(group_of(times_ms)[len(times_ms) // 2])
     return Motion(moved - moved[central], turned - turned[central])
 
 
 def with_motion(
-    image: Tensor, maps: Tensor, motion: Motion, spacing_mm: tuple[float, float]
+    image: Tensor,
+    maps: Tensor,
+    motion: Motion,
+    spacing_mm: tuple[float, float],
+    times_ms: Tensor,
 ) -> Tensor:
     """Coil images (..., coil, y, x) of an object that moves between groups of lines.
 
@@ -50,8 +55,9 @@ def with_motion(
 
     Args:
         image: complex (..., y, x); maps: complex (..., coil, y, x).
+        times_ms: (x,) when each column of kx is measured.
     """
-    group = group_of(image.shape[-1]).to(image.device)
+    group = group_of(times_ms).to(image.device)
     spectrum = torch.zeros_like(maps)
     for index in range(GROUPS):
         here = moved(image, motion.moved_mm[index], float(motion.turned_rad[index]), spacing_mm)
@@ -102,12 +108,12 @@ def ghosts(pulsatile: Tensor, maps: Tensor, modulation: Tensor) -> Tensor:
     return added
 
 
-def draw_gains(rng: torch.Generator, n_coils: int, n_lines: int) -> Tensor:
-    """Complex gain (coil, kx) of each channel, constant in a group of lines, 1 at the centre."""
+def draw_gains(rng: torch.Generator, n_coils: int, times_ms: Tensor) -> Tensor:
+    """Complex gain (coil, kx) of each channel, constant for a while, 1 at the centre of kx."""
     step = torch.complex(normal(rng, n_coils, GROUPS), normal(rng, n_coils, GROUPS))
-    group = group_of(n_lines)
+    group = group_of(times_ms)
     gain = 1 + GAIN_STEP * step
-    return (gain / gain[:, group[n_lines // 2]][:, None])[:, group]
+    return (gain / gain[:, group[len(group) // 2]][:, None])[:, group]
 
 
 def draw_channels(rng: torch.Generator, n_coils: int) -> Tensor:

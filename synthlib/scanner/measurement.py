@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from synthlib.scanner import fields, flow, gradients
+from synthlib.scanner import echoes, fields, flow, gradients
 from synthlib.scanner.patient import subject_rng
 from synthlib.scanner.sequences import Protocol, protocol_at
 from synthlib.scanner.settings import ScanSettings, Subject
@@ -24,6 +24,10 @@ class Measurement:
     timing: fields.Timing
     eddy_currents: gradients.EddyCurrents
     flow: flow.Flow
+
+    def times_ms(self, settings: ScanSettings) -> Tensor:
+        """(x,) when each column of kx is measured."""
+        return echoes.line_times_ms(settings.matrix[1], self.protocol, settings.thickness_mm)
 
     def smooth_phases(self, settings: ScanSettings, points_mm: Tensor) -> dict[str, Tensor]:
         """Mechanism to its phase in rad (...), at scanner positions (..., 3); zero when off."""

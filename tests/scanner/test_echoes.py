@@ -103,3 +103,28 @@ def test_what_is_not_refocused_turns_by_the_field_for_te_or_between_echoes(monke
     # a quarter of a turn in 10 ms: tan = 0.2 / 0.8
     assert float(single[2].angle()) == pytest.approx(math.atan(0.25), abs=1e-5)
     torch.testing.assert_close(single, train)  # TE is 10 ms, and so is the spacing
+
+
+def test_a_train_measures_a_line_of_every_band_in_each_shot():
+    """An excitation after the other, a loop as a scanner runs it: who is measured when."""
+    protocol = Protocol(tr_ms=1000.0, te_ms=20.0, train=3, spacing_ms=10.0)
+    number = echoes.echo_numbers(7, protocol).tolist()
+    waiting = {echo: [i for i in range(7) if number[i] == echo] for echo in (1, 2, 3)}
+    expected = [0.0] * 7
+    for shot in range(7):
+        for echo, columns in waiting.items():
+            if columns:
+                expected[columns.pop(0)] = 1000.0 * shot + 10.0 * echo
+    found = echoes.line_times_ms(7, protocol, 5.0)
+    assert found.tolist() == expected
+    # neighbours at the centre of k-space are of one band, measured a TR apart
+    assert abs(found[3] - found[2]) == 1000
+    steps = echoes.line_times_ms(256, PROTOCOLS["AXT2"], 5.0).diff().abs()
+    assert steps[120:134].max() == PROTOCOLS["AXT2"].tr_ms
+
+
+def test_a_slab_measures_all_partitions_of_a_column_before_the_next():
+    slab = Protocol(tr_ms=10.0, te_ms=4.0, flip_deg=12.0, slab_mm=150.0)
+    assert echoes.line_times_ms(4, slab, 1.5).tolist() == [0, 1000, 2000, 3000]
+    assert echoes.line_times_ms(3, PROTOCOLS["AXMPRAGE"], 1.0).tolist() == [0, 2530, 5060]
+    assert echoes.line_times_ms(3, PROTOCOLS["AXT1"], 5.0).tolist() == [0, 600, 1200]

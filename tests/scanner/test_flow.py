@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from synthlib.scanner import contrast, flow
+from synthlib.scanner import contrast, echoes, flow
 from synthlib.scanner.contrast import Protocol
 from synthlib.scanner.echoes import from_lines, lines
 from synthlib.scanner.lines import ghosts
@@ -52,7 +52,7 @@ def test_ghosts_lie_where_tr_heart_rate_and_lines_put_them():
     draw = flow.draw_flow(torch.Generator().manual_seed(1))
     beat = flow.Flow(**(vars(draw) | {"beats_per_s": 0.2, "start_rad": 0.4}))
     protocol = Protocol(tr_ms=500.0, te_ms=10.0)
-    modulation = flow.pulsation(beat, 100, protocol)
+    modulation = flow.pulsation(beat, echoes.line_times_ms(100, protocol, 5.0))
     vessel = torch.zeros(1, 7, 100, dtype=torch.complex64)
     vessel[0, 3, 42] = 1.0
     maps = torch.ones(1, 2, 7, 100, dtype=torch.complex64)
@@ -72,13 +72,6 @@ def test_ghosts_leave_the_mean_signal_and_add_in_every_line():
     found = lines(image + ghosts(image, maps, modulation)[:, 0])
     torch.testing.assert_close(found, lines(image) * (1 + modulation), atol=1e-5, rtol=0)
     torch.testing.assert_close(from_lines(lines(image)), image, atol=1e-6, rtol=0)
-
-
-def test_lines_of_a_train_are_measured_band_by_band():
-    single = flow.line_times_ms(6, Protocol(tr_ms=100.0, te_ms=10.0))
-    train = flow.line_times_ms(6, Protocol(tr_ms=1000.0, te_ms=20.0, train=3, spacing_ms=10.0))
-    assert single.tolist() == [0, 100, 200, 300, 400, 500]
-    assert train.tolist() == [0, 1000, 10, 1010, 20, 1020]
 
 
 def test_large_veins_of_the_midline_flow_backwards_and_arteries_of_the_neck_upwards():

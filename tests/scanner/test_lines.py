@@ -41,7 +41,7 @@ def test_a_shift_between_groups_is_a_phase_ramp_on_their_lines():
     moved = torch.zeros(lines.GROUPS, 2)
     moved[2, 1] = 3 * SPACING[1]  # 3 pixels to the right
     motion = lines.Motion(moved, torch.zeros(lines.GROUPS))
-    found = lines.lines(lines.with_motion(image, maps, motion, SPACING))[:, 0]
+    found = lines.lines(lines.with_motion(image, maps, motion, SPACING, torch.arange(32)))[:, 0]
     ramp = torch.ones(32, dtype=torch.complex64)
     k = torch.arange(8, 12) - 16  # the third of eight groups
     ramp[8:12] = torch.polar(torch.ones(4), -2 * math.pi * 3 * k / 32)
@@ -50,14 +50,15 @@ def test_a_shift_between_groups_is_a_phase_ramp_on_their_lines():
 
 def test_the_centre_of_k_space_shows_no_motion():
     for n in (40, 41):
-        motion = lines.draw_motion(torch.Generator().manual_seed(n), n)
-        central = int(lines.group_of(n)[n // 2])
+        times_ms = torch.arange(n)
+        motion = lines.draw_motion(torch.Generator().manual_seed(n), times_ms)
+        central = int(lines.group_of(times_ms)[n // 2])
         assert not motion.moved_mm[central].any() and motion.turned_rad[central] == 0
         assert motion.moved_mm.abs().max() > 0.2
 
 
 def test_gain_steps_between_groups_and_takes_signal_and_noise_alike():
-    gains = lines.draw_gains(torch.Generator().manual_seed(1), 3, 41)
+    gains = lines.draw_gains(torch.Generator().manual_seed(1), 3, torch.arange(41))
     assert gains.shape == (3, 41)
     torch.testing.assert_close(gains[:, 20], torch.ones(3, dtype=torch.complex64))
     steps = gains.diff(dim=1).abs()
