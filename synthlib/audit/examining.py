@@ -29,7 +29,13 @@ def examine(volume: ImageVolume) -> Audit:
     said = headers.statements(volume.facts, grid)
     statement = said.get("zero_filled")
     matrix = headers.encoded(volume.facts, grid) if statement else None
-    readings, shares = readings_of(view, matrix, denied=bool(statement and not statement.affirms))
+    one_sided = said.get("partial_fourier")
+    readings, shares = readings_of(
+        view,
+        matrix,
+        denied=bool(statement and not statement.affirms),
+        one_sided=bool(one_sided and one_sided.affirms),
+    )
     findings = tuple(
         _finding(check, readings[name], said.get(name)) for name, check in CHECKS.items()
     )
@@ -42,18 +48,22 @@ def examine(volume: ImageVolume) -> Audit:
 
 
 def readings_of(
-    view: View, matrix: tuple[int, int] | None = None, denied: bool = False
+    view: View,
+    matrix: tuple[int, int] | None = None,
+    denied: bool = False,
+    one_sided: bool = False,
 ) -> tuple[dict[str, list[Reading]], tuple[float, float]]:
     """All readings by check, and the shares of (ky, kx) that the images say were encoded.
 
     Args:
         matrix: (rows, columns) that the header says were encoded; None if it does not say.
         denied: the header says that the whole grid was encoded.
+        one_sided: the header says that a side of k-space was left out.
     """
     header = tuple(n / size for n, size in zip(matrix or view.shape, view.shape, strict=True))
     evidence = witnesses.spectra(view)
     edges = [
-        spectra.zero_filled(evidence, axis, header[axis] if matrix else None, denied)
+        spectra.zero_filled(evidence, axis, header[axis] if matrix else None, denied, one_sided)
         for axis in (0, 1)
     ]
     shares = tuple(reading.share if reading.found else 1.0 for reading in edges)

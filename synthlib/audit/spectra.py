@@ -30,7 +30,11 @@ AGREES = 0.06  # share of an axis by which head and air may differ
 
 
 def zero_filled(
-    found: Spectra, axis: int, header: float | None = None, denied: bool = False
+    found: Spectra,
+    axis: int,
+    header: float | None = None,
+    denied: bool = False,
+    one_sided: bool = False,
 ) -> Reading:
     """Does k-space end before the grid does, along one axis?
 
@@ -43,6 +47,7 @@ def zero_filled(
     Args:
         header: share of the axis that the header says was encoded; None if it does not say.
         denied: the header says that nothing was interpolated.
+        one_sided: the header says that a side of k-space was left out.
 
     Returns:
         Its share is the header's where the image agrees, else that of the last drop: nothing
@@ -72,10 +77,14 @@ def zero_filled(
         elif not denied and correlation > LEAST_ERRORS * air.error and edge.flat > FLAT:
             threshold = FAR_STEP_WITH_AIR_DB if edge.at > FAR else STEP_WITH_AIR_DB
             told = ", and noise in air agrees"
+    if one_sided and header is not None and not agrees and end < header:
+        value = min(value, 0.0)  # the mirror image of where the missing side ends
     if agrees and header is not None:
         mirror = abs(edge.at - (2 * header - 1)) < 1.5 * SAME_PLACE  # of a missing side's beginning
         end = header
         threshold = STEP_DB if mirror or header > NEARLY_ALL else STEP_WITH_HEADER_DB
+        if one_sided and header > NEARLY_ALL:  # the header may have counted measured lines
+            value = min(value, 0.0)
     said = (
         f"k-space ends at {100 * end:.0f} % of {AXES[axis]}: the log power drops by {value:.0f} dB"
     )
