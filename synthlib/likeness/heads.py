@@ -39,6 +39,7 @@ class Head(NamedTuple):
     field_t: float = UNKNOWN_FIELD_T
 
 
+FACTS = ("what", "level_mm", "n_elements", "field_t", "source", "licence")  # no pixel says them
 LORAKS = "LORAKS 2.0 (Kim & Haldar, University of Southern California)"
 RESEARCH, UNSTATED = "research and non-profit", "none stated"
 RAW = (
@@ -124,8 +125,11 @@ def _as_known(one: Portrait, stored: Portrait | None) -> Portrait:
     """With what headers do not tell, where the package knows the scan."""
     if stored is None:
         return one
-    names = ("what", "level_mm", "n_elements", "field_t", "source", "licence")
-    return dataclasses.replace(one, **{name: getattr(stored, name) for name in names})
+    return _with_facts(one, stored)
+
+
+def _with_facts(one: Portrait, known: Portrait | Head) -> Portrait:
+    return dataclasses.replace(one, **{name: getattr(known, name) for name in FACTS})
 
 
 def measure_all(real: str | Path) -> list[Portrait]:
@@ -153,18 +157,7 @@ def measure_all(real: str | Path) -> list[Portrait]:
     difference = stored * (math.pi / FIELD_PI)
     of_field = portrait_of_phase_difference(difference, echo, FIELD_SLICE, FIELD_DELTA_TE_MS)
     found.append((FIELD, dataclasses.replace(of_field, name="gre_phasediff")))
-    return [
-        dataclasses.replace(
-            one,
-            what=head.what,
-            source=head.source,
-            licence=head.licence,
-            level_mm=head.level_mm,
-            n_elements=head.n_elements,
-            field_t=head.field_t,
-        )
-        for head, one in found
-    ]
+    return [_with_facts(one, head) for head, one in found]
 
 
 def store(portraits: Sequence[Portrait], path: str | Path = STORE) -> None:
