@@ -113,6 +113,24 @@ def to_template(head: Head, points_mm: Tensor) -> Tensor:
     return points + warp - head.ventricles * near * around  # reading nearer the centre: larger
 
 
+def blood_course(head: Head, points_mm: Tensor, system: str) -> tuple[Tensor, Tensor]:
+    """Where blood goes at scanner positions in vessels, and how wide the vessels are.
+
+    Args:
+        points_mm: (n, 3); system: "blood" (veins) or "artery".
+
+    Returns:
+        unit vectors (n, 3) in scanner axes; radii in mm (n,). Warps turn them by a few
+        degrees, which is left out.
+    """
+    where = to_template(head, points_mm)
+    depth = template.depth_map(str(where.device)).at(where)[0]
+    course = vessels.vein_course if system == "blood" else vessels.artery_course
+    direction, radius = course(head.vessels, where, depth)
+    direction = torch.linalg.solve(head.affine, direction.T).T
+    return torch.nn.functional.normalize(direction, dim=-1), radius
+
+
 def positions(
     matrix: tuple[int, int],
     fov_mm: tuple[float, float],

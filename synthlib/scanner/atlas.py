@@ -103,7 +103,8 @@ TURBINATES = (
 SEPTUM = (Ellipsoid((0.0, 58.0, -62.0), (9.0, 31.0, 16.0)),)
 SEPTUM_MM = 1.6  # half its thickness, with its lining
 
-# Veins and sinuses by their courses; the superior sagittal sinus follows the skull.
+# Veins and sinuses, then arteries, by their courses, each from where its blood comes from to where
+# it goes; the superior sagittal sinus follows the skull.
 SINUSES = (
     Tube(((0.0, -36.0, 6.0), (0.0, -62.0, 6.0), (0.0, -94.0, -8.0)), 2.2, 2.8),  # straight
     Tube(((0.0, -30.0, 10.0), (0.0, -40.0, 4.0)), 2.8),  # great cerebral vein
@@ -118,8 +119,8 @@ SEPTAL_VEINS = (
     Tube(((18.0, -8.0, 22.0), (12.0, 0.0, 22.0), (3.0, 3.0, 14.0)), 0.4, 0.6),
 )
 ARTERIES = (
-    Tube(((0.0, -30.0, -24.0), (1.0, -26.0, -36.0), (0.0, -32.0, -56.0)), 1.7),  # basilar
-    Tube(((2.0, -30.0, -56.0), (14.0, -30.0, -78.0), (16.0, -20.0, -120.0)), 1.6),  # vertebral
+    Tube(((0.0, -32.0, -56.0), (1.0, -26.0, -36.0), (0.0, -30.0, -24.0)), 1.7),  # basilar
+    Tube(((16.0, -20.0, -120.0), (14.0, -30.0, -78.0), (2.0, -30.0, -56.0)), 1.6),  # vertebral
     Tube(
         ((26.0, -4.0, -130.0), (24.0, -2.0, -70.0), (20.0, -8.0, -46.0), (11.0, 0.0, -34.0),
          (12.0, 10.0, -30.0), (13.0, 4.0, -20.0)), 2.6, 1.9,

@@ -25,7 +25,6 @@ from synthlib.scanner.tissues import (
     lipid_in_phase,
     of_adipose_water,
     tissue_table,
-    washed_out,
     with_agent,
 )
 from synthlib.scanner.volume import normal, uniform
@@ -49,7 +48,6 @@ __all__ = [
     "tissue_table",
 ]
 
-THICKNESS_MM = 5.0  # of a slice of spin echoes, which flowing blood leaves
 # Bandwidths of a spin echo's pulses: fat's slice is displaced by its share of them, and only where
 # both displaced slices overlap there is an echo; Ivanov et al., MRM 64:319 (2010). Usual values.
 EXCITATION_KHZ, REFOCUSING_KHZ = 2.0, 0.85
@@ -73,7 +71,8 @@ MOST_INFLOW = 0.6  # of the CSF in the middle of such a place; rough
 def signals(table: Tensor, protocol: Protocol, field_t: float = 3.0) -> Tensor:
     """Signal (tissue,) of every tissue in units of water's proton density; it may be negative.
 
-    That of fat is of lipid and the water of fat tissue together, as if in phase.
+    That of fat is of lipid and the water of fat tissue together, as if in phase; blood is at
+    rest (flow.py moves it).
 
     Args:
         table: (4, tissue) as of :func:`tissue_table`.
@@ -82,8 +81,6 @@ def signals(table: Tensor, protocol: Protocol, field_t: float = 3.0) -> Tensor:
     if protocol.agent:
         table = with_agent(table, field_t)
     signal = _steady(table, protocol)
-    if protocol.is_spin_echo:
-        signal = signal * washed_out(protocol.te_ms, THICKNESS_MM)
     bound = torch.tensor([TISSUE_TIMES[name].bound for name in TISSUES])
     signal = signal * (1 - protocol.transfer * bound)
     of_water = _steady(of_adipose_water(table), protocol)
@@ -91,7 +88,9 @@ def signals(table: Tensor, protocol: Protocol, field_t: float = 3.0) -> Tensor:
     return signal
 
 
-def lipid_signal(table: Tensor, protocol: Protocol, field_t: float = 3.0) -> float:
+def lipid_signal(
+    table: Tensor, protocol: Protocol, field_t: float = 3.0, displaced: bool = True
+) -> float:
     """Signal of the lipid in fat tissue, the part that precesses at fat's frequency.
 
     Fat saturation takes its share; J-coupling shortens T2 in single echoes; the
@@ -101,13 +100,14 @@ def lipid_signal(table: Tensor, protocol: Protocol, field_t: float = 3.0) -> flo
 
     Args:
         table: (4, tissue) as of :func:`tissue_table`; field_t: its field.
+        displaced: fat's slices are.
     """
     column = table[:, FAT].clone()
     if protocol.train == 1:
         column[2] *= SINGLE_ECHO_T2
     signal = float(_steady(column, protocol)) * protocol.fat
     signal *= lipid_in_phase(protocol.dephasing_ms, field_t)
-    if protocol.is_spin_echo:
+    if protocol.is_spin_echo and displaced:
         khz = abs(fat_shift_hz(field_t)) / 1000
         signal *= max(0.0, 1 - khz * abs(1 / REFOCUSING_KHZ - 1 / EXCITATION_KHZ))
     return signal

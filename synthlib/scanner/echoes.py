@@ -125,6 +125,5 @@ def refocusing(share: Tensor, field_hz: Tensor, protocol: Protocol) -> Tensor:
         share: (...), 0 to 1; field_hz: (...).
     """
     left = UNCRUSHED * share
-    interval_ms = protocol.te_ms if protocol.train == 1 else protocol.spacing_ms
-    angle = 2 * math.pi * field_hz * interval_ms / 1000
+    angle = 2 * math.pi * field_hz * protocol.interval_ms / 1000
     return torch.complex(1 - share + left * torch.cos(angle), left * torch.sin(angle))

@@ -1,4 +1,4 @@
-"""Moving blood: its phase, its brightness in gradient echoes, its ghosts."""
+"""Moving blood and fluid: phase, loss in spin echoes, brightness in gradient echoes, ghosts."""
 
 from __future__ import annotations
 
@@ -10,72 +10,53 @@ from torch import Tensor
 
 from synthlib.scanner.contrast import MOST_INFLOW
 from synthlib.scanner.sequences import Protocol
-from synthlib.scanner.tissues import TISSUE_TIMES
 from synthlib.scanner.volume import normal, uniform
 
-SYSTEMS = ("blood", "artery", "csf")  # tissues that flow: veins, arteries, fluid
+# Mean speed grows with a vessel's radius where branching costs least work (Murray, PNAS 12:207,
+# 1926). Speeds in the middle of veins and arteries, m/s per mm of radius and at most, such that
+# the sagittal sinus has some 0.3 and the carotid 1 m/s; rough.
+SYSTEMS = ("blood", "artery")  # tissues: of veins, of arteries
+M_PER_S_PER_MM = {"blood": (0.075, 0.4), "artery": (0.4, 1.0)}
+SPEED_SPREAD = 0.3  # relative s.d. of scans
 FLUID_M_PER_S = 0.015  # s.d., where it moves most, while the centre of k-space is measured; rough
 FLUID_REST = 0.3  # of this, elsewhere
-WAVES = 6
-# The large vessels' course: veins of the midline (sagittal and straight sinus, internal cerebral
-# veins) flow backwards, the arteries below the circle of Willis upwards. Scanner mm; LARGE is how
-# much this counts beside the drawn course of branches.
-MIDLINE_MM, NECK_MM, LARGE = 12.0, -32.0, 6.0
-COURSE_MM = (40.0, 120.0)  # wavelengths at which a system's vessels change their direction
-SPEED_SPREAD = 0.3  # relative s.d. of subjects
+FLUID_COURSE = (0.0, 0.0, 1.0)  # it moves up and down the canal, cisterns and aqueduct
 # Pulse: 50 to 90 beats a minute; share of its signal by which a vessel comes and goes with it.
 BEATS_PER_MIN = (50.0, 90.0)
 ARTERIAL_SHARE, FLUID_SHARE = (0.3, 0.8), (0.05, 0.25)
+LEAST_RAD = 1e-3  # a phase of resting blood, which the closed form divides by
 
 
 @dataclass(frozen=True)
 class Flow:
-    """What moves in one scan.
+    """What moves in one scan; where it goes is the head's (anatomy.blood_course).
 
     Attributes:
-        peak_m_per_s: (system,) speed in the middle of the vessels of SYSTEMS, of fluid where
-            it moves most.
-        waves: (system, wave, 3) rad per mm; starts: (system, wave) rad; directions:
-            (system, wave, 3): their sum is the course of the vessels.
+        speeds: relative to M_PER_S_PER_MM, of each of SYSTEMS.
+        fluid_m_per_s: along FLUID_COURSE, of fluid where it moves most; to and fro.
         beats_per_s: of the heart; start_rad: where it is at the first line.
         arterial, fluid: share of their signal that pulsates.
     """
 
-    peak_m_per_s: Tensor
-    waves: Tensor
-    starts: Tensor
-    directions: Tensor
+    speeds: dict[str, float]
+    fluid_m_per_s: float
     beats_per_s: float
     start_rad: float
     arterial: float
     fluid: float
 
-    def course(self, system: int, points_mm: Tensor) -> Tensor:
-        """Unit vectors (..., 3) along the vessels of a system at scanner positions (..., 3)."""
-        waves, starts, directions = (
-            part[system].to(points_mm.device) for part in (self.waves, self.starts, self.directions)
-        )
-        course = torch.sin(points_mm @ waves.T + starts) @ directions
-        x, _, z = points_mm.unbind(-1)
-        if SYSTEMS[system] == "blood":
-            course[..., 1] -= LARGE * torch.exp(-(x / MIDLINE_MM).square())
-        elif SYSTEMS[system] == "artery":
-            course[..., 2] += LARGE * torch.sigmoid((NECK_MM - z) / 8)
-        return torch.nn.functional.normalize(course, dim=-1)
+    def peak_m_per_s(self, system: str, radius_mm: Tensor) -> Tensor:
+        """Speed (...) in the middle of a vessel of a radius (...)."""
+        per_mm, most = M_PER_S_PER_MM[system]
+        return self.speeds[system] * (per_mm * radius_mm).clamp(max=most)
 
 
 def draw_flow(rng: torch.Generator) -> Flow:
-    """One scan's speeds, courses of the vessels and heart."""
-    n = len(SYSTEMS)
-    peak = torch.tensor([TISSUE_TIMES[name].peak_mm_per_s / 1000 for name in SYSTEMS])
-    waves = torch.nn.functional.normalize(torch.randn(n, WAVES, 3, generator=rng), dim=-1)
-    peak = peak * (1 + SPEED_SPREAD * normal(rng, n))
-    peak[SYSTEMS.index("csf")] = FLUID_M_PER_S * float(normal(rng, 1))
+    """One scan's speeds and heart."""
+    spread = SPEED_SPREAD * normal(rng, len(SYSTEMS))
     return Flow(
-        peak_m_per_s=peak,
-        waves=waves * 2 * math.pi / uniform(rng, *COURSE_MM, n, WAVES, 1),
-        starts=uniform(rng, 0, 2 * math.pi, n, WAVES),
-        directions=torch.randn(n, WAVES, 3, generator=rng),
+        speeds={name: 1 + float(off) for name, off in zip(SYSTEMS, spread, strict=True)},
+        fluid_m_per_s=FLUID_M_PER_S * float(normal(rng, 1)),
         beats_per_s=float(uniform(rng, *BEATS_PER_MIN)) / 60,
         start_rad=float(uniform(rng, 0, 2 * math.pi)),
         arterial=float(uniform(rng, *ARTERIAL_SHARE)),
@@ -83,21 +64,46 @@ def draw_flow(rng: torch.Generator) -> Flow:
     )
 
 
-def laminar(peak_rad: Tensor) -> Tensor:
-    """Complex signal (...) of a vessel whose middle is turned by peak_rad (...) and its wall not.
+def laminar(peak_rad: Tensor, escaped: Tensor | float = 0.0) -> Tensor:
+    """Complex signal (...) of a vessel by that of resting blood.
 
-    Speeds are spread evenly over the cross-section of a laminar flow: the mean of
-    exp(i u) for u from 0 to the peak p is exp(i p / 2) sin(p / 2) / (p / 2).
+    Speeds are spread evenly over the cross-section of a laminar flow, from 0 to the peak.
+    Blood of the share u of the peak's speed is turned by u p and is out of the slice, for
+    its last pulse, by a share u q: the mean of exp(i u p) (1 - u q) over u from 0 to
+    U = min(1, 1 / q) is ((1 - q U) exp(i p U) - 1) / (i p) - q (exp(i p U) - 1) / p^2.
+    Without losses it is exp(i p / 2) sin(p / 2) / (p / 2).
 
-    Source: Moran, Magn Reson Imaging 1:197 (1982).
+    Args:
+        peak_rad: p (...), what the middle of the vessel is turned by.
+        escaped: q (...) of :func:`escaped`.
+
+    Source: Moran, Magn Reson Imaging 1:197 (1982), for the phase; Axel, AJR 143:1157 (1984),
+    for the loss.
     """
-    return torch.polar(torch.sinc(peak_rad / (2 * math.pi)).abs(), laminar_phase(peak_rad))
+    p = peak_rad.double()
+    p = torch.where(p.abs() < LEAST_RAD, torch.where(p < 0, -LEAST_RAD, LEAST_RAD), p)
+    q = torch.as_tensor(escaped, dtype=p.dtype, device=p.device).expand_as(p)
+    until = 1 / q.clamp(min=1)
+    turn = torch.polar(torch.ones_like(p), p * until)
+    signal = ((1 - q * until) * turn - 1) / (1j * p) - q * (turn - 1) / p.square()
+    return signal.to(torch.complex64 if peak_rad.dtype == torch.float32 else torch.complex128)
 
 
-def laminar_phase(peak_rad: Tensor) -> Tensor:
-    """Radians (...) of :func:`laminar`, half the peak's and in every other lobe half a turn."""
-    flipped = torch.sinc(peak_rad / (2 * math.pi)) < 0
-    return peak_rad / 2 + math.pi * flipped
+def escaped(protocol: Protocol, across_m_per_s: Tensor, thickness_mm: float) -> Tensor:
+    """Which part of a slice's thickness blood has crossed by its last refocusing pulse (...).
+
+    What has left the slice between excitation and refocusing gives no echo. The last pulse
+    of a train comes half a spacing before TE. Zero in gradient echoes.
+
+    Args:
+        across_m_per_s: speed (...) along the slice's normal.
+
+    Source: Axel, AJR 143:1157 (1984).
+    """
+    if not protocol.is_spin_echo:
+        return torch.zeros_like(across_m_per_s)
+    last_pulse_ms = protocol.te_ms - protocol.interval_ms / 2
+    return across_m_per_s.abs() * last_pulse_ms / thickness_mm
 
 
 def fluid_speed(inflow: Tensor) -> Tensor:
@@ -112,7 +118,8 @@ def inflow_gain(
 
     Blood that has seen n pulses has M = M* + (1 - M*) q^n, q = cos(a) exp(-TR/T1), M* the
     steady state; in a slice of d mm there is blood of n = 0 to N = d / (v TR) pulses, in
-    equal shares. 1 for other sequences.
+    equal shares. 1 for other sequences. (Blood in the veins of a slab that holds the head has
+    rested in its capillaries for longer than T1: it has no inflow.)
 
     Args:
         speed_m_per_s: (...) across the slice; excited_mm: d, of the slice or slab.

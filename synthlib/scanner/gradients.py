@@ -129,9 +129,11 @@ def first_moments(
     """Radians per m/s along the readout and along the slice's normal.
 
     A lobe -G of length T followed by G, the echo after T: M1 = G T^2. The slice's: G
-    for T after the middle of the pulse, then -G for T: -G T^2. A spin echo's crushers, -G and
-    G for d around the refocusing pulse, their middles D apart: G d D. Even echoes of a
-    train rephase what odd ones turn, so that half is left of it on average.
+    for T after the middle of the pulse, then -G for T: -G T^2. Of spin echoes: a prephasing
+    lobe right after the excitation, whose area A = G T the refocusing pulse inverts, and the
+    readout's half an echo later: A times the time from its middle to that of the half readout;
+    crushers, -G and G for d around the refocusing pulse, their middles D apart: G d D. Even
+    echoes of a train rephase what odd ones turn, so that half is left of it on average.
 
     Source: Waluch & Bradley, J Comput Assist Tomogr 8:594 (1984); Bernstein et al. (2004), 10.4.
     """
@@ -141,8 +143,12 @@ def first_moments(
     half_s = rows / (2000 * protocol.bandwidth_khz)
     pulse_s = SLICE_HALF_PULSE_MS / 1000
     per_tesla = 2 * math.pi * LARMOR_HZ_PER_T * share
+    area = readout_gradient(protocol, fov_mm) * half_s
     across = -slice_gradient(thickness_mm) * pulse_s**2
+    along = area * half_s
     if protocol.is_spin_echo:
+        echo_s = protocol.interval_ms / 1000
+        along = area * (echo_s - half_s / 2 - pulse_s - PREPHASING_MS / 2000)
         crusher_s = CRUSHER_MS / 1000
         across += CRUSHER_T_PER_M * crusher_s * (crusher_s + 2 * pulse_s)
-    return per_tesla * readout_gradient(protocol, fov_mm) * half_s**2, per_tesla * across
+    return per_tesla * along, per_tesla * across

@@ -54,6 +54,11 @@ class Protocol:
         return self.flip_deg is None
 
     @property
+    def interval_ms(self) -> float:
+        """From one echo to the next of a spin-echo train, or TE of a single echo."""
+        return self.te_ms if self.train == 1 else self.spacing_ms
+
+    @property
     def dephasing_ms(self) -> float:
         """How long a frequency offset turns the phase: TE of a gradient echo, late_ms of others."""
         return self.late_ms if self.is_spin_echo else self.te_ms
@@ -67,7 +72,8 @@ INVERSION = 0.96
 T1_SPIN_ECHO = Protocol(tr_ms=600.0, te_ms=10.0, late_ms=0.25, transfer=0.06)
 PROTOCOLS = {
     "AXT1": T1_SPIN_ECHO,
-    "AXT1POST": replace(T1_SPIN_ECHO, agent=True),
+    # moments are nulled, as is usual after agent, for bright vessels to be seen where they are
+    "AXT1POST": replace(T1_SPIN_ECHO, agent=True, flow_compensated=True),
     "AXT2": Protocol(
         tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12, train=16,
         spacing_ms=10.0,

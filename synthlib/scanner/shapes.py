@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +32,7 @@ class Ellipsoid:
 
 @dataclass(frozen=True)
 class Tube:
-    """A line through points in mm, with a radius, or one at either end."""
+    """A line through points in mm, with a radius, or one at either end; of vessels, downstream."""
 
     points: tuple[Point, ...]
     radius: float
@@ -46,17 +46,33 @@ class Tube:
 
     def outside(self, where: Tensor) -> Tensor:
         """Mm outside its surface, negative inside: positions (..., 3) to (...)."""
+        found = torch.full_like(where[..., 0], torch.inf)
+        for away, radius, _ in self._pieces(where):
+            found = torch.minimum(found, away - radius)
+        return found
+
+    def course(self, where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As :meth:`outside`, with the radius there (...) and the unit vector along it (..., 3)."""
+        found = torch.full_like(where[..., 0], torch.inf)
+        radii, directions = torch.zeros_like(found), torch.zeros_like(where)
+        for away, radius, along in self._pieces(where):
+            nearer = away - radius < found
+            found = torch.where(nearer, away - radius, found)
+            radii = torch.where(nearer, radius, radii)
+            directions = torch.where(nearer[..., None], along, directions)
+        return found, radii, directions
+
+    def _pieces(self, where: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Distance (...) from each straight piece's axis, its radius (...), its direction (3,)."""
         n = len(self.points) - 1
         last = self.radius if self.last_radius is None else self.last_radius
-        found = torch.full_like(where[..., 0], torch.inf)
         for index, (start, end) in enumerate(zip(self.points, self.points[1:], strict=False)):
             first = torch.tensor(start, device=where.device)
             along = torch.tensor(end, device=where.device) - first
             share = (((where - first) @ along) / along.dot(along)).clamp(0, 1)
             away = (where - first - share[..., None] * along).norm(dim=-1)
             radius = self.radius + (last - self.radius) * (index + share) / n
-            found = torch.minimum(found, away - radius)
-        return found
+            yield away, radius, along / along.norm()
 
 
 Body = Ellipsoid | Tube

@@ -112,6 +112,8 @@ def _parts(
     signal = contrast.signals(patient.table, protocol, settings.field_t).to(shares.device)
     lipid = contrast.lipid_signal(patient.table, protocol, settings.field_t)
     signal[FAT] -= lipid  # the water of fat tissue
+    if "chemical_shift" not in on:
+        lipid = contrast.lipid_signal(patient.table, protocol, settings.field_t, displaced=False)
     train = "echo_train" in on and protocol.is_spin_echo and protocol.train > 1
     t2_ms = list(echoes.T2_CLASSES_MS) if train else [math.inf]
     kind = torch.zeros(len(signal), dtype=torch.long)
@@ -153,11 +155,11 @@ def _add_flow(
     parts: Tensor,
     phase: Tensor,
 ) -> None:
-    """Give vessels (in `parts`, `phase`) their phase and inflow, CSF its inflow, and what pulsates.
+    """Give vessels (in `parts`, `phase`) their flow, CSF its inflow, and what pulsates its part.
 
     Only the few samples that hold any blood or fluid are looked at.
     """
-    protocol, blood = measurement.protocol, measurement.flow
+    protocol, moving = measurement.protocol, measurement.flow
     down, _, through = (
         torch.tensor(axis, device=phase.device)
         for axis in anatomy.ORIENTATIONS[settings.orientation]
@@ -166,35 +168,38 @@ def _add_flow(
     along_read, along_slice = gradients.first_moments(
         protocol, settings.fov_mm[0], excited_mm, settings.matrix[0]
     )
-    for system, tissue in enumerate((BLOOD, ARTERY)):
+    for tissue in (BLOOD, ARTERY):
+        system = anatomy.TISSUES[tissue]
         here = samples.shares[tissue] > 0
+        if not bool(here.any()):
+            continue
         share, points = samples.shares[tissue][here], samples.points[here]
-        speed = float(blood.peak_m_per_s[system])
-        course = blood.course(system, points)
-        peak_rad = speed * (along_read * course @ down + along_slice * course @ through)
-        gain = flow.inflow_gain(
-            protocol, patient.table[1, tissue], speed / 2 * (course @ through), excited_mm
-        )
+        course, radius_mm = anatomy.blood_course(patient.head, points, system)
+        peak = moving.peak_m_per_s(system, radius_mm)
+        across = peak * (course @ through)
+        peak_rad = along_read * peak * (course @ down) + along_slice * across
         resting = signal[tissue] * share
-        moving = resting * gain * flow.laminar(peak_rad)
-        parts[int(kind[tissue])][here] += moving - resting
-        phase[here] += share * flow.laminar_phase(peak_rad)
+        if tissue == ARTERY or protocol.slab_mm is None:
+            t1_ms = patient.table[1, tissue]
+            resting = resting * flow.inflow_gain(protocol, t1_ms, across / 2, excited_mm)
+        flowing = flow.laminar(peak_rad, flow.escaped(protocol, across, excited_mm))
+        parts[int(kind[tissue])][here] += resting * flowing - signal[tissue] * share
+        phase[here] += share * flowing.angle()
         if tissue == ARTERY:
-            parts[-1][here] += blood.arterial * moving
+            parts[-1][here] += moving.arterial * resting * flowing
     here = samples.shares[CSF] > 0
     share, points = samples.shares[CSF][here], samples.points[here]
     where = anatomy.to_template(patient.head, points)
     motion = patient.pulsation.share(where)
     added = share * patient.pulsation.added_signal(where, patient.table, protocol)
-    system = flow.SYSTEMS.index("csf")
-    course = blood.course(system, points)
-    fluid_m_per_s = blood.peak_m_per_s[system] * flow.fluid_speed(motion)
-    angle = fluid_m_per_s * (along_read * course @ down + along_slice * course @ through)
+    course = torch.tensor(flow.FLUID_COURSE, device=phase.device)
+    per_m_per_s = float(along_read * course @ down + along_slice * course @ through)
+    angle = moving.fluid_m_per_s * flow.fluid_speed(motion) * per_m_per_s
     still = signal[CSF] * share
-    moving = torch.polar(torch.ones_like(angle), angle) * (still + added)
-    parts[int(kind[CSF])][here] += moving - still
+    wet = torch.polar(torch.ones_like(angle), angle) * (still + added)
+    parts[int(kind[CSF])][here] += wet - still
     phase[here] += share * angle
-    parts[-1][here] += blood.fluid * motion * moving
+    parts[-1][here] += moving.fluid * motion * wet
 
 
 def _joined(

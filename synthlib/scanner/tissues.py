@@ -1,4 +1,4 @@
-"""What tissues are made of: proton density and relaxation, fat's spectrum, contrast agent, flow."""
+"""What tissues are made of: proton density and relaxation, fat's spectrum, contrast agent."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ class Tissue:
     """Proton density (water's is 1) and T1, T2, T2* in ms at each of FIELDS_T, at 37 degrees.
 
     Attributes:
-        peak_mm_per_s: speed in the middle of a vessel; the speeds in its cross-section
-            are spread evenly from 0 to it (laminar flow).
         bound: magnetisation transfer relative to white matter's.
         outside_cells: the share of its volume that contrast agent reaches through
             the vessels' walls or with the plasma.
@@ -32,7 +30,6 @@ class Tissue:
     t1_ms: tuple[float, float]
     t2_ms: tuple[float, float]
     t2star_ms: tuple[float, float]
-    peak_mm_per_s: float = 0.0
     bound: float = 0.0
     outside_cells: float = 0.0
 
@@ -53,15 +50,13 @@ class Tissue:
 # Chosen, for published values scatter or are few: vitreous humour, lesions (as in demyelination),
 # T1 and T2 of deep grey matter (T1 below the 1.1 and 1.36 s of Wright, as it holds thalamus and
 # pallidum, too), T2 and T2* of arteries, mucosa (water-rich, as glands are), skin (its dermis),
-# dura (collagen), speeds of flow, and the shares outside of cells.
+# dura (collagen), and the shares outside of cells.
 TISSUE_TIMES = {
     "air": Tissue(0.0, (1000.0, 1000.0), (1.0, 1.0), (1.0, 1.0)),
     "csf": Tissue(1.00, (4300.0, 4300.0), (2000.0, 2000.0), (1500.0, 1000.0)),
     "grey": Tissue(0.83, (1197.0, 1470.0), (91.0, 93.0), (84.0, 66.0), bound=0.5),
     "white": Tissue(0.70, (646.0, 838.0), (76.0, 75.0), (66.2, 53.2), bound=1.0),
-    "blood": Tissue(
-        0.85, (1441.0, 1584.0), (150.0, 80.0), (65.0, 22.0), peak_mm_per_s=300.0, outside_cells=0.58
-    ),
+    "blood": Tissue(0.85, (1441.0, 1584.0), (150.0, 80.0), (65.0, 22.0), outside_cells=0.58),
     "bone": Tissue(0.20, (200.0, 220.0), (0.4, 0.4), (0.4, 0.4)),
     # lipid alone: its share of adipose tissue's volume, 0.77, times its protons per volume of
     # water's, 0.97 (triolein); the rest is ADIPOSE_WATER
@@ -77,7 +72,6 @@ TISSUE_TIMES = {
         (1441.0, 1664.0),
         (250.0, 165.0),
         (150.0, 90.0),
-        peak_mm_per_s=1000.0,
         outside_cells=0.58,
     ),
     "mucosa": Tissue(0.85, (1050.0, 1300.0), (85.0, 75.0), (50.0, 38.0), outside_cells=0.4),
@@ -161,21 +155,3 @@ def lipid_in_phase(dephasing_ms: float, field_t: float) -> float:
         for turn, (_, share) in zip(turns, LIPID_PEAKS, strict=True)
     )
     return abs(total) / sum(share for _, share in LIPID_PEAKS)
-
-
-def washed_out(te_ms: float, thickness_mm: float) -> Tensor:
-    """Share (tissue,) of the signal that flow leaves in a spin echo's slice.
-
-    What has left the slice between the two pulses, TE/2 apart, gives no echo.
-    Of spins at the speed v a share 1 - v TE / (2 d) stays, and speeds are
-    spread evenly up to the peak: with q = peak TE / (2 d), 1 - q / 2 is left
-    for q < 1 and 1 / (2 q) beyond.
-
-    Args:
-        te_ms: time from excitation to the spin echo; thickness_mm: d.
-
-    Source: Axel, AJR 143:1157 (1984).
-    """
-    peak = torch.tensor([TISSUE_TIMES[name].peak_mm_per_s for name in TISSUES])
-    q = peak * te_ms / 2000 / thickness_mm
-    return torch.where(q < 1, 1 - q / 2, 1 / (2 * q.clamp(min=1)))

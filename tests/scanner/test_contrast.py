@@ -94,9 +94,7 @@ def test_tissues_are_ordered_as_in_the_clinic(field_t):
     assert flair["lesion"] > flair["grey"] > flair["white"] > 5 * abs(flair["csf"])
     assert flair["white"] < 10 * abs(flair["csf"])
     assert gre["grey"] > gre["blood"]
-    assert t2["blood"] < 0.3 * t2["grey"]  # moving blood leaves the slice
-    assert post["mucosa"] > post["blood"] > post["white"] > t1["blood"]  # agent
-    assert post["artery"] < post["blood"]  # flows faster
+    assert post["blood"] > post["mucosa"] > post["white"] > t1["blood"]  # agent
     assert post["grey"] == t1["grey"]  # agent stays in the brain's vessels
     assert mprage["fat"] > mprage["white"] > mprage["deep"] > mprage["grey"] > mprage["csf"] > 0
     assert swi["blood"] < min(swi["white"], swi["artery"])
@@ -223,16 +221,6 @@ def test_agent_shortens_times_by_its_relaxivity():
     torch.testing.assert_close(changed[:, grey], table[:, grey])
     torch.testing.assert_close(changed[0], table[0])
     assert (changed[1:] <= table[1:] * (1 + 1e-6)).all()
-
-
-def test_blood_that_leaves_the_slice_gives_no_echo():
-    te, thick = 60.0, 5.0
-    share = tissues.washed_out(te, thick)
-    for name in ("blood", "artery", "grey"):
-        speeds = torch.linspace(0, 1, 100001) * tissues.TISSUE_TIMES[name].peak_mm_per_s
-        stays = (1 - speeds * te / 2000 / thick).clamp(min=0).mean()
-        assert float(share[TISSUES.index(name)]) == pytest.approx(float(stays), rel=1e-3)
-    assert share[TISSUES.index("grey")] == 1
 
 
 def test_magnetisation_transfer_takes_white_matter_first():

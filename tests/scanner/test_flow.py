@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from synthlib.scanner import contrast, echoes, flow
+from synthlib.scanner import anatomy, contrast, echoes, flow
 from synthlib.scanner.contrast import Protocol
 from synthlib.scanner.echoes import from_lines, lines
 from synthlib.scanner.lines import ghosts
@@ -74,31 +74,120 @@ def test_ghosts_leave_the_mean_signal_and_add_in_every_line():
     torch.testing.assert_close(from_lines(lines(image)), image, atol=1e-6, rtol=0)
 
 
-def test_large_veins_of_the_midline_flow_backwards_and_arteries_of_the_neck_upwards():
-    down_the_neck = torch.tensor([[20.0, -5.0, -90.0], [-22.0, 8.0, -70.0], [0.0, -20.0, -60.0]])
-    midline = torch.tensor([[0.0, 50.0, 40.0], [2.0, -20.0, 80.0], [-1.0, -70.0, -5.0]])
-    for seed in range(5):
-        draw = flow.draw_flow(torch.Generator().manual_seed(seed))
-        assert draw.course(flow.SYSTEMS.index("blood"), midline)[:, 1].max() < -0.5
-        assert draw.course(flow.SYSTEMS.index("artery"), down_the_neck)[:, 2].min() > 0.5
+def test_blood_that_leaves_the_slice_gives_no_echo():
+    """Spins all over a slice and a vessel, those that are beyond it at the last pulse taken out."""
+    protocol = Protocol(tr_ms=4000.0, te_ms=84.0, train=7, spacing_ms=12.0)
+    thick, last_pulse_ms, per_m_per_s = 4.0, 78.0, 31.0
+    depth = (torch.arange(700, dtype=torch.float64) + 0.5) / 700 * thick
+    radius = (torch.arange(900, dtype=torch.float64) + 0.5) / 900
+    for peak in (0.02, -0.05, 0.3):  # m/s
+        speed = peak * (1 - radius**2)
+        at_pulse = depth[:, None] + speed * last_pulse_ms
+        stays = ((at_pulse > 0) & (at_pulse < thick)).double().mean(0)
+        expected = (torch.polar(2 * radius * stays, speed * per_m_per_s)).mean()
+        p = torch.tensor(peak, dtype=torch.float64)
+        q = flow.escaped(protocol, p, thick)
+        assert abs(complex(flow.laminar(p * per_m_per_s, q)) - complex(expected)) < 2e-3
+    single = Protocol(tr_ms=600.0, te_ms=10.0)
+    assert float(flow.escaped(single, torch.tensor(0.5), 5.0)) == pytest.approx(0.5)  # 2.5 of 5 mm
+    gradient_echo = Protocol(tr_ms=20.0, te_ms=5.0, flip_deg=25.0)
+    assert not flow.escaped(gradient_echo, torch.tensor([0.5, -2.0]), 5.0).any()
 
 
-def test_courses_are_unit_vectors_that_turn_slowly():
+def test_resting_blood_keeps_its_signal():
+    still = flow.laminar(torch.zeros(3), torch.zeros(3))
+    torch.testing.assert_close(still, torch.ones(3, dtype=torch.complex64), atol=1e-3, rtol=0)
+
+
+def head(seed: int) -> anatomy.Head:
+    return anatomy.draw_head(torch.Generator().manual_seed(seed))
+
+
+def in_scanner(head: anatomy.Head, where: list[tuple[float, float, float]]) -> torch.Tensor:
+    """Scanner positions of template positions, by steps towards them."""
+    wanted = torch.tensor(where)
+    points = wanted - torch.tensor(anatomy.TEMPLATE_CENTRE_MM)
+    for _ in range(30):
+        points = points + 0.7 * (wanted - anatomy.to_template(head, points))
+    return points
+
+
+def test_named_vessels_run_their_course_on_both_sides():
+    """Template positions in them, and an axis with the way that blood takes along it."""
+    veins = {
+        (0.0, -62.0, 6.0): (1, -1),  # straight sinus: backwards
+        (-31.0, -14.0, -88.0): (2, -1),  # jugular: down
+        (31.0, -14.0, -88.0): (2, -1),
+        (20.0, -91.0, -14.5): (0, 1),  # transverse sinus: outwards
+        (-20.0, -91.0, -14.5): (0, -1),
+    }
+    arteries = {
+        (0.6, -28.0, -31.0): (2, 1),  # basilar: up
+        (-24.7, -3.0, -90.0): (2, 1),  # carotid: up
+        (25.0, 7.0, -18.2): (0, 1),  # middle cerebral: outwards
+        (-25.0, 7.0, -18.2): (0, -1),
+    }
+    for seed in range(3):
+        subject = head(seed)
+        for system, places in (("blood", veins), ("artery", arteries)):
+            points = in_scanner(subject, list(places))
+            course, radius = anatomy.blood_course(subject, points, system)
+            torch.testing.assert_close(course.norm(dim=-1), torch.ones(len(places)))
+            for way, (axis, sign) in zip(course, places.values(), strict=True):
+                assert sign * way[axis] > 0.6
+            assert radius.min() > 1 and radius.max() < 6
+
+
+def test_blood_of_the_sagittal_sinus_runs_around_the_head_from_front_to_back():
+    subject = head(4)
+    points = anatomy.positions((120, 120), (216.0, 216.0), torch.arange(-6.0, 7.0, 2), "sagittal")
+    blood = anatomy.fractions_at(subject, points, 1.0)[anatomy.TISSUES.index("blood")]
+    points = points[blood > 0.9]
+    course, radius = anatomy.blood_course(subject, points, "blood")
+    high = (points[:, 2] > 15) & (radius > 1.5)  # above the straight sinus
+    points, course = points[high], course[high]
+    assert len(points) > 80
+    angle = torch.atan2(points[:, 2], -points[:, 1])  # from the occiput over the crown
+    tangent = torch.stack([torch.zeros_like(angle), -angle.sin(), -angle.cos()], -1)
+    follows = (course * tangent).sum(-1)
+    for part in (angle < 1.0, (angle >= 1.0) & (angle < 2.0), angle >= 2.0):
+        assert part.sum() > 5 and follows[part].median() > 0.8
+
+
+@pytest.mark.parametrize("system", ["blood", "artery"])
+def test_vessels_of_the_cortex_are_followed_by_their_course(system):
+    """A step along the course stays in the vessel; one across it, in the mean, does not."""
+    subject, tissue = head(7), anatomy.TISSUES.index(system)
+    points = anatomy.positions((220, 180), (198.0, 162.0), torch.arange(-6.0, 45.0, 6))
+    full = anatomy.fractions_at(subject, points, 0.9)[tissue] > 0.5
+    vessel = points[full]
+    course, radius = anatomy.blood_course(subject, vessel, system)
+    thin = radius < 1.3
+    vessel, course = vessel[thin], course[thin]
+    assert len(vessel) > 50
+    across = torch.linalg.cross(course, torch.tensor([0.36, 0.48, 0.8]).expand_as(course))
+    across = torch.nn.functional.normalize(across, dim=-1)
+
+    def held(way: torch.Tensor) -> float:
+        return float(anatomy.fractions_at(subject, vessel + 1.5 * way, 0.9)[tissue].mean())
+
+    assert held(course) > 0.65 * held(torch.zeros_like(course))
+    assert held(course) > 1.8 * held(across)
+
+
+def test_wide_vessels_are_faster_up_to_a_limit():
     draw = flow.draw_flow(torch.Generator().manual_seed(5))
-    points = torch.stack([torch.linspace(-80, 80, 161), torch.zeros(161), torch.zeros(161)], -1)
-    for system in range(len(flow.SYSTEMS)):
-        course = draw.course(system, points)
-        torch.testing.assert_close(course.norm(dim=-1), torch.ones(161))
-        assert (course[1:] * course[:-1]).sum(-1).median() > 0.95  # of a millimetre
-    assert draw.peak_m_per_s[1] > draw.peak_m_per_s[0] > 0.05
+    radius = torch.tensor([0.5, 1.0, 2.0, 9.0])
+    for system, (per_mm, most) in flow.M_PER_S_PER_MM.items():
+        speed = draw.peak_m_per_s(system, radius)
+        assert speed[1] == pytest.approx(2 * float(speed[0]))
+        assert speed[1] == pytest.approx(draw.speeds[system] * per_mm)
+        assert speed[3] == pytest.approx(draw.speeds[system] * most)
 
 
 def test_fluid_moves_a_few_millimetres_a_second_to_and_fro():
     speeds = torch.tensor(
-        [
-            float(flow.draw_flow(torch.Generator().manual_seed(seed)).peak_m_per_s[2])
-            for seed in range(200)
-        ]
+        [flow.draw_flow(torch.Generator().manual_seed(s)).fluid_m_per_s for s in range(200)]
     )
     assert speeds.mean().abs() < 0.004 and 0.009 < speeds.std() < 0.018
     slow, fast = flow.fluid_speed(torch.tensor([0.0, contrast.MOST_INFLOW]))

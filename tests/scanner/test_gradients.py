@@ -60,6 +60,22 @@ def test_first_moments_are_the_integral_of_gradient_times_time_over_the_lobes():
     assert 1 < read < 20 and across < 0  # rad per m/s
 
 
+def test_the_readout_of_a_spin_echo_turns_what_moves_by_its_prephasing_an_echo_before():
+    """Prephasing after the excitation, inverted by the 180, and half the readout, in steps."""
+    protocol = Protocol(tr_ms=600.0, te_ms=12.0, bandwidth_khz=64.0)
+    fov_mm, rows, step_s = 220.0, 176, 1e-7
+    half_s, prephasing_s = rows / 64e3 / 2, gradients.PREPHASING_MS / 1000
+    strength = 64e3 / (42.577e6 * 0.220)
+    time = (torch.arange(round(12e-3 / step_s), dtype=torch.float64) + 0.5) * step_s
+    early = (time >= 1.5e-3) & (time < 1.5e-3 + prephasing_s)
+    lobes = torch.where(time >= 12e-3 - half_s, strength, 0.0)
+    lobes = lobes - early * strength * half_s / prephasing_s
+    assert float(lobes.sum().abs()) * step_s < 1e-8  # an echo
+    expected = 2 * math.pi * 42.577e6 * float((lobes * time).sum()) * step_s
+    read, _ = gradients.first_moments(protocol, fov_mm, 5.0, rows)
+    assert read == pytest.approx(expected, rel=1e-3)
+
+
 def test_a_moving_spin_passes_the_slice_and_the_crushers_of_a_spin_echo():
     """The lobes along the slice, signs turned before the refocusing pulse, summed in steps."""
     step_s = 1e-7
