@@ -101,6 +101,7 @@ def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Ite
         )
     )
     brain = anatomy.brain_fraction(torch.stack([one.shares for one in slices], dim=1))
+    brain = brain * anatomy.in_cranium(patient.head, points)  # (slice, y, x)
     if not bool(brain.sum() >= FEWEST_PIXELS):
         raise ValueError(
             f"no brain in the slices at {centres.tolist()} mm ({settings.orientation}); the SNR is "
@@ -115,7 +116,7 @@ def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Ite
         maps = maps * patient.channels.to(maps.device)[:, None, None]
     for name, measurement in measurements.items():
         smooth = measurement.smooth_phases(settings, points)
-        yield _scan(settings, subject, patient, name, measurement, smooth, slices, maps)
+        yield _scan(settings, subject, patient, name, measurement, smooth, slices, maps, brain)
 
 
 @tasks.torch_threads(1)
@@ -128,11 +129,11 @@ def _scan(
     smooth: dict[str, Tensor],
     slices: Sequence[Slice],
     maps: Tensor,
+    brain: Tensor,
 ) -> Scan:
-    """One contrast from its smooth phases (slice, y, x) and the maps (slice, coil, y, x)."""
+    """One contrast from its smooth phases, the maps (slice, coil, y, x), the share of brain."""
     protocol = measurement.protocol
     shares = torch.stack([one.shares for one in slices], dim=1)  # (tissue, slice, y, x)
-    brain = anatomy.brain_fraction(shares)
     pictures = [one.images[name] for one in slices]
     image = torch.stack([picture.image for picture in pictures])  # (slice, y, x)
     coil_images = image[:, None] * maps

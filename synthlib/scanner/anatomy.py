@@ -24,6 +24,7 @@ TISSUES = (
     "deep", "artery", "mucosa", "skin", "dura",
 )  # fmt: skip
 TEMPLATE_CENTRE_MM = (0.0, -17.0, 16.0)  # the point of MNI space at the isocentre: mid-ventricle
+FORAMEN_MM = -66.0  # z of the foramen magnum, where the cord begins
 VENTRICLES_MM = (0.0, -12.0, 14.0)
 VENTRICLES_WIDTH_MM = 24.0
 UNEVEN_MM = 1.0  # standard deviation of the surfaces of bodies in face and neck
@@ -111,6 +112,11 @@ def to_template(head: Head, points_mm: Tensor) -> Tensor:
     near = torch.exp(-around.square().sum(-1, keepdim=True) / (2 * VENTRICLES_WIDTH_MM**2))
     warp = torch.sin(points @ head.waves.T + head.starts) @ head.amplitudes_mm
     return points + warp - head.ventricles * near * around  # reading nearer the centre: larger
+
+
+def in_cranium(head: Head, points_mm: Tensor) -> Tensor:
+    """Whether scanner positions (..., 3) lie above the foramen magnum: bool (...)."""
+    return to_template(head, points_mm)[..., 2] > FORAMEN_MM
 
 
 def blood_course(head: Head, points_mm: Tensor, system: str) -> tuple[Tensor, Tensor]:
@@ -227,7 +233,7 @@ def label_map(fractions: Tensor) -> Tensor:
 
 
 def brain_fraction(fractions: Tensor) -> Tensor:
-    """(...): grey and white matter, healthy or not, of fractions (tissue, ...)."""
+    """Share (...) of grey and white matter, healthy or not, of (tissue, ...); the cord has both."""
     return fractions[[TISSUES.index(name) for name in ("grey", "white", "deep", "lesion")]].sum(0)
 
 

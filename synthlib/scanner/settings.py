@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -99,14 +100,19 @@ class ScanSettings:
                     f"{name} is {getattr(self, name)}; expected at least {least} everywhere. "
                     f"Raise it in the ScanSettings."
                 )
-        lengths = {"fov_mm": min(self.fov_mm), "thickness_mm": self.thickness_mm, "snr": self.snr}
-        for name, size in lengths.items():
-            if not size > 0:
+        sizes = {"fov_mm": self.fov_mm, "thickness_mm": (self.thickness_mm,), "snr": (self.snr,)}
+        for name, numbers in sizes.items():
+            if not all(0 < number < math.inf for number in numbers):
                 raise ValueError(
-                    f"{name} is {getattr(self, name)}; expected more than 0. "
+                    f"{name} is {getattr(self, name)}; expected a finite number of more than 0. "
                     f"Correct the ScanSettings."
                 )
-
+        twice = [name for name in self.contrasts if self.contrasts.count(name) > 1]
+        if twice:
+            raise ValueError(
+                f"contrasts holds {twice[0]!r} twice; expected each contrast once, for a scan is "
+                f"known by its name. Correct the ScanSettings."
+            )
         if not 0.5 < self.partial_fourier <= 1:
             raise ValueError(
                 f"partial_fourier is {self.partial_fourier}; expected a share above 0.5 (the "

@@ -104,7 +104,9 @@ def test_signal_to_noise_is_that_asked_for():
 
 
 def test_noise_has_the_covariance_that_the_truth_names():
-    settings = replace(SMALL, matrix=(64, 52), coil_counts=(5,))
+    # steps of the receivers' gain, which the truth leaves out, would change it
+    mechanisms = ("noise", "receive")
+    settings = replace(SMALL, matrix=(64, 52), coil_counts=(5,), mechanisms=mechanisms)
     noise = beyond_the_head(settings).to(torch.complex128)
     found = noise @ noise.mH / noise.shape[1]
     asked = scan(settings).truth["noise_covariance"].to(torch.complex128)
@@ -263,6 +265,12 @@ def test_air_around_the_head_is_passed_by_without_a_trace(monkeypatch):
         assert torch.equal(found.truth[name], values), name
 
 
+def test_the_cord_is_no_brain():
+    below = replace(SMALL, positions_mm=(-115.0,))
+    with pytest.raises(ValueError, match="no brain in the slices at"):
+        scan(below)
+
+
 def test_slices_without_a_brain_are_refused_with_their_position():
     with pytest.raises(
         ValueError, match=r"no brain in the slices at \[110.0\] mm .* Move positions_mm"
@@ -390,20 +398,41 @@ def test_readouts_are_late_by_their_own_time_in_every_scan_of_spin_echoes():
     assert draw_measurement(still, person, "AXT1").protocol == PROTOCOLS["AXT1"]
 
 
-def test_vessels_alone_are_turned_by_flow_and_bright_in_gradient_echoes():
-    settings = replace(SMALL, contrasts=("AXT1GRE",), matrix=(160, 134), positions_mm=(-20.0, 5.0))
+@pytest.mark.parametrize("name", ["AXT1GRE", "AXGRE"])
+def test_vessels_alone_are_turned_by_flow_and_bright_in_gradient_echoes(name):
+    settings = replace(SMALL, contrasts=(name,), matrix=(160, 134), positions_mm=(-20.0, 5.0))
     still, moving = (scan(replace(settings, mechanisms=names)).truth for names in ((), ("flow",)))
-    vessels = (still["labels"] == TISSUES.index("blood")) | (
-        still["labels"] == TISSUES.index("artery")
-    )
     white = amid("white", still["labels"])
-    assert moving["phase"][vessels].abs().median() > 0.1
+    veins, arteries = (still["labels"] == TISSUES.index(of) for of in ("blood", "artery"))
+    vessels = veins | arteries
+    assert moving["phase"][vessels].abs().quantile(0.75) > 0.1  # blood in branches is slow
     assert arrays.wrap(moving["phase"] - still["phase"])[white].abs().median() < 0.01
     gain = moving["magnitude"] / still["magnitude"].clamp(min=1e-3)
-    # a TR of 12 ms saturates what rests; veins of the midline flow in the plane and stay so
-    assert gain[vessels].quantile(0.75) > 1.2
-    assert gain[vessels].median() > 1.03
     assert gain[white].median() == pytest.approx(1, abs=0.01)
+    assert gain[arteries].max() > 1.05
+    if PROTOCOLS[name].slab_mm is None:
+        assert gain[veins].quantile(0.75) > 1.05
+    else:  # blood of veins has rested in the slab
+        assert gain[veins].median() < 1.02
+
+
+def test_flow_voids_grow_towards_thin_slices_and_stay_where_flow_is_off():
+    """Straight and sagittal sinus cross coronal slices; no moments turn the blood here."""
+    settings = replace(
+        SMALL,
+        contrasts=("AXT1POST",),
+        matrix=(144, 120),
+        orientation="coronal",
+        positions_mm=(-45.0,),
+    )
+    kept = []
+    for thickness_mm in (2.0, 8.0):
+        thick = replace(settings, thickness_mm=thickness_mm)
+        still, moving = (scan(replace(thick, mechanisms=on)).truth for on in ((), ("flow",)))
+        vein = still["labels"] == TISSUES.index("blood")
+        kept.append((moving["magnitude"] / still["magnitude"])[vein].quantile(0.25))
+    assert kept[0] < 0.9 * kept[1]
+    assert kept[1] < 0.99
 
 
 def test_fields_survive_in_spin_echoes_where_refocusing_is_worst():
@@ -517,11 +546,13 @@ def test_scanning_leaves_the_global_random_state_alone():
         ({"matrix": (96, 8)}, r"matrix is \(96, 8\); expected at least 16"),
         ({"oversampling": 0}, "oversampling is 0; expected at least 1"),
         ({"n_slices": 0}, "n_slices is 0; expected at least 1"),
-        ({"snr": 0.0}, "snr is 0.0; expected more than 0"),
+        ({"snr": 0.0}, "snr is 0.0; expected a finite number of more than 0"),
         ({"orientation": "oblique"}, "unknown orientation 'oblique'; expected one of .*'sagittal'"),
         ({"partial_fourier": 0.5}, "partial_fourier is 0.5; expected a share above 0.5"),
         ({"positions_mm": (0.0, 300.0)}, "positions_mm holds 300.0; expected slices within 120 mm"),
         ({"n_lesions": -1}, "n_lesions is -1; expected at least 0"),
+        ({"fov_mm": (math.inf, 200.0)}, r"fov_mm is \(inf, 200.0\); expected a finite number"),
+        ({"contrasts": ("AXT1", "AXT1")}, "contrasts holds 'AXT1' twice"),
     ],
 )
 def test_settings_that_cannot_be_scanned_are_refused(change, message):
