@@ -21,6 +21,7 @@ GRID_MM = 4.0
 VEINS_MM, ARTERIES_MM = 30.0, 34.0  # from one vein or artery of the cortex to the next but one
 SINUS_MM = 4.5  # half the width of the superior sagittal sinus below the skull
 SINUS_SPREAD = 0.35  # of its width along its course: "a ruler-straight sinus" is none
+UNEVEN_MM = 0.35  # s.d. of the radius of named veins along their course
 FALX_MM = 0.35  # half its thickness
 SINUS_LOW = (-0.35, -25.0)  # slope over y and height of the line that the sagittal sinus ends at
 # Blood runs in the sagittal sinus around this point (y, z), from the forehead to the occiput.
@@ -78,7 +79,8 @@ def outside(vessels: Vessels, bodies: Bodies, depth: Tensor, skull: Tensor) -> t
     triangle = torch.maximum(aside.abs() * 1.3 + 0.9 * below - wide, -below - 0.3)
     above = SINUS_LOW[0] * y + SINUS_LOW[1] - z
     veins = torch.minimum(veins, torch.maximum(triangle, above))
-    veins = torch.minimum(veins, bodies.outside(atlas.SINUSES))
+    named = bodies.outside(atlas.SINUSES) + UNEVEN_MM * vein_field.clamp(-2, 2)
+    veins = torch.minimum(veins, named)
     veins = torch.minimum(veins, bodies.outside(atlas.SEPTAL_VEINS))
     artery_mm = artery_field.abs() * (ARTERIES_MM / 6.28)
     low = z - 10.0 - 0.4 * x.abs()  # the branches on the convexity are thin
