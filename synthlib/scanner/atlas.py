@@ -11,14 +11,14 @@ from synthlib.scanner.shapes import Body, Ellipsoid, Tube
 
 # What bulges out of the ellipsoid of the scalp: face, nose, chin, neck.
 FACE = (
-    Ellipsoid((0.0, 28.0, -62.0), (64.0, 60.0, 54.0)),
-    Ellipsoid((0.0, 84.0, -56.0), (13.0, 20.0, 19.0)),
-    Ellipsoid((0.0, 46.0, -106.0), (38.0, 38.0, 24.0)),
-    Ellipsoid((30.0, 20.0, -98.0), (34.0, 34.0, 24.0)),
-    Ellipsoid((0.0, -14.0, -66.0), (69.0, 70.0, 48.0)),  # between face and nape: parotid, mastoid
-    Ellipsoid((0.0, -44.0, -84.0), (60.0, 50.0, 44.0)),  # nape
-    Ellipsoid((0.0, 6.0, -92.0), (58.0, 44.0, 34.0)),  # jaw
-    Ellipsoid((0.0, -30.0, -150.0), (62.0, 62.0, 128.0)),
+    Ellipsoid((0.0, 26.0, -60.0), (64.0, 58.0, 52.0)),
+    Ellipsoid((0.0, 32.0, -34.0), (61.0, 47.0, 38.0)),  # brows, temples, orbits
+    Ellipsoid((0.0, 84.0, -56.0), (12.0, 19.0, 18.0)),  # nose
+    Ellipsoid((0.0, 44.0, -106.0), (37.0, 37.0, 23.0)),  # chin
+    Ellipsoid((0.0, 16.0, -94.0), (60.0, 42.0, 32.0)),  # jaw
+    Ellipsoid((0.0, -14.0, -66.0), (68.0, 68.0, 50.0)),  # between face and nape: parotid, mastoid
+    Ellipsoid((0.0, -46.0, -84.0), (61.0, 48.0, 44.0)),  # nape
+    Tube(((0.0, -32.0, -84.0), (0.0, -36.0, -240.0)), 56.0, 52.0),  # neck
 )
 EARS = (Ellipsoid((73.5, -27.0, -30.0), (6.5, 14.0, 24.0)),)
 CONCHA = (Ellipsoid((82.0, -22.0, -36.0), (4.5, 7.0, 11.0)),)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from synthlib.scanner import atlas
-from synthlib.scanner.shapes import Bodies
+from synthlib.scanner.shapes import Bodies, blended
 from synthlib.scanner.volume import Volume, band_noise, finer, uniform
 
 RELIEF_LOW_MM, RELIEF_HIGH_MM = (-112.0, -140.0, -216.0), (112.0, 124.0, 120.0)
@@ -29,6 +29,7 @@ CELL_WALL_MM = 0.2  # half the thickness of the walls of air cells
 TEMPLES = ((66.0, 16.0, -14.0), (26.0, 30.0, 36.0))
 OCCIPUT = ((0.0, -108.0, -6.0), (44.0, 30.0, 28.0))
 FOREHEAD = ((0.0, 78.0, 18.0), (44.0, 30.0, 30.0))
+BLEND_MM = 16.0  # over which face, nape and neck pass into each other and into the scalp
 NAPE = ((0.0, -100.0, -66.0), (60.0, 40.0, 36.0))
 SINUS = ((0.0, 78.0, -4.0), (26.0, 20.0, 16.0))  # the frontal
 CROWN = ((0.0, -20.0, 84.0), (60.0, 70.0, 30.0))
@@ -119,15 +120,16 @@ def layers(covers: Covers, bodies: Bodies, depth: Tensor, outer_depth: Tensor) -
     outer = torch.minimum(outer, inner - THINNEST_MM)
     galea = outer - muscle_mm - GALEA_MM
     skin = galea - fat_mm.clamp(min=1.0) - SKIN_MM
-    face = bodies.outside(atlas.FACE)
-    soft = torch.minimum(skin, face + 1.2 * relief[2])
-    fat_here = torch.where(face < skin, covers.scalp_mm * (1 + 0.3 * relief[2]), fat_mm)
+    face = bodies.outside_blended(atlas.FACE, BLEND_MM, among=outer > 0)
+    if face is not None:
+        fat_mm = torch.where(face < skin, covers.scalp_mm * (1 + 0.3 * relief[2]), fat_mm)
+        skin = blended(skin, face + 1.2 * relief[2], BLEND_MM)
     texture = covers.texture.at(bodies.where)
     # marrow lies between the tables, all round but where the skull is thin
     diploe = torch.maximum(outer, -inner) + TABLE_MM * (1 + TABLE_SPREAD * relief[2])
     varied = 1 + MARROW_SLOW * relief[0] + MARROW_FINE * texture[0].clamp(-2, 2)
     marrow = (covers.marrow * varied * (1 - temple.clamp(max=1))).clamp(0, 1)
-    return Layers(dura, inner, outer, inner - outer, diploe, marrow, galea, soft, fat_here, texture)
+    return Layers(dura, inner, outer, inner - outer, diploe, marrow, galea, skin, fat_mm, texture)
 
 
 def cells(

@@ -397,3 +397,31 @@ def test_mastoids_are_honeycombed_and_no_mirror_images():
             assert 0.1 < air.mean() < 0.6
         right, left = sides
         assert (right & left).sum() / (right | left).sum() < 0.6
+
+
+def test_no_slice_holds_a_free_piece_of_the_body():
+    """The lobe of an ear may be one: pieces of 1 cm^2 may not."""
+    where = {"axial": (-85.0, -70.0, -60.0), "coronal": (-50.0, 70.0), "sagittal": (-50.0, 50.0)}
+    for seed in (41, 44, 47, 54):
+        for orientation, levels in where.items():
+            points = anatomy.positions(
+                (125, 119), (250.0, 238.0), torch.tensor(levels), orientation
+            )
+            air = share(anatomy.fractions_at(head(seed), points, 2.0), "air")
+            for body in (air < 0.5).numpy():
+                pieces, _ = ndimage.label(body)
+                areas_mm2 = np.sort(4.0 * np.bincount(pieces.ravel())[1:])
+                assert areas_mm2[-1] > 8000
+                assert (areas_mm2[:-1] < 100).all()
+
+
+def test_bodies_blend_without_a_crease():
+    """Two half spaces at a right angle: a distance apart as far as they alone are, and smooth."""
+    x, y = torch.meshgrid(torch.linspace(-30, 30, 121), torch.linspace(-30, 30, 121), indexing="ij")
+    both = shapes.blended(x, y, 12.0)
+    apart = (x - y).abs() > 12
+    torch.testing.assert_close(both[apart], torch.minimum(x, y)[apart])
+    assert float((torch.minimum(x, y) - both).max()) == pytest.approx(3.0)
+    steps = both.diff(dim=0)  # of 0.5 mm: from 0 to 0.5
+    assert steps.min() > -1e-5 and steps.max() < 0.5 + 1e-5
+    assert steps.diff(dim=0).abs().max() < 0.5 * 0.5 / 12 * 1.1  # no jump from one to the other
