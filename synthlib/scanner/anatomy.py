@@ -208,7 +208,7 @@ def fractions_at(
     paint = Painter()
     _soft_tissue(paint, inside, bodies, layer)
     _bones(paint, inside, head, bodies, layer)
-    _cavities(paint, inside, bodies, layer)
+    _cavities(paint, inside, head, bodies, layer)
     paint(dura=inside(layer.skull_inner))
     canal = inside(bodies.outside(atlas.CORD_CANAL))
     paint(csf=torch.maximum(inside(layer.dura), canal))
@@ -294,9 +294,7 @@ def _bones(
 ) -> None:
     """The skull with its marrow, bones of the face and the neck, orbits and eyes."""
     paint(bone=inside(layer.skull_outer))
-    middle = torch.maximum(layer.skull_outer, -layer.skull_inner) + covers.TABLE_MM
-    spongy = head.covers.marrow * (1 + 0.45 * layer.texture[0].clamp(-2, 2))
-    paint(fat=inside(middle) * spongy.clamp(0, 1))
+    paint(fat=inside(layer.diploe) * layer.marrow)
     if bodies.any_near(atlas.BONES):
         under = inside(layer.skin + covers.SKIN_MM)
         bones = bodies.outside(atlas.BONES) + 0.5 * UNEVEN_MM * layer.texture[0]
@@ -316,7 +314,9 @@ def _bones(
         paint(dura=inside(bodies.outside(atlas.LENS)))
 
 
-def _cavities(paint: Painter, inside: Inside, bodies: Bodies, layer: covers.Layers) -> None:
+def _cavities(
+    paint: Painter, inside: Inside, head: Head, bodies: Bodies, layer: covers.Layers
+) -> None:
     """Air in sinuses, nose, ears, throat, with its lining."""
     body = inside(layer.skin)
     if bodies.any_near(atlas.FRONTAL_SINUS):
@@ -326,13 +326,10 @@ def _cavities(paint: Painter, inside: Inside, bodies: Bodies, layer: covers.Laye
         )
         paint(mucosa=inside(frontal))
         paint(air=inside(frontal + 0.6))
-    if not bodies.any_near(atlas.CAVITIES):
+    if not bodies.any_near((*atlas.CAVITIES, *(cells[0] for cells in atlas.CELLS))):
         return
-    cells = (layer.texture[1].abs() - 0.12) * (covers.TEXTURE_MM / (2 * math.pi))
-    hollow = bodies.outside(c for i, c in enumerate(atlas.CAVITIES) if i not in atlas.CELLS)
-    hollow = hollow + UNEVEN_MM * layer.texture[0]
-    honeycomb = bodies.outside(atlas.CAVITIES[i] for i in atlas.CELLS)
-    hollow = torch.minimum(hollow, torch.maximum(honeycomb, 0.5 - cells))
+    _cells(paint, inside, head, bodies, layer)
+    hollow = bodies.outside(atlas.CAVITIES) + UNEVEN_MM * layer.texture[0]
     paint(mucosa=inside(hollow - atlas.LINING_MM) * body)
     paint(air=inside(hollow) * body)
     turbinates = bodies.outside(atlas.TURBINATES) + UNEVEN_MM * layer.texture[1]
@@ -341,6 +338,24 @@ def _cavities(paint: Painter, inside: Inside, bodies: Bodies, layer: covers.Laye
     septum = inside(bodies.outside(atlas.SEPTUM) + UNEVEN_MM * layer.texture[1]) * body
     paint(mucosa=inside(plate - atlas.SEPTUM_MM) * septum)
     paint(dura=inside(plate - atlas.SEPTUM_MM + atlas.LINING_MM / 2) * septum)  # cartilage, bone
+
+
+def _cells(
+    paint: Painter, inside: Inside, head: Head, bodies: Bodies, layer: covers.Layers
+) -> None:
+    """Bone with air in it: the ethmoid and the mastoids."""
+    for body, cell_mm, solid in atlas.CELLS:
+        if not bodies.near(body):
+            continue
+        outside = bodies.outside([body]) + atlas.CELLS_UNEVEN_MM * layer.texture[1]
+        near = outside < 2.0
+        air = torch.full_like(outside, torch.inf)
+        cells = covers.cells(head.covers, bodies.where[near], body.centre, cell_mm, solid)
+        air[near] = torch.maximum(outside[near] + atlas.CELLS_WALL_MM, cells)
+        within = inside(layer.skin + covers.SKIN_MM)
+        paint(bone=inside(outside) * within)
+        paint(mucosa=inside(air - atlas.CELLS_LINING_MM) * within)
+        paint(air=inside(air) * within)
 
 
 def _moved(thing: Any, device: torch.device | str) -> Any:

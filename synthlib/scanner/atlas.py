@@ -11,14 +11,14 @@ from synthlib.scanner.shapes import Body, Ellipsoid, Tube
 
 # What bulges out of the ellipsoid of the scalp: face, nose, chin, neck.
 FACE = (
-    Ellipsoid((0.0, 28.0, -62.0), (64.0, 60.0, 54.0)),
-    Ellipsoid((0.0, 84.0, -56.0), (13.0, 20.0, 19.0)),
-    Ellipsoid((0.0, 46.0, -106.0), (38.0, 38.0, 24.0)),
-    Ellipsoid((30.0, 20.0, -98.0), (34.0, 34.0, 24.0)),
-    Ellipsoid((0.0, -14.0, -66.0), (69.0, 70.0, 48.0)),  # between face and nape: parotid, mastoid
-    Ellipsoid((0.0, -44.0, -84.0), (60.0, 50.0, 44.0)),  # nape
-    Ellipsoid((0.0, 6.0, -92.0), (58.0, 44.0, 34.0)),  # jaw
-    Ellipsoid((0.0, -30.0, -150.0), (62.0, 62.0, 128.0)),
+    Ellipsoid((0.0, 26.0, -60.0), (64.0, 58.0, 52.0)),
+    Ellipsoid((0.0, 32.0, -34.0), (61.0, 47.0, 38.0)),  # brows, temples, orbits
+    Ellipsoid((0.0, 84.0, -56.0), (12.0, 19.0, 18.0)),  # nose
+    Ellipsoid((0.0, 44.0, -106.0), (37.0, 37.0, 23.0)),  # chin
+    Ellipsoid((0.0, 16.0, -94.0), (60.0, 42.0, 32.0)),  # jaw
+    Ellipsoid((0.0, -14.0, -66.0), (68.0, 68.0, 50.0)),  # between face and nape: parotid, mastoid
+    Ellipsoid((0.0, -46.0, -84.0), (61.0, 48.0, 44.0)),  # nape
+    Tube(((0.0, -32.0, -84.0), (0.0, -36.0, -240.0)), 56.0, 52.0),  # neck
 )
 EARS = (Ellipsoid((73.5, -27.0, -30.0), (6.5, 14.0, 24.0)),)
 CONCHA = (Ellipsoid((82.0, -22.0, -36.0), (4.5, 7.0, 11.0)),)
@@ -83,19 +83,22 @@ GLANDS = (
 FRONTAL_SINUS = (Ellipsoid((11.0, 74.0, -4.0), (12.0, 12.0, 13.0)),)
 # Air, lined with mucosa.
 CAVITIES: tuple[Body, ...] = (
-    Ellipsoid((8.0, 46.0, -38.0), (7.0, 17.0, 9.0)),  # ethmoid
     Ellipsoid((7.0, 18.0, -40.0), (9.0, 12.0, 9.0)),  # sphenoid
     Ellipsoid((6.0, 58.0, -62.0), (6.0, 30.0, 14.0)),  # nose
     Ellipsoid((28.0, 46.0, -62.0), (12.0, 14.0, 14.0)),  # maxillary
-    Ellipsoid((57.0, -36.0, -43.0), (7.0, 9.0, 11.0)),  # mastoid cells
     Tube(((86.0, -20.0, -37.0), (62.0, -20.0, -39.0), (48.0, -20.0, -40.0)), 3.0),  # ear canal
     Ellipsoid((0.0, 6.0, -66.0), (12.0, 9.0, 12.0)),  # pharynx
     Tube(((0.0, 2.0, -76.0), (0.0, 0.0, -104.0), (0.0, 8.0, -210.0)), 6.0, 8.0),  # and windpipe
     Tube(((0.0, 60.0, -84.0), (0.0, 20.0, -81.0)), 2.5),  # above the tongue
 )
 LINING_MM = 1.6
-CELLS = (0, 4)  # of CAVITIES: honeycombed by thin walls
-CELLS_MM = 7.0
+# Bones that are honeycombed by air cells: from one cell to the next but one in mm, and how few
+# cells were never filled with air, as `covers.cells` takes them.
+CELLS = (
+    (Ellipsoid((8.0, 46.0, -38.0), (7.5, 18.0, 9.5)), 11.0, 1.6),  # ethmoid
+    (Ellipsoid((57.0, -37.0, -44.0), (8.5, 11.0, 13.0)), 7.5, 0.5),  # mastoid
+)
+CELLS_UNEVEN_MM, CELLS_WALL_MM, CELLS_LINING_MM = 1.5, 0.7, 0.6
 TURBINATES = (
     Tube(((7.5, 76.0, -69.0), (9.0, 60.0, -67.0), (8.0, 34.0, -69.0)), 3.0, 4.6),
     Tube(((6.0, 70.0, -57.0), (7.5, 52.0, -55.0), (7.0, 32.0, -59.0)), 2.2, 3.8),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthlib.scanner import template
+from synthlib.scanner import cerebellum, template
 from synthlib.scanner.volume import Volume, band_noise, finer, uniform
 
 Inside = Callable[[Tensor], Tensor]
@@ -46,13 +46,9 @@ NUCLEI = (
     ((16.0, -4.0, 20.0), (8.0, 18.0, 9.0)),
     ((25.0, 3.0, 0.0), (11.0, 21.0, 14.0)),
 )
-CEREBELLUM = ((0.0, -62.0, -38.0), (60.0, 36.0, 30.0))
 VENTRICLE_AT_MM, VENTRICLE_ENDS_MM = (17.0, 20.0), (-45.0, 28.0)  # |x|, z; y of the lateral ones
 OLD_LESIONS = 14.0  # on average at 80
 UNEVEN_WHITE = 0.05  # of grey matter's contrast: fibre tracts differ
-FOLIA_CENTRE = (-48.0, -34.0)  # y, z of the white core that fissures point to
-FOLIA = 46  # fissures in a turn: 3 mm apart at 22 mm from the core
-FOLIA_CORTEX_MM, FOLIA_FLUID_MM = 1.0, 0.12  # Andersen et al., J Comp Neurol 326:549 (1992)
 
 
 @dataclass(frozen=True)
@@ -122,14 +118,12 @@ def shares(brain: Brain, where: Tensor, depth: Tensor, inside: Inside) -> dict[s
     outside_white = torch.where(
         by_ventricle, outside_white, torch.maximum(outside_white, THINNEST_MM - fluid)
     )
-    small = _cerebellum(where)
-    if bool((small < 0).any()):
-        fissure = _fissures(where, 0.5 * own + 1.2 * slow)
-        core = (0.45 - white) / SHARE_PER_MM
-        leaf = torch.minimum(core, FOLIA_CORTEX_MM - fissure)
-        fissure = torch.maximum(fissure, -core - 1)
-        fluid = torch.where(small < 0, torch.minimum(population, -depth).minimum(fissure), fluid)
-        outside_white = torch.where(small < 0, leaf, outside_white)
+    small = cerebellum.outside(where) < 0
+    if bool(small.any()):
+        core = (0.45 - white[small]) / SHARE_PER_MM
+        fissure, leaf = cerebellum.surfaces(where[small], core, own[small], slow[small])
+        fluid[small] = torch.minimum(population, -depth)[small].minimum(fissure)
+        outside_white[small] = leaf.maximum(cerebellum.CORTEX_MM - fluid[small])
     wet = inside(fluid)
     pale = inside(outside_white) * (1 - wet)
     dark = 1 - wet - pale
@@ -162,29 +156,6 @@ def _ellipsoid(where: Tensor, shape: tuple[tuple[float, ...], tuple[float, ...]]
     """About mm outside an ellipsoid, negative inside."""
     centre, axes = (torch.tensor(numbers, device=where.device) for numbers in shape)
     return (((where - centre) / axes).norm(dim=-1) - 1) * float(axes.min())
-
-
-def _cerebellum(where: Tensor) -> Tensor:
-    """About mm outside the cerebellum: an ellipsoid below the tentorium, behind the stem."""
-    x, y, z = where.unbind(-1)
-    tentorium = z - (-8.0 - 0.32 * x.abs() + 0.10 * (y + 50).clamp(max=0))
-    stem = 14.0 - torch.hypot(x, (y + 28) / 0.8)
-    return torch.maximum(torch.maximum(_ellipsoid(where, CEREBELLUM), tentorium), stem)
-
-
-def _fissures(where: Tensor, uneven: Tensor) -> Tensor:
-    """Mm from the walls of the cerebellum's fissures, negative in their fluid.
-
-    They run from left to right and point to the core: in an axial slice they are
-    crescents, in a sagittal one rays.
-    """
-    x, y, z = where.unbind(-1)
-    back = y - FOLIA_CENTRE[0] + 0.008 * x.square()  # the hemispheres curve forward
-    up = z - FOLIA_CENTRE[1]
-    radius = torch.hypot(back, up)
-    turn = FOLIA * torch.atan2(up, -back) / (2 * math.pi) + uneven
-    apart = (turn - turn.round()).abs() * (2 * math.pi / FOLIA) * radius
-    return apart - FOLIA_FLUID_MM
 
 
 def draw_lesions(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from synthlib.scanner import atlas
-from synthlib.scanner.shapes import Bodies
+from synthlib.scanner.shapes import Bodies, blended
 from synthlib.scanner.volume import Volume, band_noise, finer, uniform
 
 RELIEF_LOW_MM, RELIEF_HIGH_MM = (-112.0, -140.0, -216.0), (112.0, 124.0, 120.0)
@@ -19,12 +20,16 @@ SKIN_MM = 2.0
 GALEA_MM = 0.9  # the tendon below the scalp's fat
 DURA_MM = 0.8
 THINNEST_MM = 2.0  # of the skull
-TABLE_MM = 1.5  # of compact bone on either side of marrow
+TABLE_MM, TABLE_SPREAD = 1.3, 0.2  # of compact bone on either side of marrow
+# How marrow's share varies: slowly along the skull, and little from one trabecula to the next.
+MARROW_SLOW, MARROW_FINE = 0.3, 0.1
+CELL_WALL_MM = 0.2  # half the thickness of the walls of air cells
 # Where the layers differ from their mean, as (centre, radii) of a Gaussian, in MNI mm: the temporal
 # muscle fills its fossa, where the skull is thin; the occiput and forehead are thick.
 TEMPLES = ((66.0, 16.0, -14.0), (26.0, 30.0, 36.0))
 OCCIPUT = ((0.0, -108.0, -6.0), (44.0, 30.0, 28.0))
 FOREHEAD = ((0.0, 78.0, 18.0), (44.0, 30.0, 30.0))
+BLEND_MM = 16.0  # over which face, nape and neck pass into each other and into the scalp
 NAPE = ((0.0, -100.0, -66.0), (60.0, 40.0, 36.0))
 SINUS = ((0.0, 78.0, -4.0), (26.0, 20.0, 16.0))  # the frontal
 CROWN = ((0.0, -20.0, 84.0), (60.0, 70.0, 30.0))
@@ -38,7 +43,7 @@ class Covers:
         rim_mm: fluid between the brain and the dura; skull_mm, scalp_mm: mean
             thickness of the skull and of the fat below the skin.
         temporalis_mm: greatest thickness of the temporal muscle.
-        marrow: its share of the room between the skull's tables; the rest is bone.
+        marrow: its mean share of the room between the skull's tables; the rest is bone.
         relief: how rim, skull and scalp vary from place to place, (3, ...) of s.d. 1.
         texture: (2, ...) of s.d. 1: muscles part where the first crosses zero.
     """
@@ -74,12 +79,17 @@ def draw(rng: torch.Generator, atrophy: float) -> Covers:
 
 @dataclass(frozen=True)
 class Layers:
-    """Mm outside each surface, negative inside (...), of one subject at some positions."""
+    """Mm outside each surface, negative inside (...), of one subject at some positions.
+
+    `marrow` is its share of what lies inside of `diploe`.
+    """
 
     dura: Tensor
     skull_inner: Tensor
     skull_outer: Tensor
     skull_mm: Tensor
+    diploe: Tensor
+    marrow: Tensor
     galea: Tensor
     skin: Tensor
     fat_mm: Tensor
@@ -110,11 +120,42 @@ def layers(covers: Covers, bodies: Bodies, depth: Tensor, outer_depth: Tensor) -
     outer = torch.minimum(outer, inner - THINNEST_MM)
     galea = outer - muscle_mm - GALEA_MM
     skin = galea - fat_mm.clamp(min=1.0) - SKIN_MM
-    face = bodies.outside(atlas.FACE)
-    soft = torch.minimum(skin, face + 1.2 * relief[2])
-    fat_here = torch.where(face < skin, covers.scalp_mm * (1 + 0.3 * relief[2]), fat_mm)
+    face = bodies.outside_blended(atlas.FACE, BLEND_MM, among=outer > 0)
+    if face is not None:
+        fat_mm = torch.where(face < skin, covers.scalp_mm * (1 + 0.3 * relief[2]), fat_mm)
+        skin = blended(skin, face + 1.2 * relief[2], BLEND_MM)
     texture = covers.texture.at(bodies.where)
-    return Layers(dura, inner, outer, inner - outer, galea, soft, fat_here, texture)
+    # marrow lies between the tables, all round but where the skull is thin
+    diploe = torch.maximum(outer, -inner) + TABLE_MM * (1 + TABLE_SPREAD * relief[2])
+    varied = 1 + MARROW_SLOW * relief[0] + MARROW_FINE * texture[0].clamp(-2, 2)
+    marrow = (covers.marrow * varied * (1 - temple.clamp(max=1))).clamp(0, 1)
+    return Layers(dura, inner, outer, inner - outer, diploe, marrow, galea, skin, fat_mm, texture)
+
+
+def cells(
+    covers: Covers,
+    where: Tensor,
+    centre: tuple[float, float, float],
+    cell_mm: float,
+    solid: float,
+) -> Tensor:
+    """Mm outside the air cells of a honeycombed bone (n,).
+
+    Cells have any shape; walls of bone part them, and some were never filled with air, on
+    either side others.
+
+    Args:
+        where: (n, 3) positions; centre: of the bone at right.
+        cell_mm: from one cell to the next but one.
+        solid: where the texture is lower than -solid, in s.d., there is no air.
+    """
+    side = where[:, :1].sign()
+    mirrored = torch.cat([where[:, :1].abs(), where[:, 1:]], dim=1)
+    # each side reads another part of the texture, as much finer as cells are
+    apart = where.new_tensor([48.0, 0.0, 0.0])
+    at = (mirrored - where.new_tensor(centre)) * (TEXTURE_MM / cell_mm) + side * apart
+    walls, filled = covers.texture.at(at) * (cell_mm / (2 * math.pi))
+    return torch.maximum(CELL_WALL_MM - walls.abs(), -filled - solid * cell_mm / (2 * math.pi))
 
 
 def _bump(where: Tensor, place: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:

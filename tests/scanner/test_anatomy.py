@@ -351,3 +351,77 @@ def test_distances_from_bodies_are_those_to_points_of_their_surface():
     ball = shapes.Ellipsoid((1.0, 2.0, 3.0), (4.0, 4.0, 4.0))
     expected = (where - torch.tensor([1.0, 2.0, 3.0])).norm(dim=1) - 4
     torch.testing.assert_close(ball.outside(where), expected)
+
+
+def test_marrow_is_continuous_but_in_the_temples_and_varies_slowly():
+    """Along rays 3 mm apart at the skull; a string of beads has steps as large as its mean."""
+    angle = torch.arange(0, 2 * math.pi, 2 * math.pi / 180)
+    radius = torch.arange(40.0, 130.0, 0.25)
+    direction = torch.stack([angle.sin(), angle.cos(), torch.zeros_like(angle)], -1)
+    for seed in (17, 18, 3):
+        subject = head(seed)
+        points = radius[:, None] * direction[:, None] + torch.tensor([0.0, 0.0, 45.0])
+        where = anatomy.to_template(subject, points)
+        layer = covers.layers(subject.covers, shapes.Bodies(where), *template.depth_map().at(where))
+        skull = (layer.skull_outer < 0) & (layer.skull_inner > 0)
+        fat = share(anatomy.fractions_at(subject, points, 0.25), "fat") * skull
+        marrow_mm = 0.25 * fat.sum(-1)  # (ray,)
+        midline = (angle.sin().abs() < 0.4) & (skull.sum(-1) > 4 / 0.25)
+        assert marrow_mm[midline].min() > 0.1
+        apart = (marrow_mm - marrow_mm.roll(3)).abs().mean()  # 9 mm, half a bead
+        assert apart < 0.2 * marrow_mm.mean()
+    low = anatomy.positions((3, 150), (6.0, 150.0), torch.tensor([-25.0]))
+    thin = share(anatomy.fractions_at(subject, low + torch.tensor([0.0, 24.0, 0.0]), 1.0), "fat")
+    where = anatomy.to_template(subject, low + torch.tensor([0.0, 24.0, 0.0]))
+    layer = covers.layers(subject.covers, shapes.Bodies(where), *template.depth_map().at(where))
+    assert thin[(layer.skull_outer < -0.5) & (layer.skull_inner > 0.5)].max() < 0.2
+
+
+def test_mastoids_are_honeycombed_and_no_mirror_images():
+    for seed in (15, 21):
+        subject = head(seed)
+        x, y, z = atlas.CELLS[1][0].centre
+        axes = [torch.arange(c - reach, c + reach, 0.7) for c, reach in ((z, 12), (y, 11), (x, 8))]
+        z, y, x = torch.meshgrid(*axes, indexing="ij")
+        centre = torch.tensor(anatomy.TEMPLATE_CENTRE_MM)
+        still = replace(
+            subject, affine=torch.eye(3), shift_mm=torch.zeros(3), amplitudes_mm=torch.zeros(10, 3)
+        )
+        sides = []
+        for sign in (1, -1):
+            points = torch.stack([sign * x, y, z], -1) - centre
+            air = share(anatomy.fractions_at(still, points, 0.7), "air").numpy() > 0.5
+            sides.append(air)
+            _, n = ndimage.label(ndimage.binary_erosion(air))
+            assert n > 10
+            assert 0.1 < air.mean() < 0.6
+        right, left = sides
+        assert (right & left).sum() / (right | left).sum() < 0.6
+
+
+def test_no_slice_holds_a_free_piece_of_the_body():
+    """The lobe of an ear may be one: pieces of 1 cm^2 may not."""
+    where = {"axial": (-85.0, -70.0, -60.0), "coronal": (-50.0, 70.0), "sagittal": (-50.0, 50.0)}
+    for seed in (41, 44, 47, 54):
+        for orientation, levels in where.items():
+            points = anatomy.positions(
+                (125, 119), (250.0, 238.0), torch.tensor(levels), orientation
+            )
+            air = share(anatomy.fractions_at(head(seed), points, 2.0), "air")
+            for body in (air < 0.5).numpy():
+                pieces, _ = ndimage.label(body)
+                areas_mm2 = np.sort(4.0 * np.bincount(pieces.ravel())[1:])
+                assert areas_mm2[-1] > 8000
+                assert (areas_mm2[:-1] < 100).all()
+
+
+def test_bodies_blend_without_a_crease():
+    """Two half spaces at a right angle: a distance apart as far as they alone are, and smooth."""
+    x, y = torch.meshgrid(torch.linspace(-30, 30, 121), torch.linspace(-30, 30, 121), indexing="ij")
+    both = shapes.blended(x, y, 12.0)
+    apart = (x - y).abs() > 12
+    torch.testing.assert_close(both[apart], torch.minimum(x, y)[apart])
+    assert float((torch.minimum(x, y) - both).max()) == pytest.approx(3.0)
+    steps = both.diff(dim=0)  # of 0.5 mm: from 0 to 0.5
+    assert steps.min() > -1e-5 and steps.max() < 0.5 + 1e-5
+    assert steps.diff(dim=0).abs().max() < 0.5 * 0.5 / 12 * 1.1  # no jump from one to the other
