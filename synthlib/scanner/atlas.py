@@ -95,7 +95,7 @@ LINING_MM = 1.6
 # Bones that are honeycombed by air cells: from one cell to the next but one in mm, and how few
 # cells were never filled with air, as `covers.cells` takes them.
 CELLS = (
-    (Ellipsoid((8.0, 46.0, -38.0), (7.5, 18.0, 9.5)), 11.0, 1.6),  # ethmoid
+    (Ellipsoid((8.0, 46.0, -38.0), (8.0, 18.5, 10.0)), 11.0, 2.2),  # ethmoid
     (Ellipsoid((57.0, -37.0, -44.0), (8.5, 11.0, 13.0)), 7.5, 0.5),  # mastoid
 )
 CELLS_UNEVEN_MM, CELLS_WALL_MM, CELLS_LINING_MM = 1.5, 0.7, 0.6
@@ -108,8 +108,8 @@ SEPTUM_MM = 1.6  # half its thickness, with its lining
 
 # Veins and sinuses by their courses; the superior sagittal sinus follows the skull.
 SINUSES = (
-    Tube(((0.0, -36.0, 6.0), (0.0, -62.0, 6.0), (0.0, -94.0, -8.0)), 2.2, 2.8),  # straight
-    Tube(((0.0, -30.0, 10.0), (0.0, -40.0, 4.0)), 2.8),  # great cerebral vein
+    Tube(((0.0, -42.0, 5.5), (0.0, -66.0, 0.5), (0.0, -94.0, -8.0)), 1.9, 2.6),  # straight
+    Tube(((0.0, -30.0, 9.5), (0.0, -36.0, 6.0), (0.0, -42.0, 5.5)), 1.7, 1.9),  # great cerebral
     Tube(((2.0, 4.0, 13.0), (3.4, -18.0, 14.0), (1.6, -34.0, 9.0)), 0.8, 1.1),  # internal cerebral
     Tube(((2.0, -98.0, -10.0), (34.0, -86.0, -18.0), (56.0, -58.0, -30.0)), 3.6),  # transverse
     Tube(((56.0, -58.0, -30.0), (46.0, -44.0, -46.0), (27.0, -32.0, -60.0)), 3.8),  # sigmoid
