@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from synthlib.scanner import cerebellum, template
+from synthlib.scanner.shapes import Tube
 from synthlib.scanner.volume import Volume, band_noise, finer, uniform
 
 Inside = Callable[[Tensor], Tensor]
@@ -46,6 +47,9 @@ NUCLEI = (
     ((16.0, -4.0, 20.0), (8.0, 18.0, 9.0)),
     ((25.0, 3.0, 0.0), (11.0, 21.0, 14.0)),
 )
+# Midbrain, pons and medulla: bundles of fibres and nuclei too fine to be told apart, no cortex.
+STEM = Tube(((0.0, -24.0, -12.0), (0.0, -27.0, -32.0), (0.0, -38.0, -64.0)), 19.0, 12.0)
+STEM_WHITE = (0.45, 0.5)  # of it, and more where most heads have white matter
 VENTRICLE_AT_MM, VENTRICLE_ENDS_MM = (17.0, 20.0), (-45.0, 28.0)  # |x|, z; y of the lateral ones
 OLD_LESIONS = 14.0  # on average at 80
 UNEVEN_WHITE = 0.05  # of grey matter's contrast: fibre tracts differ
@@ -124,8 +128,12 @@ def shares(brain: Brain, where: Tensor, depth: Tensor, inside: Inside) -> dict[s
         fissure, leaf = cerebellum.surfaces(where[small], core, own[small], slow[small])
         fluid[small] = torch.minimum(population, -depth)[small].minimum(fissure)
         outside_white[small] = leaf.maximum(cerebellum.CORTEX_MM - fluid[small])
+    stem = _stem(where) & ~small
+    fluid[stem] = torch.minimum(population, -depth)[stem]
     wet = inside(fluid)
-    pale = inside(outside_white) * (1 - wet)
+    pale = inside(outside_white)
+    pale[stem] = STEM_WHITE[0] + STEM_WHITE[1] * white[stem]
+    pale = pale * (1 - wet)
     dark = 1 - wet - pale
     tracts = pale * UNEVEN_WHITE * (1 + own.clamp(-1, 1))
     pale, dark = pale - tracts, dark + tracts
@@ -141,6 +149,15 @@ def shares(brain: Brain, where: Tensor, depth: Tensor, inside: Inside) -> dict[s
 def _off_midline(where: Tensor) -> Tensor:
     """(..., 1): 0 at the midline, where the falx holds the fissure, to 1."""
     return torch.tanh(where[..., :1].abs() / 8)
+
+
+def _stem(where: Tensor) -> Tensor:
+    """Whether a position is in the brain stem, as bool (...)."""
+    x, y, z = where.unbind(-1)
+    near = (x.abs() < 22) & (z < 8) & ((y + 28).abs() < 30)
+    stem = torch.zeros_like(near)
+    stem[near] = STEM.outside(where[near]) < 0
+    return stem
 
 
 def _nuclei(where: Tensor) -> Tensor:

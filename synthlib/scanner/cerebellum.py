@@ -47,7 +47,7 @@ def outside(where: Tensor) -> Tensor:
     """About mm outside the cerebellum: positions (..., 3) to (...)."""
     x, y, z = where.unbind(-1)
     tentorium = z - (-8.0 - 0.32 * x.abs() + 0.10 * (y + 50).clamp(max=0))
-    stem = 14.0 - torch.hypot(x, (y + 28) / 0.8)
+    stem = 15.0 - torch.hypot(x, (y + 30) / 1.15)
     centre, axes = (torch.tensor(numbers, device=where.device) for numbers in (CENTRE_MM, AXES_MM))
     ellipsoid = (((where - centre) / axes).norm(dim=-1) - 1) * float(axes.min())
     return torch.maximum(torch.maximum(ellipsoid, tentorium), stem)

@@ -38,15 +38,17 @@ class Tissue:
 # theirs (1607 ms) and that of Wansapura et al. (1331 ms); T2 between those in vivo of
 # Cox & Gowland, MRM 64:1440 (2010; 80 and 87 ms at 1.5 T, 71 and 76 at 3 T), of Stanisz et al.,
 # MRM 54:507 (2005; 72 and 95 at 1.5 T) and of Wansapura et al., JMRI 9:531 (1999; 80 and 110 at 3
-# T), so that grey is 1.6 times white in a T2 scan and brighter in FLAIR; T2*, Peters et al., Magn
-# Reson Imaging 25:748 (2007), of deep grey matter the mean of caudate nucleus and putamen there;
-# water content, Oros-Peusquens et al., Front Neurol 10:1333 (2019: 0.69 and 0.84). Muscle and fat:
-# Gold et al., AJR 183:343 (2004), fat's T2 being that of echo trains, whose pulses undo most of its
-# J-coupling; Henkelman et al., JMRI 2:533 (1992). CSF: T1 about Rooney et al., MRM 57:308 (2007);
-# T2, Spijkerman et al., MAGMA 31:415 (2018). Blood (haematocrit 0.42): T1 at 3 T of veins and
-# arteries, Lu et al., MRM 52:679 (2004), at 1.5 T Stanisz; T2* of veins (oxygenation about 0.65)
-# after Zhao et al., MRM 58:592 (2007). Bone is its bound water (Du & Bydder, NMR Biomed 26:489,
-# 2013). Transfer: white against grey matter as their ratios in Stanisz.
+# T), so that grey is 1.5 times white in a T2 scan (between the modes of an image's histogram,
+# which pixels of both tissues draw together, 1.31 to 1.38; measured heads 1.35 and 1.40) and
+# brighter in FLAIR; T2*, Peters et al., Magn Reson Imaging 25:748 (2007), of deep grey matter the
+# mean of caudate nucleus and putamen there; water content, Oros-Peusquens et al., Front Neurol
+# 10:1333 (2019: 0.69 and 0.84). Muscle and fat: Gold et al., AJR 183:343 (2004), fat's T2 being
+# that of echo trains, whose pulses undo most of its J-coupling; Henkelman et al., JMRI 2:533
+# (1992). CSF: T1 about Rooney et al., MRM 57:308 (2007); T2, Spijkerman et al., MAGMA 31:415
+# (2018). Blood (haematocrit 0.42): T1 at 3 T of veins and arteries, Lu et al., MRM 52:679 (2004),
+# at 1.5 T Stanisz; T2* of veins (oxygenation about 0.65) after Zhao et al., MRM 58:592 (2007).
+# Bone is its bound water (Du & Bydder, NMR Biomed 26:489, 2013). Transfer: white against grey
+# matter as their ratios in Stanisz.
 # Chosen, for published values scatter or are few: vitreous humour, lesions (as in demyelination),
 # T1 and T2 of deep grey matter (T1 below the 1.1 and 1.36 s of Wright, as it holds thalamus and
 # pallidum, too), T2 and T2* of arteries, mucosa (water-rich, as glands are), skin (its dermis),
@@ -54,8 +56,8 @@ class Tissue:
 TISSUE_TIMES = {
     "air": Tissue(0.0, (1000.0, 1000.0), (1.0, 1.0), (1.0, 1.0)),
     "csf": Tissue(1.00, (4300.0, 4300.0), (2000.0, 2000.0), (1500.0, 1000.0)),
-    "grey": Tissue(0.83, (1197.0, 1470.0), (91.0, 93.0), (84.0, 66.0), bound=0.5),
-    "white": Tissue(0.70, (646.0, 838.0), (76.0, 75.0), (66.2, 53.2), bound=1.0),
+    "grey": Tissue(0.83, (1197.0, 1470.0), (90.0, 88.0), (84.0, 66.0), bound=0.5),
+    "white": Tissue(0.70, (646.0, 838.0), (78.0, 75.0), (66.2, 53.2), bound=1.0),
     "blood": Tissue(0.85, (1441.0, 1584.0), (150.0, 80.0), (65.0, 22.0), outside_cells=0.58),
     "bone": Tissue(0.20, (200.0, 220.0), (0.4, 0.4), (0.4, 0.4)),
     # lipid alone: its share of adipose tissue's volume, 0.77, times its protons per volume of
@@ -66,7 +68,7 @@ TISSUE_TIMES = {
     ),
     "eye": Tissue(0.98, (4000.0, 4000.0), (600.0, 600.0), (400.0, 300.0)),
     "lesion": Tissue(0.86, (1300.0, 1700.0), (160.0, 150.0), (120.0, 100.0), bound=0.3),
-    "deep": Tissue(0.80, (1000.0, 1300.0), (85.0, 78.0), (57.0, 36.0), bound=0.6),
+    "deep": Tissue(0.80, (1000.0, 1300.0), (83.0, 78.0), (57.0, 36.0), bound=0.6),
     "artery": Tissue(
         0.85,
         (1441.0, 1664.0),

@@ -425,3 +425,23 @@ def test_bodies_blend_without_a_crease():
     steps = both.diff(dim=0)  # of 0.5 mm: from 0 to 0.5
     assert steps.min() > -1e-5 and steps.max() < 0.5 + 1e-5
     assert steps.diff(dim=0).abs().max() < 0.5 * 0.5 / 12 * 1.1  # no jump from one to the other
+
+
+def test_the_brain_stem_has_no_folds_and_its_artery_lies_before_it():
+    axes = [torch.arange(low, high, 1.0) for low, high in ((-38, -26), (-30, -19), (-8, 9))]
+    z, y, x = torch.meshgrid(*axes, indexing="ij")
+    pons = torch.stack([x, y, z], -1) - torch.tensor(anatomy.TEMPLATE_CENTRE_MM)
+    before = pons + torch.tensor([0.0, 12.0, 0.0])
+    for seed in (12, 13, 21):
+        still = replace(
+            head(seed),
+            affine=torch.eye(3),
+            shift_mm=torch.zeros(3),
+            amplitudes_mm=torch.zeros(10, 3),
+        )
+        parts = anatomy.fractions_at(still, pons, 1.0)
+        assert share(parts, "csf", "artery", "blood", "dura").max() < 0.05
+        assert share(parts, "white").std() < 0.15
+        assert share(parts, "white").min() > 0.3
+        artery = share(anatomy.fractions_at(still, before, 1.0), "artery") > 0.5
+        assert artery.any(-1).any(-1).all()  # at every level

@@ -122,7 +122,7 @@ def test_named_vessels_run_their_course_on_both_sides():
         (-20.0, -91.0, -14.5): (0, -1),
     }
     arteries = {
-        (0.6, -28.0, -31.0): (2, 1),  # basilar: up
+        (0.7, -11.5, -32.0): (2, 1),  # basilar: up
         (-24.7, -3.0, -90.0): (2, 1),  # carotid: up
         (25.0, 7.0, -18.2): (0, 1),  # middle cerebral: outwards
         (-25.0, 7.0, -18.2): (0, -1),

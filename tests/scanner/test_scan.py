@@ -458,7 +458,7 @@ def test_imperfect_refocusing_paints_no_fringes():
         scan(replace(still, mechanisms=mechanisms)).truth["magnitude"]
         for mechanisms in ((), ("refocusing",))
     )
-    bright = plain > 0.3 * plain.max()
+    bright = plain > 0.25 * plain.max()  # white matter, too
     ratio = imperfect[bright] / plain[bright]
     assert 0.5 < ratio.min() < 0.99  # the signal itself is smaller where refocusing is worse
     pool = partial(torch.nn.functional.max_pool2d, kernel_size=7, stride=1)
