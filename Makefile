@@ -28,8 +28,8 @@ test: check  ## lint, types, layers, then all tests and notebooks
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest --nbval --nbval-cell-timeout=600 notebooks -p no:cacheprovider
 
-clients: $(CLIENTS)/.ready  ## our files opened by other people's programs, in an environment of their own
-	$(CLIENTS)/bin/python -m pytest tests/clients -p no:cacheprovider
+clients: $(CLIENTS)/.ready  ## beside other people's programs: our files opened, our phase and signal computed, in an environment of their own
+	$(CLIENTS)/bin/python -m pytest tests/clients tests/scanner/test_references.py -p no:cacheprovider
 
 lab: $(READY)  ## JupyterLab in this environment
 	$(BIN)/jupyter lab notebooks
@@ -64,11 +64,12 @@ $(READY): pyproject.toml constraints.txt requirements-fastmri.txt
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements-fastmri.txt
 	@touch $(READY)
 
-# Too large for `make test`: MRpro, MONAI and DeepInverse beside the project itself.
+# Too large for `make test`: MRpro, MONAI, DeepInverse and qsm-forward beside the project itself.
 $(CLIENTS)/.ready: pyproject.toml constraints.txt requirements-fastmri.txt tests/clients/requirements.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; install Python 3.11 or name one: make PYTHON=python3"; exit 1; }
 	@echo "Setting up $(CLIENTS): some minutes, about 3 GB on the disk, once."
 	$(PYTHON) -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e . pytest -r tests/clients/requirements.txt
 	$(CLIENTS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements-fastmri.txt
+	$(CLIENTS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps epyg==0.2.0  # asks for NumPy below 2, works with 2.4
 	@touch $(CLIENTS)/.ready
