@@ -37,6 +37,7 @@ __all__ = [
     "Protocol",
     "Pulsation",
     "Shading",
+    "csf_motion",
     "draw_pulsation",
     "draw_shading",
     "gradient_echo",
@@ -141,10 +142,7 @@ class Pulsation:
 
     def share(self, where_mm: Tensor) -> Tensor:
         """Share of the CSF at template positions (..., 3) that came in after the inversion."""
-        missed = torch.ones(where_mm.shape[:-1], device=where_mm.device)
-        for inflow, (centre, width) in zip(self.inflow, MOVING_CSF, strict=True):
-            away = (where_mm - where_mm.new_tensor(centre)) / where_mm.new_tensor(width)
-            missed = missed * (1 - inflow * torch.exp(-away.square().sum(-1) / 2))
+        missed = _outside_moving(where_mm, self.inflow)
         eddies = where_mm.new_tensor(self.eddies)
         turned = where_mm @ eddies[:, :3].T + eddies[:, 3]
         mixture = turned.cos().sum(-1) * (2 / len(eddies)) ** 0.5  # of s.d. 1
@@ -166,6 +164,20 @@ class Pulsation:
         fresh = density * torch.exp(-protocol.te_ms / t2)
         added = float(fresh - spin_echo(density, t1, t2, protocol))
         return added * self.share(where_mm)
+
+
+def csf_motion(where_mm: Tensor) -> Tensor:
+    """How much CSF at template positions (..., 3) moves, 0 to 1 where it moves most."""
+    return 1 - _outside_moving(where_mm, (1.0,) * len(MOVING_CSF))
+
+
+def _outside_moving(where_mm: Tensor, weights: tuple[float, ...]) -> Tensor:
+    """1 far from MOVING_CSF, less by its weight in the middle of a place (...)."""
+    left = torch.ones(where_mm.shape[:-1], device=where_mm.device)
+    for weight, (centre, width) in zip(weights, MOVING_CSF, strict=True):
+        away = (where_mm - where_mm.new_tensor(centre)) / where_mm.new_tensor(width)
+        left = left * (1 - weight * torch.exp(-away.square().sum(-1) / 2))
+    return left
 
 
 def draw_pulsation(rng: torch.Generator) -> Pulsation:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthlib.scanner.contrast import MOST_INFLOW
 from synthlib.scanner.sequences import Protocol
 from synthlib.scanner.volume import normal, uniform
 
@@ -23,7 +22,7 @@ FLUID_REST = 0.3  # of this, elsewhere
 FLUID_COURSE = (0.0, 0.0, 1.0)  # it moves up and down the canal, cisterns and aqueduct
 # Pulse: 50 to 90 beats a minute; share of its signal by which a vessel comes and goes with it.
 BEATS_PER_MIN = (50.0, 90.0)
-ARTERIAL_SHARE, FLUID_SHARE = (0.3, 0.8), (0.05, 0.25)
+ARTERIAL_SHARE, FLUID_SHARE = (0.3, 0.8), (0.03, 0.15)
 LEAST_RAD = 1e-3  # a phase of resting blood, which the closed form divides by
 
 
@@ -106,9 +105,9 @@ def escaped(protocol: Protocol, across_m_per_s: Tensor, thickness_mm: float) -> 
     return across_m_per_s.abs() * last_pulse_ms / thickness_mm
 
 
-def fluid_speed(inflow: Tensor) -> Tensor:
-    """Speed of CSF by its greatest (...), from the share that flows in (contrast.Pulsation)."""
-    return FLUID_REST + (1 - FLUID_REST) * inflow / MOST_INFLOW
+def fluid_speed(motion: Tensor) -> Tensor:
+    """Speed of CSF by its greatest (...), from contrast.csf_motion (...)."""
+    return FLUID_REST + (1 - FLUID_REST) * motion
 
 
 def inflow_gain(

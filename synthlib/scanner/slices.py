@@ -190,7 +190,7 @@ def _add_flow(
     here = samples.shares[CSF] > 0
     share, points = samples.shares[CSF][here], samples.points[here]
     where = anatomy.to_template(patient.head, points)
-    motion = patient.pulsation.share(where)
+    motion = contrast.csf_motion(where)
     added = share * patient.pulsation.added_signal(where, patient.table, protocol)
     course = torch.tensor(flow.FLUID_COURSE, device=phase.device)
     per_m_per_s = float(along_read * course @ down + along_slice * course @ through)
