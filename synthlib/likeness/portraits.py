@@ -55,7 +55,8 @@ class Portrait:
             6 x 6 kernels; rank_share: rank / (coils * 36).
         map_roughness: rms |gradient| of the coil maps in the head, 1/cm; in air and at the
             edge of the field of view, where the support goes on, maps fit noise.
-        detail: s.d. of the brain's magnitude between 0.7 and 2.5 pixels, over its median.
+        detail: of the brain alone (see measures.brain): s.d. of its magnitude between 0.7 and
+            2.5 pixels, over its median.
         peak: 99.5th percentile of the head over the brain's median.
         asymmetry: 1 less the correlation of the brain with its mirror image; None where
             the slice is not known to have a left and a right.
@@ -174,7 +175,7 @@ def portrait(volume: RawVolume, index: int, kind: str = MEASURED) -> Portrait:
         spectrum_db=_curve(spectrum),
         spectrum_slope=_number(measures.spectrum_slope(spectrum)),
         **_of_phase(image, clear, pixel_mm),
-        **_of_brain_phase(image, measures.brain(head, pixel_mm), clear),
+        **_of_brain_phase(image, _brain(head, pixel_mm, volume.contrast), clear),
         **of_maps,
     )
 
@@ -244,7 +245,7 @@ def _of_magnitude(
 ) -> Portrait:
     inside = magnitude[head]
     median = inside.median()
-    brain = measures.brain(head, pixel_mm)
+    brain = _brain(head, pixel_mm, what)
     of_brain: dict[str, Any] = {}
     if int(brain.sum()) >= FEWEST_PIXELS:
         of_brain = {
@@ -269,6 +270,10 @@ def _of_magnitude(
         spectrum_slope=_number(measures.spectrum_slope(spectrum)),
         **of_brain,
     )
+
+
+def _brain(head: Tensor, pixel_mm: tuple[float, float], what: str) -> Tensor:
+    return measures.brain(head, pixel_mm, orientation_of(what, "axial"))
 
 
 def _of_brain_phase(image: Tensor, brain: Tensor, clear: Tensor) -> dict[str, Any]:
