@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays, figures, formats, likeness, runs, scanner, tables
-from synthlib.likeness import comparison, matching, measures
+from synthlib.likeness import comparison, matching, measures, portraits
 from synthlib.records import ImageVolume, RawVolume
 
 SHAPE = (61, 47)  # odd and unequal: swapped axes must fail
@@ -118,6 +118,12 @@ def test_snr_is_the_median_over_the_noise(draw):
     assert found.snr == pytest.approx(3 / 0.05, rel=0.06)
     assert found.n_coils == 1
     assert found.rank is None
+
+
+def test_the_snr_alone_is_that_of_the_portrait(odd_scan):
+    for index in range(odd_scan.volume.n_slices):
+        alone = portraits.snr(odd_scan.volume, index)
+        assert alone == likeness.portrait(odd_scan.volume, index).snr
 
 
 def test_a_white_image_has_slope_0_and_a_power_law_its_exponent(draw):

@@ -45,14 +45,16 @@ def rows(measured: Sequence[Portrait], simulated: Sequence[Portrait]) -> list[di
     """A row a head: its numbers, measured / simulated; "-" where there is none.
 
     Args:
-        measured, simulated: in the same order.
+        measured, simulated: in the same order; statistics that none of them has are left out.
     """
+    every = [*measured, *simulated]
+    shown = [what for what in STATISTICS if any(_value(one, what) is not None for one in every)]
     return [
         {
             "head": one.name,
             "contrast": one.what,
             "coils": str(one.n_coils or "-"),
-            **{what.label: _both(one, other, what) for what in STATISTICS},
+            **{what.label: _both(one, other, what) for what in shown},
         }
         for one, other in zip(measured, simulated, strict=True)
     ]

@@ -16,6 +16,7 @@ from synthlib.likeness.portraits import (
     portrait,
     portrait_of_images,
     portrait_of_phase_difference,
+    snr,
 )
 from synthlib.records import ImageVolume, RawVolume, orientation_of
 
@@ -114,7 +115,10 @@ def matched_twin(
     added = QUIETER**2 - 1  # variance, in units of the scan's own: for the settings' SNR
     for _ in range(N_CORRECTIONS):
         volume = process(_noisier(scan, added, settings.seed))
-        reached = _portrait_of_twin(one, scan, volume, settings).snr
+        if one.n_coils:
+            reached = snr(volume, volume.n_slices // 2)
+        else:
+            reached = _portrait_of_twin(one, scan, volume, settings).snr
         if not (one.snr and reached):
             break
         added = max(0.0, (1 + added) * (reached / one.snr) ** 2 - 1)

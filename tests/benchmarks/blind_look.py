@@ -205,6 +205,14 @@ def statistics_of(group: Group) -> None:
         print(f"- {line}.")
 
 
+def record_of(folder: Path, seeds: Sequence[int]) -> str:
+    names = [head.path for head in heads.RAW]
+    names += [path for view in kept_back.VIEWS for path in kept_back.paths(view)]
+    inputs = {name: runs.sha256(folder / name)[:16] for name in names}
+    record = runs.make_record({"seeds": list(seeds)}, inputs)
+    return f"\n## Record\n\n```json\n{json.dumps(record, indent=1)}\n```"
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     seeds = [int(word) for word in sys.argv[2:]] or list(SEEDS)
@@ -227,16 +235,8 @@ def main() -> None:
     results.append(known_difference(groups[0], seeds))
     print(f"\n## Blind look\n\n{likeness_text.BLIND_LOOK}\n")
     print(tables.from_dicts(result_rows(results))["md"])
-    print(
-        likeness_text.of_blind_look(
-            [(r.group, r.question, r.mean, r.interval, list(r.by_head.values())) for r in results]
-        )
-    )
-    names = [head.path for head in heads.RAW]
-    names += [path for view in kept_back.VIEWS for path in kept_back.paths(view)]
-    inputs = {name: runs.sha256(folder / name)[:16] for name in names}
-    record = runs.make_record({"seeds": seeds}, inputs)
-    print(f"\n## Record\n\n```json\n{json.dumps(record, indent=1)}\n```")
+    print(likeness_text.of_blind_look(results))
+    print(record_of(folder, seeds))
     say("done")
 
 
