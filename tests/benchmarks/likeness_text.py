@@ -36,9 +36,9 @@ with twelve coils, noise is added to the raw data, the coils are combined adapti
 2014; box of 15 pixels and 4 iterations, which leave twins as much smooth phase as the files have),
 and then the same is done to both: the phase of the image after a Gaussian of 3 pixels is taken
 off, and heads are turned upright. What is compared is therefore fine phase alone. The brain is what
-lies 16 mm and more inside the outline, of coronal and sagittal heads the upper 75 mm of it. A filter,
-an interpolation or a correction of distortion of the measured scans that nobody tells of would
-still give them away."""
+lies 16 mm and more inside the outline, of coronal and sagittal heads the upper 75 mm of it. A
+filter, an interpolation or a correction of distortion of the measured scans that nobody tells of
+would still give them away."""
 
 IF_ALIKE = """\
 "If alike": of n + 1 values of one distribution, one lies in the range of the n others with a
