@@ -6,12 +6,13 @@ import dataclasses
 import io
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from synthlib import arrays, figures, formats, likeness, runs, scanner, tables
-from synthlib.likeness import comparison, measures
+from synthlib.likeness import comparison, matching, measures, portraits
 from synthlib.records import ImageVolume, RawVolume
 
 SHAPE = (61, 47)  # odd and unequal: swapped axes must fail
@@ -117,6 +118,12 @@ def test_snr_is_the_median_over_the_noise(draw):
     assert found.snr == pytest.approx(3 / 0.05, rel=0.06)
     assert found.n_coils == 1
     assert found.rank is None
+
+
+def test_the_snr_alone_is_that_of_the_portrait(odd_scan):
+    for index in range(odd_scan.volume.n_slices):
+        alone = portraits.snr(odd_scan.volume, index)
+        assert alone == likeness.portrait(odd_scan.volume, index).snr
 
 
 def test_a_white_image_has_slope_0_and_a_power_law_its_exponent(draw):
@@ -354,24 +361,68 @@ def test_what_is_stored_comes_back_with_four_digits(tmp_path, odd_scan):
     assert stored["matrix"] == [45, 38]
 
 
-def test_a_folder_gives_the_middle_slices_of_at_most_twelve_files(tmp_path, odd_scan):
+def write_head(folder, name, kspace, contrast="AXT2", spacing_mm=(2.0, 2.0)):
+    formats.write_raw(
+        folder / f"{name}.h5", kspace, contrast=contrast, patient_id=name,
+        recon_shape=tuple(kspace.shape[-2:]), spacing_mm=spacing_mm,
+    )  # fmt: skip
+
+
+def test_a_folder_gives_the_middle_slices_of_at_most_twelve_heads(tmp_path, odd_scan):
     kspace = arrays.fft2c(odd_scan.volume.coil_images(0))[None]
+    assert kspace.shape[1] == 4
     for number in range(14):
-        n_coils = 4 - number % 2  # counts may differ
-        formats.write_raw(
-            tmp_path / f"head{number:02d}.h5",
-            torch.cat([kspace * (1 + 1e-6 * number), kspace.flip(-1)])[:, :n_coils],
-            contrast="AXT2",
-            patient_id=f"p{number}",
-            recon_shape=(45, 38),
-            spacing_mm=(2.0, 2.0),
-        )
-    found = likeness.measured(tmp_path)
-    assert len(found) == 12
-    assert [found[0].name, found[-1].name] == ["head00", "head13"]
-    assert {one.n_coils for one in found} == {3, 4}
+        n_coils = 2 if number == 9 else 4
+        two = torch.cat([kspace * (1 + 1e-6 * number), kspace.flip(-1)])[:, :n_coils]
+        write_head(tmp_path, f"head{number:02d}", two, "AXT1" if number == 13 else "AXT2")
+    found = likeness.survey(tmp_path)
+    names = [one.name for one in found.portraits]
+    assert len(names) == 12 and names == sorted(names)
+    assert {"head09", "head13"} < set(names)  # the only ones of their kinds
+    assert [volume.name for volume in found.volumes] == names
+    (line,) = found.left_out
+    assert "head11, head12" in line and "at most 12" in line
+    assert [one.name for one in likeness.measured(tmp_path)] == names  # the same ones each time
     with pytest.raises(FileNotFoundError, match=r"has no file of raw data"):
         likeness.measured(tmp_path / "absent")
+
+
+def test_files_that_show_no_head_are_left_out_and_named(tmp_path, odd_scan, draw):
+    images = odd_scan.volume.coil_images(0)
+    kspace = arrays.fft2c(images)[None]
+    noise = torch.view_as_complex(torch.randn((*kspace.shape, 2), generator=draw))
+    write_head(tmp_path, "good", kspace)
+    np.save(tmp_path / "unsized.npy", kspace.numpy())  # which has no header
+    write_head(tmp_path, "mouse", kspace, spacing_mm=(0.3, 0.3))
+    write_head(tmp_path, "noise", noise)
+    write_head(tmp_path, "lying", arrays.fft2c(images[..., 6:])[None], "SAT2", (4.0, 4.0))
+    (tmp_path / "broken.h5").write_bytes(b"nothing")
+    found = likeness.measured(tmp_path)
+    assert [one.name for one in found] == ["good"]
+    left_out = likeness.survey(tmp_path).left_out
+    reasons = {
+        "unsized": "pixel size is unknown",
+        "mouse": "no brain",
+        "noise": "is noise",
+        "lying": "stands upright",
+        "broken": "",
+    }
+    assert len(left_out) == len(reasons)
+    for name, reason in reasons.items():
+        (line,) = [line for line in left_out if name in line]
+        assert reason in line
+
+
+def test_what_is_left_out_is_printed(tmp_path, odd_scan, capsys):
+    kspace = arrays.fft2c(odd_scan.volume.coil_images(0))[None]
+    write_head(tmp_path, "good", kspace)
+    np.save(tmp_path / "unsized.npy", kspace.numpy())
+    likeness.measured(tmp_path)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("left out: unsized:")
+    (tmp_path / "good.h5").unlink()
+    with pytest.raises(ValueError, match=r"none of its 1 files shows a head.*unsized"):
+        likeness.survey(tmp_path)
 
 
 # --- twins and tables ----------------------------------------------------------------
@@ -472,6 +523,44 @@ def test_a_head_of_compressed_channels_has_a_twin_of_compressed_channels(small):
     assert likeness.twins([head], seed=3)[0].n_coils == 3
 
 
+def test_a_twin_has_the_snr_of_its_head(small):
+    for snr in (9.0, 30.0):
+        head = dataclasses.replace(small[0], snr=snr)
+        assert likeness.twins([head], seed=3)[0].snr == pytest.approx(snr, rel=0.05)
+
+
+def test_noise_that_is_added_to_a_twin_is_that_of_its_receivers(small):
+    settings = likeness.twin_settings(small[0], seed=3)
+    scan = likeness.twin_scan(small[0], settings)
+    added = 5.0
+    noisier = matching._noisier(scan, added, seed=7)
+    noise = (noisier.kspace[0] - scan.volume.kspace[0]).flatten(1)  # (coil, sample)
+    covariance = noise @ noise.mH / noise.shape[1]
+    expected = added * scan.truth["noise_covariance"]
+    assert noise.shape[1] > 3000
+    worst = (covariance - expected).abs().max() / expected.diagonal().real.mean()
+    assert worst < 6 / math.sqrt(noise.shape[1])
+    torch.testing.assert_close(
+        noisier.rss[0], arrays.rss(noisier.coil_images(0)), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_a_twin_is_processed_as_its_head_was(small):
+    head = dataclasses.replace(small[0], n_coils=1, n_elements=4)
+    settings = likeness.twin_settings(head, seed=3)
+    seen = []
+
+    def first_coil(volume):
+        seen.append(volume.n_coils)
+        kspace = volume.kspace[:][:, :1]
+        return dataclasses.replace(volume, kspace=kspace, rss=None)
+
+    twin = likeness.matched_twin(head, settings, first_coil)
+    assert set(seen) == {4}
+    assert twin.volume.n_coils == twin.portrait.n_coils == 1
+    assert twin.portrait.name == head.name
+
+
 def test_twins_are_repeatable(small, made):
     assert likeness.twins(small[2:], seed=3) == made[2:]
 
@@ -543,6 +632,19 @@ def test_values_of_one_distribution_lie_inside_as_often_as_it_says(small):
     assert inside / (n * n_trials) == pytest.approx((n - 1) / (n + 1), abs=0.05)
 
 
+def test_the_statistics_that_stand_out_are_named(small):
+    real = with_dark_share(small[0], 0.1, 0.3, 0.2, 0.2)
+    rows = likeness.spread(real, with_dark_share(small[0], 0.05, 0.1, 0.25, 0.31))
+    decided = [row for row in rows if row["all twins inside"] != "-" and row["statistic"] != "SNR"]
+    every, often = likeness.spread_sentences(rows).splitlines()
+    n = len(decided)
+    assert every == f"all twins inside: {n - 1} of {n} statistics; not: dark share"
+    assert often == f"as often as if alike: {n - 1} of {n} statistics; not: dark share"
+    rows = likeness.spread(real, real)
+    assert "not:" not in likeness.spread_sentences(rows)
+    assert "B0 s.d. (Hz)" not in {row["statistic"] for row in rows}  # no head has it
+
+
 def test_the_figure_has_a_column_for_every_head(small, made):
     figure = figures.likeness(small, made)
     assert len(figure.axes) == 3 * len(small)
@@ -562,3 +664,27 @@ def test_the_brain_keeps_away_from_the_edge_of_the_picture_too():
     # more than 16 mm: the 9th row and the 6th column from the first one outside
     assert (int(rows[0]), int(rows[-1])) == (5 + 8, 54 - 8)
     assert (int(columns[0]), int(columns[-1])) == (5, 44)
+
+
+@pytest.mark.parametrize("orientation", ["coronal", "sagittal"])
+def test_the_brain_of_an_upright_head_ends_where_the_face_begins(orientation):
+    head = torch.zeros(90, 70, dtype=torch.bool)
+    head[4:, 10:60] = True  # with face and neck
+    brain = measures.brain(head, (2.5, 2.0), orientation)
+    rows = brain.any(1).nonzero().flatten()
+    # from more than 16 mm below the vertex to 75 mm below it: 30 rows of 2.5 mm
+    assert (int(rows[0]), int(rows[-1])) == (4 + 6, 4 + 30 - 1)
+    whole = measures.brain(head, (2.5, 2.0))
+    assert torch.equal(brain[:34], whole[:34]) and not brain[34:].any()
+    assert not measures.brain(torch.zeros_like(head), (2.5, 2.0), orientation).any()
+
+
+def test_a_head_whose_neck_leaves_the_picture_sideways_lies_on_its_side():
+    head = torch.zeros(60, 50, dtype=torch.bool)
+    head[8:, 12:40] = True
+    assert not measures.lies_on_its_side(head)
+    for turns in (1, 3):
+        assert measures.lies_on_its_side(torch.rot90(head, turns))
+    head[20:30, :] = True  # nose and occiput may be cut, too
+    assert not measures.lies_on_its_side(head)
+    assert not measures.lies_on_its_side(torch.zeros_like(head))

@@ -1,8 +1,17 @@
 """How alike are two scans? Their portraits side by side: measured heads, and simulated twins."""
 
 from synthlib.likeness import measures
-from synthlib.likeness.comparison import compressed, rows, spread, twin_scan, twin_settings, twins
-from synthlib.likeness.heads import measure_all, measured, store, volumes_of
+from synthlib.likeness.comparison import rows, spread, spread_sentences
+from synthlib.likeness.heads import Survey, measure_all, measured, store, survey
+from synthlib.likeness.matching import (
+    Twin,
+    compressed,
+    matched_twin,
+    twin_scan,
+    twin_scans,
+    twin_settings,
+    twins,
+)
 from synthlib.likeness.portraits import (
     Combined,
     Portrait,
@@ -15,8 +24,11 @@ from synthlib.likeness.portraits import (
 __all__ = [
     "Combined",
     "Portrait",
+    "Survey",
+    "Twin",
     "combine",
     "compressed",
+    "matched_twin",
     "measure_all",
     "measured",
     "measures",
@@ -25,9 +37,11 @@ __all__ = [
     "portrait_of_phase_difference",
     "rows",
     "spread",
+    "spread_sentences",
     "store",
+    "survey",
     "twin_scan",
+    "twin_scans",
     "twin_settings",
     "twins",
-    "volumes_of",
 ]

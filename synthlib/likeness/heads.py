@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from synthlib import formats, runs
+from synthlib import arrays, formats, runs
 from synthlib.formats import dicom, nifti
+from synthlib.likeness import measures
 from synthlib.likeness.portraits import (
     UNKNOWN_FIELD_T,
     Portrait,
@@ -20,10 +22,12 @@ from synthlib.likeness.portraits import (
     portrait_of_images,
     portrait_of_phase_difference,
 )
-from synthlib.records import RawVolume
+from synthlib.records import RawVolume, orientation_of
 
 STORE = Path(__file__).parents[1] / "measured_heads.json"
-MOST = 12  # files of a folder
+MOST = 12  # heads of a folder
+LARGEST_CHOICE = 200  # files of a folder, of which these are chosen
+FLATTEST_SLOPE = -0.5  # of the power of a head's image; that of noise is 0
 DIGITS = 4
 
 
@@ -85,31 +89,83 @@ FIELD = Head("nifti", "phase difference", "hMRI-group/hMRI-toolbox-demodata", "C
 FIELD_SLICE, FIELD_DELTA_TE_MS, FIELD_PI = 42, 2.46, 4096
 
 
-def measured(folder: str | Path = "") -> list[Portrait]:
-    """Portraits of measured heads: the stored ones, or the middle slices of a folder's files.
+class Survey(NamedTuple):
+    """Measured heads to compare with.
 
-    Args:
-        folder: raw data of any format, searched with subfolders; of more than 12,
-            12 are taken evenly from the sorted names.
-
-    Raises:
-        FileNotFoundError: a folder without raw data.
-        ValueError: a file is broken; it is named.
+    Attributes:
+        portraits: of the heads, in the order of their names.
+        volumes: their raw data, in the same order; none where portraits alone are kept.
+        left_out: a line for each file that is not compared with, and why.
     """
-    stored = [_from_json(entry) for entry in runs.read_json(STORE)]
-    if not str(folder):
-        return stored
-    known = {(one.name, one.matrix): one for one in stored}
-    portraits = [portrait(volume, volume.n_slices // 2) for volume in volumes_of(folder)]
-    return [_as_known(one, known.get((one.name, one.matrix))) for one in portraits]
+
+    portraits: list[Portrait]
+    volumes: list[RawVolume]
+    left_out: list[str]
 
 
-def volumes_of(folder: str | Path) -> list[RawVolume]:
-    """Raw data of a folder that :func:`measured` looks at, in its order.
+def measured(folder: str | Path = "") -> list[Portrait]:
+    """Portraits of measured heads, those of :func:`survey`; what is left out is printed.
 
     Raises:
         FileNotFoundError, ValueError: as there.
     """
+    found = survey(folder)
+    for line in found.left_out:
+        print(line)
+    return found.portraits
+
+
+def survey(folder: str | Path = "") -> Survey:
+    """Measured heads: the stored portraits, or the middle slices of a folder's files.
+
+    Args:
+        folder: raw data of any format, searched with subfolders. Of more than 12 heads
+            those count of which contrast, orientation and number of coils are not there
+            yet, or seldom. Left out are files that are broken, of unknown pixel size,
+            without a brain, of noise alone, or of coronal or sagittal heads that do not
+            stand upright.
+
+    Raises:
+        FileNotFoundError: a folder without raw data.
+        ValueError: no file shows a head.
+    """
+    stored = [_from_json(entry) for entry in runs.read_json(STORE)]
+    if not str(folder):
+        return Survey(stored, [], [])
+    known = {(one.name, one.matrix): one for one in stored}
+    portraits: dict[str, tuple[Portrait, RawVolume]] = {}
+    waiting, left_out = _opened(folder)
+    taken: Counter[Any] = Counter()
+    while waiting and len(portraits) < MOST:
+        rank = [_seen(volume, taken) for volume in waiting.values()]
+        path = list(waiting)[rank.index(min(rank))]
+        volume = waiting.pop(path)
+        try:
+            one = _usable(portrait(volume, volume.n_slices // 2), volume)
+        except (ValueError, OSError) as error:
+            left_out.append(f"left out: {error}")
+            continue
+        taken.update(_kinds(volume))
+        portraits[path] = (_as_known(one, known.get((one.name, one.matrix))), volume)
+    if not portraits:
+        raise ValueError(
+            f"{Path(folder).name}: none of its {len(left_out)} files shows a head to compare with; "
+            f"expected heads with air around, and their pixel size. {left_out[0]}"
+        )
+    if waiting:
+        names = [volume.name for volume in waiting.values()]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        left_out.append(
+            f"left out: {', '.join(names[:5])}{more}: at most {MOST} heads are compared with, and "
+            "those taken have their contrasts, orientations and numbers of coils. Name a smaller "
+            "folder to compare with these."
+        )
+    chosen = [portraits[path] for path in sorted(portraits)]
+    return Survey([one for one, _ in chosen], [volume for _, volume in chosen], left_out)
+
+
+def _opened(folder: str | Path) -> tuple[dict[str, RawVolume], list[str]]:
+    """Raw data of a folder by their paths, at most LARGEST_CHOICE, and lines on broken files."""
     place = runs.resolve(folder)
     paths = formats.raw_files(place)
     if not paths:
@@ -117,8 +173,61 @@ def volumes_of(folder: str | Path) -> list[RawVolume]:
             f"{place} has no file of raw data; {formats.EXPECTED}. Check the path, or name no "
             "folder for the portraits that synthlib keeps."
         )
-    chosen = np.linspace(0, len(paths) - 1, min(MOST, len(paths))).round().astype(int)
-    return [formats.read_raw(paths[at]) for at in chosen]
+    volumes: dict[str, RawVolume] = {}
+    left_out: list[str] = []
+    n_looked_at = min(LARGEST_CHOICE, len(paths))
+    if n_looked_at < len(paths):
+        left_out.append(
+            f"left out: {len(paths) - n_looked_at} of {len(paths)} files, evenly by name; "
+            f"at most {LARGEST_CHOICE} are looked at. Name a smaller folder to choose others."
+        )
+    for index in np.linspace(0, len(paths) - 1, n_looked_at).round().astype(int):
+        try:
+            volumes[str(paths[index])] = formats.read_raw(paths[index])
+        except (ValueError, OSError) as error:
+            left_out.append(f"left out: {error}")
+    return volumes, left_out
+
+
+def _kinds(volume: RawVolume) -> list[Any]:
+    """What heads differ in: all of it together, then each; who it is last."""
+    contrast, n_coils = volume.contrast.upper(), volume.n_coils
+    # the contrast begins with the orientation
+    return [(contrast, n_coils), contrast, n_coils, ("patient", volume.patient_id)]
+
+
+def _seen(volume: RawVolume, taken: Counter[Any]) -> tuple[int, int]:
+    """How often heads like this one are taken already: such heads, then what they share."""
+    whole, *parts = _kinds(volume)
+    return taken[whole], sum(taken[part] for part in parts)
+
+
+def _usable(one: Portrait, volume: RawVolume) -> Portrait:
+    """The portrait, if it shows a head that a twin can be made of."""
+    if not all(mm > 0 for mm in one.pixel_mm):
+        raise ValueError(
+            f"{one.name}: the pixel size is unknown; expected one in its header. Store it as "
+            "fastMRI HDF5 or MRD, whose headers tell the field of view."
+        )
+    if one.spectrum_slope is None or one.spectrum_slope > FLATTEST_SLOPE:
+        raise ValueError(
+            f"{one.name}: its middle slice is noise; expected a head. Put such files elsewhere."
+        )
+    if one.detail is None:
+        raise ValueError(
+            f"{one.name}: its middle slice holds no brain ({measures.COVER_MM:g} mm and more "
+            "inside the outline); expected a head of natural size. Check the pixel size, "
+            f"{one.pixel_mm[0]:.2g} x {one.pixel_mm[1]:.2g} mm."
+        )
+    orientation = orientation_of(one.what, "axial")
+    if orientation != "axial":
+        head = measures.outline(arrays.rss(volume.coil_images(volume.n_slices // 2)))
+        if measures.lies_on_its_side(head):
+            raise ValueError(
+                f"{one.name}: {orientation}, and its neck does not leave the picture below; "
+                "expected a head that stands upright, as its twin does. Turn its k-space."
+            )
+    return one
 
 
 def _as_known(one: Portrait, stored: Portrait | None) -> Portrait:

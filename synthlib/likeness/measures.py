@@ -21,6 +21,7 @@ BLOCK, BLOCK_STEP = 8, 4  # pixels
 QUIET_DECILE = 0.5246
 DEGREE = 4  # of the polynomial that stands for smooth phase
 COVER_MM = 16.0  # scalp, skull and fluid around the brain
+CEREBRUM_MM = 75.0  # from the vertex to the base of the skull, below which face and neck begin
 DETAIL_PIXELS = (0.7, 2.5)  # s.d. of the Gaussians between which fine detail lies
 HIGH_PASS_PIXELS = 3.0  # s.d. of the Gaussian that high-pass phase is taken against
 FAR_RAD = 0.3  # phase beyond a smooth surface that counts as its tail
@@ -57,15 +58,34 @@ def outline(magnitude: Tensor) -> Tensor:
     return torch.from_numpy(pieces == largest)[inner, inner].clone()
 
 
-def brain(head: Tensor, pixel_mm: tuple[float, float]) -> Tensor:
+def brain(head: Tensor, pixel_mm: tuple[float, float], orientation: str = "axial") -> Tensor:
     """What lies 16 mm and more inside the outline of a head: bool (y, x).
+
+    Of a coronal or sagittal head, upright, only the upper 75 mm: below lie face and neck.
 
     Args:
         head: bool (y, x), as of :func:`outline`; pixel_mm: (y, x).
+        orientation: "axial", "coronal" or "sagittal".
     """
     framed = np.pad(head.numpy(force=True), 1)  # what lies beyond the picture is not brain
     depth = ndimage.distance_transform_edt(framed, sampling=pixel_mm)[1:-1, 1:-1]
-    return torch.from_numpy(depth > COVER_MM)
+    inside = torch.from_numpy(depth > COVER_MM)
+    if orientation != "axial" and bool(inside.any()):
+        vertex = int(head.any(1).nonzero()[0])
+        inside[vertex + round(CEREBRUM_MM / pixel_mm[0]) :] = False
+    return inside
+
+
+def lies_on_its_side(head: Tensor) -> bool:
+    """Whether a coronal or sagittal head is cut by the left or right edge, and not below.
+
+    Its neck goes on beyond the picture, and is to do so at the lower edge.
+
+    Args:
+        head: bool (y, x), as of :func:`outline`.
+    """
+    beside = bool(head[:, 0].any() or head[:, -1].any())
+    return beside and not bool(head[-1].any())
 
 
 def detail(magnitude: Tensor, inside: Tensor) -> float:

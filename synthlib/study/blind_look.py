@@ -26,6 +26,7 @@ from synthlib.study.patches import (
     heads_of,
     measured_looks,
     simulated_looks,
+    twin_looks,
 )
 from synthlib.study.roc import area
 
@@ -39,6 +40,7 @@ __all__ = [
     "heads_of",
     "measured_looks",
     "simulated_looks",
+    "twin_looks",
 ]
 
 PHASE_UNIT_RAD, FARTHEST_RAD = 0.2, 1.0  # phase is given to the network so, and clipped
@@ -127,6 +129,20 @@ class BlindLook:
         totals = [str(sum(int(row[key]) for row in rows)) for key in list(rows[0])[2:]]
         return [*rows, dict(zip(rows[0], [f"mean of {len(rows)}", mean, *totals], strict=True))]
 
+    def sentence(self, *, are_measured: bool) -> str:
+        """The mean AUROC, and what it says.
+
+        Args:
+            are_measured: False where simulated subjects play the measured heads.
+        """
+        low, high = self.interval
+        text = f"{self.part}: AUROC {self.auroc:.2f} ({low:.2f} to {high:.2f})"
+        if not are_measured:
+            inside = low <= 0.5 <= high
+            reason = "as it is to be" if inside else "which chance does in one of twenty"
+            return f"{text}: 0.5 lies {'inside' if inside else 'outside'}, {reason}"
+        return " ".join([f"{text}.", nothing_carried_over([head.auroc for head in self.heads])])
+
     def surest(self, n: int) -> dict[str, list[tuple[Tensor, Tensor]]]:
         """Patches that were called most surely measured or simulated, rightly or wrongly.
 
@@ -147,6 +163,21 @@ class BlindLook:
             name: [entry[1:] for entry in sorted(entries, key=lambda entry: -entry[0])[:n]]
             for name, entries in sorted(ranked.items())
         }
+
+
+def nothing_carried_over(aurocs: Sequence[float]) -> str:
+    """A sentence on the heads in which the network is wrong more often than right; else "".
+
+    Args:
+        aurocs: of measured heads, each tested by what was learned from the others.
+    """
+    below = sum(value < 0.5 for value in aurocs)
+    if not below:
+        return ""
+    return (
+        f"In {below} of {len(aurocs)} heads the network is wrong more often than right: what it "
+        "learned from the others does not carry over to them, which is no sign of likeness."
+    )
 
 
 def blind_look(looks: Sequence[Look], *, seed: int, settings: Settings | None = None) -> BlindLook:

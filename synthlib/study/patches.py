@@ -11,7 +11,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +18,8 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays, likeness, runs, scanner, tasks
-from synthlib.likeness import Portrait
-from synthlib.records import RawVolume
+from synthlib.likeness import Portrait, Twin
+from synthlib.records import RawVolume, orientation_of
 
 LEVELS_MM = (-7.0, 0.0, 7.0)  # of a twin's slices above that of the measured head
 COARSE_MM = 1.5  # larger pixels are interpolated, so that a patch shows as much of every brain
@@ -90,24 +89,41 @@ def look_at(volume: RawVolume, index: int, head: str = "", *, is_measured: bool 
         ValueError: the slice has no head.
     """
     combined = likeness.combine(volume, index)
+    orientation = orientation_of(volume.contrast, "axial")
     return Look(
         head=head or volume.name,
         subject=volume.patient_id,
         is_measured=is_measured,
         image=combined.image,
-        brain=likeness.measures.brain(combined.head, combined.pixel_mm),
+        brain=likeness.measures.brain(combined.head, combined.pixel_mm, orientation),
         noise_sd=combined.noise_sd,
         pixel_mm=combined.pixel_mm,
     )
 
 
-def measured_looks(folder: str | Path) -> list[Look]:
-    """Middle slices of a folder's raw data, those that likeness.measured looks at.
+def measured_looks(volumes: Sequence[RawVolume]) -> list[Look]:
+    """Middle slices of measured raw data, for example those of likeness.survey.
 
     Raises:
-        FileNotFoundError, ValueError: as likeness.measured.
+        ValueError: as :func:`look_at`.
     """
-    return [look_at(volume, volume.n_slices // 2) for volume in likeness.volumes_of(folder)]
+    return [look_at(volume, volume.n_slices // 2) for volume in volumes]
+
+
+def twin_looks(twin_sets: Sequence[Sequence[Twin]]) -> list[Look]:
+    """All slices of simulated scans (likeness.twin_scans), of those with phase.
+
+    Args:
+        twin_sets: each with other subjects for the same heads.
+    """
+    looks = []
+    for number, twins in enumerate(twin_sets):
+        for twin in (twin for twin in twins if twin.portrait.n_coils):
+            name, volume = twin.portrait.name, twin.volume
+            for index in range(volume.n_slices):
+                look = look_at(volume, index, name, is_measured=False)
+                looks.append(dataclasses.replace(look, subject=f"{name} {number}"))
+    return looks
 
 
 def simulated_looks(
@@ -154,24 +170,30 @@ def control(looks: Sequence[Look]) -> list[Look]:
     ]
 
 
-def heads_of(measured: str | Path = "", *, seed: int, n_twins: int = 2) -> Heads:
-    """Measured heads of a folder and simulated ones made after them.
+def heads_of(volumes: Sequence[RawVolume], twin_sets: Sequence[Sequence[Twin]]) -> Heads:
+    """Measured heads and the simulated ones made after them.
 
     Args:
-        measured: a folder of raw data; empty: a simulated subject plays each of the measured
-            heads that synthlib knows in numbers alone.
-        n_twins: simulated subjects of each head.
+        volumes: of measured heads; where there are none, the first of the twin sets plays them.
+        twin_sets: as :func:`twin_looks` takes them.
+
+    Raises:
+        ValueError: there is no set for the measured heads to be compared with.
     """
-    if str(measured):
-        portraits, looks = likeness.measured(measured), measured_looks(measured)
-        made = simulated_looks(portraits, seed=seed, n_twins=n_twins)
-        text = f"{len(looks)} measured heads, each against {n_twins} simulated subjects"
-        return Heads(looks + made, True, text)
-    portraits = [one for one in likeness.measured() if one.n_coils]
-    made = simulated_looks(portraits, seed=seed, n_twins=n_twins + 1, levels_mm=(0.0,))
+    n_sets = len(twin_sets) if volumes else len(twin_sets) - 1
+    if n_sets < 1:
+        raise ValueError(
+            f"{len(twin_sets)} sets of simulated twins; expected one, and another that plays the "
+            "measured heads where there are none. Raise the number of twin sets."
+        )
+    made = twin_looks(twin_sets)
+    against = f"against {n_sets} simulated subject{'s' * (n_sets > 1)}"
+    if volumes:
+        looks = measured_looks(volumes)
+        return Heads(looks + made, True, f"{len(looks)} measured heads, each {against}")
     text = (
-        "No folder of measured heads is named in `measured`: simulated subjects play them, so "
-        "an AUROC of 0.5 is expected."
+        "No folder of measured heads is named in `measured`: a simulated subject plays each, "
+        f"{against}, so an AUROC of 0.5 is expected."
     )
     return Heads(control(made), False, text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from synthlib.widgets.viewer import ComplexViewer, Control
 
 GAN = "gan"
 FULL = "1 (all lines)"
+HEAD_MM = 22.0  # from the brain, as likeness.measures finds it, to beyond the skin
 
 
 class PhaseGallery(ComplexViewer):
@@ -168,15 +170,35 @@ def guess_heads(heads: Heads, **more: Any) -> ComplexViewer:
         heads: of patches.heads_of; where simulated subjects play the measured ones, their
             name says so.
         more: as ComplexViewer takes them.
+
+    Raises:
+        ValueError: no head has both.
     """
     measured = "measured" if heads.are_measured else "plays measured"
     cases: dict[str, Case] = {}
     for look in heads.looks:
         twin = next((o for o in heads.looks if o.head == look.head and not o.is_measured), None)
         if look.is_measured and twin is not None:
+            rows, columns = _around(look.brain | twin.brain, look.pixel_mm)
             stacks = {
-                name: one.image / one.image.abs()[one.brain].median()
+                name: (one.image / one.image.abs()[one.brain].median())[rows, columns]
                 for name, one in ((measured, look), ("simulated", twin))
             }
             cases.setdefault(look.head, Case(stacks, look.pixel_mm))
+    if not cases:
+        raise ValueError(
+            f"none of {len(heads.looks)} looks is that of a {measured} head that has a simulated "
+            "twin, so there is nothing to guess; expected both of at least one head. Make them "
+            "with blind_look.heads_of."
+        )
     return ComplexViewer(cases, guess=(measured, "simulated"), title="Which head?", **more)
+
+
+def _around(brain: Tensor, pixel_mm: tuple[float, float]) -> tuple[slice, slice]:
+    """Rows and columns of a brain with the head around it: most of the air is cut off."""
+    spans = []
+    for axis, mm in enumerate(pixel_mm):
+        inside = brain.any(1 - axis).nonzero().flatten()
+        margin = math.ceil(HEAD_MM / mm)
+        spans.append(slice(max(0, int(inside[0]) - margin), int(inside[-1]) + margin + 1))
+    return spans[0], spans[1]

@@ -201,20 +201,29 @@ def test_simulated_looks_follow_their_heads_and_the_control_has_one_measured_sub
     assert [one.is_measured for one in blind_look.control(made)] == [True, True, False, False]
 
 
-def test_without_a_folder_simulated_subjects_play_the_measured_heads(monkeypatch):
-    stored = [
-        dataclasses.replace(one, matrix=(45, 40), pixel_mm=(5.0, 5.0), n_coils=min(one.n_coils, 1))
-        for one in likeness.measured()
+def small_heads():
+    """Two stored heads, one of magnitudes alone, at 45 x 40."""
+    by_name = {one.name: one for one in likeness.measured()}
+    return [
+        dataclasses.replace(by_name[name], matrix=(45, 40), pixel_mm=(5.0, 5.0))
+        for name in ("head_axial_t2_1coil", "head_t2w")
     ]
-    monkeypatch.setattr(likeness, "measured", lambda folder="": stored)
-    heads = blind_look.heads_of(seed=4, n_twins=1)
+
+
+def test_without_measured_heads_the_first_twins_play_them():
+    sets = [likeness.twin_scans(small_heads(), seed=seed) for seed in (4, 5, 6)]
+    heads = blind_look.heads_of([], sets)
     assert not heads.are_measured and "No folder of measured heads" in heads.text
-    with_phase = {one.name for one in stored if one.n_coils}
-    for kind in (True, False):
-        assert {one.head for one in heads.looks if one.is_measured == kind} == with_phase
+    assert "against 2 simulated subjects" in heads.text
+    name = "head_axial_t2_1coil"  # the other has no phase
+    assert [(one.head, one.subject, one.is_measured) for one in heads.looks] == [
+        (name, f"{name} 0", True), (name, f"{name} 1", False), (name, f"{name} 2", False),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"1 sets of simulated twins; expected one, and another"):
+        blind_look.heads_of([], sets[:1])
 
 
-def test_a_folder_of_measured_heads_is_set_against_simulated_ones(tmp_path):
+def test_measured_heads_are_set_against_their_twins(tmp_path):
     settings = scanner.ScanSettings(
         n_subjects=1, coil_counts=(2,), contrasts=("AXT2",), n_slices=3, matrix=(45, 40)
     )
@@ -223,9 +232,39 @@ def test_a_folder_of_measured_heads_is_set_against_simulated_ones(tmp_path):
         tmp_path / "scan.h5", volume.kspace[:], contrast="AXT2", patient_id="somebody",
         recon_shape=(45, 40), spacing_mm=volume.spacing_mm,
     )  # fmt: skip
-    heads = blind_look.heads_of(tmp_path, seed=4, n_twins=1)
-    assert heads.are_measured and heads.text.startswith("1 measured heads")
-    first, *others = heads.looks
-    assert first.is_measured and first.head == "scan"
-    assert len(others) == 3 and not any(one.is_measured for one in others)
-    assert {one.image.shape for one in heads.looks} == {(45, 40)}
+    survey = likeness.survey(tmp_path)
+    heads = blind_look.heads_of(survey.volumes, [likeness.twin_scans(survey.portraits, seed=4)])
+    assert heads.are_measured
+    assert heads.text == "1 measured heads, each against 1 simulated subject"
+    first, second = heads.looks
+    assert first.is_measured and not second.is_measured
+    assert first.head == second.head == "scan" and first.subject == "somebody"
+    assert first.image.shape == second.image.shape == (45, 40)
+
+
+def test_every_slice_of_a_twin_is_looked_at():
+    head = small_heads()[0]
+    settings = dataclasses.replace(likeness.twin_settings(head, 4), positions_mm=(-7.0, 0.0))
+    twin = likeness.matched_twin(head, settings)
+    made = blind_look.twin_looks([[twin], [twin]])
+    assert [one.subject[-1] for one in made] == ["0", "0", "1", "1"]
+    assert not torch.equal(made[0].image, made[1].image)
+
+
+def result_of(*aurocs):
+    empty = torch.zeros(0, 16, 16)
+    none = torch.zeros(0).numpy()
+    heads = [
+        blind_look.HeadResult(str(number), value, empty, none > 0, none, empty)
+        for number, value in enumerate(aurocs)
+    ]
+    return blind_look.BlindLook("phase", heads)
+
+
+def test_less_than_a_guess_is_not_called_likeness():
+    mixed = result_of(0.2, 0.3, 0.7, 0.75).sentence(are_measured=True)
+    assert "AUROC 0.49" in mixed
+    assert "In 2 of 4 heads the network is wrong more often than right" in mixed
+    assert "wrong" not in result_of(0.6, 0.7, 0.8).sentence(are_measured=True)
+    assert "0.5 lies inside" in result_of(0.2, 0.3, 0.7, 0.75).sentence(are_measured=False)
+    assert "0.5 lies outside" in result_of(0.90, 0.91, 0.92).sentence(are_measured=False)

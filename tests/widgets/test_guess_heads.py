@@ -48,3 +48,25 @@ def test_heads_without_a_twin_are_left_out(looks):
     alone = [one for one in looks if one.is_measured or one.head == "first"]
     game = widgets.guess_heads(Heads(alone, True, ""))
     assert list(game._cases) == ["first"]
+
+
+def test_air_far_from_the_head_is_cut_off(looks):
+    wide = [
+        Look(
+            one.head, one.subject, one.is_measured,
+            torch.nn.functional.pad(one.image, (30, 50, 40, 60)),
+            torch.nn.functional.pad(one.brain, (30, 50, 40, 60)),
+            one.noise_sd, one.pixel_mm,
+        )
+        for one in looks
+    ]  # fmt: skip
+    game = widgets.guess_heads(Heads(wide, True, ""))
+    game.case = "first"
+    # the brain's 20 x 18 pixels of 1.1 x 0.9 mm, 22 mm on every side: 20 rows, 25 columns
+    assert game.shown.stacks["measured"].image(0, 0).shape == (20 + 2 * 20, 18 + 2 * 25)
+
+
+def test_without_a_head_and_its_twin_there_is_nothing_to_guess(looks):
+    for some in ([], [one for one in looks if one.is_measured]):
+        with pytest.raises(ValueError, match=rf"none of {len(some)} looks.*nothing to guess"):
+            widgets.guess_heads(Heads(some, True, ""))
