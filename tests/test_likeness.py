@@ -688,3 +688,9 @@ def test_a_head_whose_neck_leaves_the_picture_sideways_lies_on_its_side():
     head[20:30, :] = True  # nose and occiput may be cut, too
     assert not measures.lies_on_its_side(head)
     assert not measures.lies_on_its_side(torch.zeros_like(head))
+
+
+def test_a_header_that_makes_no_head_is_corrected_wherever_it_is_read(real):
+    heads = {head.name: head for head in likeness.survey(real / "multicoil").portraits}
+    assert heads["head_axial_mprage_4coil"].pixel_mm == (1.0, 1.0)
+    assert heads["head_axial_t1_8coil"].pixel_mm == pytest.approx((0.957, 0.957), abs=1e-3)

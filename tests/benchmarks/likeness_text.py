@@ -19,7 +19,8 @@ and SNR. (That of a twin is made that of its head, so SNR is not counted among t
 **Heads that the scanner was built in view of** (`synthlib/measured_heads.json`): five with phase,
 from five scanners, and three of magnitudes. What agrees here is fitted, not predicted. Set by
 them were: how steep the timing's plane is (rms of the five), the levels of slices (by eye),
-the field of one head and the number of coils of another (its channels are combinations), the range
+the field of one head, the number of coils and the pixel size of another (its channels are combinations, and
+its header makes it 167 mm long), the range
 of contrast between fat and white matter, the sizes of the formers that loops lie on, what a shim
 leaves (two measured heads at 3 T), and which mechanisms and statistics there are at all. Not set
 by them: susceptibilities, conductivities, relaxation times, flow, eddy currents, concomitant
