@@ -47,8 +47,8 @@ class View(NamedTuple):
 
 
 VIEWS = (
-    View("coronal", (6, 8), (22.0, 10.0), 1, 0.67),
-    View("sagittal", (5, 7), (24.0, 12.0), -1, 0.81),
+    View("coronal", (6, 8), (27.0, 15.0), 1, 0.67),
+    View("sagittal", (5, 7), (24.0, 6.0), -1, 0.81),
 )
 N_SUBJECTS = 4
 
