@@ -22,7 +22,8 @@ FLUID_REST = 0.3  # of this, elsewhere
 FLUID_COURSE = (0.0, 0.0, 1.0)  # it moves up and down the canal, cisterns and aqueduct
 # Pulse: 50 to 90 beats a minute; share of its signal by which a vessel comes and goes with it.
 BEATS_PER_MIN = (50.0, 90.0)
-ARTERIAL_SHARE, FLUID_SHARE = (0.3, 0.8), (0.03, 0.15)
+ARTERIAL_SHARE, FLUID_SHARE = (0.3, 0.8), (0.01, 0.06)
+PULSATILE_MM = 2.0  # radius below which arteries damp the pulse, in proportion; rough
 LEAST_RAD = 1e-3  # a phase of resting blood, which the closed form divides by
 
 
@@ -34,7 +35,7 @@ class Flow:
         speeds: relative to M_PER_S_PER_MM, of each of SYSTEMS.
         fluid_m_per_s: along FLUID_COURSE, of fluid where it moves most; to and fro.
         beats_per_s: of the heart; start_rad: where it is at the first line.
-        arterial, fluid: share of their signal that pulsates.
+        arterial, fluid: share of their signal that pulsates, of arteries of PULSATILE_MM and more.
     """
 
     speeds: dict[str, float]
@@ -48,6 +49,10 @@ class Flow:
         """Speed (...) in the middle of a vessel of a radius (...)."""
         per_mm, most = M_PER_S_PER_MM[system]
         return self.speeds[system] * (per_mm * radius_mm).clamp(max=most)
+
+    def arterial_share(self, radius_mm: Tensor) -> Tensor:
+        """Share (...) of its signal by which an artery of a radius (...) comes and goes."""
+        return self.arterial * (radius_mm / PULSATILE_MM).clamp(max=1)
 
 
 def draw_flow(rng: torch.Generator) -> Flow:

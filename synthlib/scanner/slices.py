@@ -186,7 +186,7 @@ def _add_flow(
         parts[int(kind[tissue])][here] += resting * flowing - signal[tissue] * share
         phase[here] += share * flowing.angle()
         if tissue == ARTERY:
-            parts[-1][here] += moving.arterial * resting * flowing
+            parts[-1][here] += moving.arterial_share(radius_mm) * resting * flowing
     here = samples.shares[CSF] > 0
     share, points = samples.shares[CSF][here], samples.points[here]
     where = anatomy.to_template(patient.head, points)

@@ -185,6 +185,13 @@ def test_wide_vessels_are_faster_up_to_a_limit():
         assert speed[3] == pytest.approx(draw.speeds[system] * most)
 
 
+def test_small_arteries_damp_the_pulse():
+    draw = flow.draw_flow(torch.Generator().manual_seed(5))
+    half, whole, wide = draw.arterial_share(torch.tensor([1.0, 2.0, 3.0])).tolist()
+    assert whole == pytest.approx(draw.arterial) == wide
+    assert half == pytest.approx(draw.arterial / 2)
+
+
 def test_fluid_moves_a_few_millimetres_a_second_to_and_fro():
     speeds = torch.tensor(
         [flow.draw_flow(torch.Generator().manual_seed(s)).fluid_m_per_s for s in range(200)]
