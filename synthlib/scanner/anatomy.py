@@ -23,6 +23,7 @@ TEMPLATE_CENTRE_MM = (0.0, -17.0, 16.0)  # the point of MNI space at the isocent
 FORAMEN_MM = -66.0  # z of the foramen magnum, where the cord begins
 VENTRICLES_MM = (0.0, -12.0, 14.0)
 VENTRICLES_WIDTH_MM = 24.0
+SUBSAMPLES = 4  # of thin bodies, along each step through a slice
 # The direction of an image's rows, of its columns, and from slice to slice, as (x, y, z).
 ORIENTATIONS = {
     "axial": ((0.0, -1.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)),
@@ -214,11 +215,36 @@ def fractions_at(
     plexus = inside(bodies.outside(atlas.CHOROID_PLEXUS)) * tissues["csf"]
     tissues |= {"csf": tissues["csf"] - plexus, "mucosa": plexus}
     paint(**{name: share * matter for name, share in tissues.items()})
-    veins, arteries, falx = vessels.outside(head.vessels, bodies, depth, layer.skull_inner)
-    paint(dura=inside(falx) * inside(layer.dura))
-    paint(artery=inside(arteries))
-    paint(blood=inside(veins))
+    thin = [
+        inside(body) for body in vessels.outside(head.vessels, bodies, depth, layer.skull_inner)
+    ]
+    if through:
+        near = torch.stack(thin).amax(0) > 0
+        depths = (torch.arange(SUBSAMPLES, device=near.device) + 0.5) / SUBSAMPLES - 0.5
+        along = (points_mm[1] - points_mm[0]).flatten(0, -2)[0]
+        finer = points_mm[near] + depths[:, None, None] * along
+        for coarse, fine in zip(thin, _thin_bodies(head, finer, sample_mm), strict=True):
+            coarse[near] = fine.mean(0)
+    blood, artery, falx = thin
+    paint(dura=falx * inside(layer.dura))
+    paint(artery=artery)
+    paint(blood=blood)
     return paint.shares()
+
+
+def _thin_bodies(head: Head, points_mm: Tensor, sample_mm: float) -> list[Tensor]:
+    """Shares (...) of veins, arteries and falx at scanner positions (..., 3).
+
+    Vessels are thinner than the steps through a slice, over which a surface that fades would
+    make them wider than they are.
+    """
+    bodies = Bodies(to_template(head, points_mm))
+    depth, outer_depth = template.depth_map(str(points_mm.device)).at(bodies.where)
+    skull = covers.layers(head.covers, bodies, depth, outer_depth).skull_inner
+    return [
+        (0.5 - body / sample_mm).clamp(0, 1)
+        for body in vessels.outside(head.vessels, bodies, depth, skull)
+    ]
 
 
 def label_map(fractions: Tensor) -> Tensor:

@@ -129,11 +129,13 @@ def first_moments(
     """Radians per m/s along the readout and along the slice's normal.
 
     A lobe -G of length T followed by G, the echo after T: M1 = G T^2. The slice's: G
-    for T after the middle of the pulse, then -G for T: -G T^2. Of spin echoes: a prephasing
-    lobe right after the excitation, whose area A = G T the refocusing pulse inverts, and the
-    readout's half an echo later: A times the time from its middle to that of the half readout;
-    crushers, -G and G for d around the refocusing pulse, their middles D apart: G d D. Even
-    echoes of a train rephase what odd ones turn, so that half is left of it on average.
+    for T after the middle of the pulse, then -G for T: -G T^2. Of spin echoes, whose
+    refocusing pulse inverts what was before it: the slice's lobes, G T^2; the gradient during
+    the refocusing pulse, G for T on either side, G T^2 again; a prephasing lobe right after the
+    excitation and the readout's half, an echo later, each of the area A = G T: A times the time
+    between their middles; crushers, G for d around the refocusing pulse, their middles D apart:
+    G d D. Even echoes of a train rephase what odd ones turn, and pulses below 180 degrees mix
+    both: half of it is taken.
 
     Source: Waluch & Bradley, J Comput Assist Tomogr 8:594 (1984); Bernstein et al. (2004), 10.4.
     """
@@ -150,5 +152,6 @@ def first_moments(
         echo_s = protocol.interval_ms / 1000
         along = area * (echo_s - half_s / 2 - pulse_s - PREPHASING_MS / 2000)
         crusher_s = CRUSHER_MS / 1000
+        across = 2 * slice_gradient(thickness_mm) * pulse_s**2
         across += CRUSHER_T_PER_M * crusher_s * (crusher_s + 2 * pulse_s)
     return per_tesla * along, per_tesla * across

@@ -19,7 +19,8 @@ class Samples:
     """A slice sampled finely where the body is: (through, y, x), positions (..., 3).
 
     Attributes:
-        shares: (tissue, through, y, x); field_hz: at each tissue's own nuclei;
+        shares: (tissue, through, y, x); field_hz: at each tissue's own nuclei; smooth_hz: but
+            for its jumps at tissue borders;
             water_hz: (y, x) the smooth field of a body of water, which displaces;
             unrefocused: share of the signal that a refocusing pulse passes by.
         row_mm: from one row to the next.
@@ -28,11 +29,23 @@ class Samples:
     points: Tensor
     shares: Tensor
     field_hz: Tensor
+    smooth_hz: Tensor
     water_hz: Tensor
     conductive: Tensor
     shading: Tensor
     unrefocused: Tensor
     row_mm: float
+
+    def coherent(self, dephasing_ms: float) -> Tensor:
+        """What dephasing through its part of the slice leaves of each sample (through, y, x).
+
+        sinc(t df), df the smooth field's change over the step through the slice: the mean of
+        exp(2 pi i t f) over frequencies from f - df/2 to f + df/2; nothing beyond its first lobe.
+        """
+        if len(self.smooth_hz) == 1:
+            return torch.ones_like(self.smooth_hz)
+        (change,) = torch.gradient(self.smooth_hz, dim=0)
+        return torch.sinc(change * dephasing_ms / 1000).clamp(min=0)
 
 
 def sample(patient: Patient, points: Tensor, step_mm: float, row_mm: float) -> Samples:
@@ -44,6 +57,7 @@ def sample(patient: Patient, points: Tensor, step_mm: float, row_mm: float) -> S
     return Samples(
         points=points,
         shares=shares,
+        smooth_hz=steady,
         field_hz=steady + jump * torch.tensordot(patient.chi_hz, shares, dims=1),
         water_hz=(steady + jump * patient.chi_hz[CSF]).mean(0),
         conductive=conductive,

@@ -74,21 +74,23 @@ PROTOCOLS = {
     "AXT1": T1_SPIN_ECHO,
     # moments are nulled, as is usual after agent, for bright vessels to be seen where they are
     "AXT1POST": replace(T1_SPIN_ECHO, agent=True, flow_compensated=True),
+    # of fifteen echoes the eighth comes at TE, so that as many bands lie on either side of it
     "AXT2": Protocol(
-        tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12, train=16,
-        spacing_ms=10.0,
+        tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12, train=15,
+        spacing_ms=12.5,
     ),
     "AXFLAIR": Protocol(
         tr_ms=9000.0, te_ms=100.0, ti_ms=2500.0, inversion=INVERSION, fat=0.3, late_ms=0.2,
-        transfer=0.12, train=16, spacing_ms=10.0,
+        transfer=0.12, train=15, spacing_ms=12.5,
     ),
     # short TR as T1-weighted 3-D scans have, and a TE at which fat and water are in phase
     "AXT1GRE": Protocol(tr_ms=12.0, te_ms=4.6, flip_deg=12.0, bandwidth_khz=50.0, slab_mm=150.0),
     "AXGRE": Protocol(tr_ms=600.0, te_ms=20.0, flip_deg=20.0, bandwidth_khz=58.0),
-    # times and flip angle of van der Kouwe et al., NeuroImage 40:559 (2008)
+    # times and flip angle of van der Kouwe et al., NeuroImage 40:559 (2008), but a TE at which fat
+    # and water are in phase
     "AXMPRAGE": Protocol(
-        tr_ms=2530.0, te_ms=3.5, ti_ms=1200.0, inversion=INVERSION, flip_deg=7.0, train=176,
-        spacing_ms=9.8, bandwidth_khz=60.0, slab_mm=176.0,
+        tr_ms=2530.0, te_ms=2.3, ti_ms=1200.0, inversion=INVERSION, flip_deg=7.0, train=176,
+        spacing_ms=9.8, bandwidth_khz=80.0, slab_mm=176.0,
     ),
     # near those that Haacke et al., AJNR 30:19 (2009), recommend; at 1.5 T see AT_FIELD
     "AXSWI": Protocol(
@@ -96,8 +98,10 @@ PROTOCOLS = {
         slab_mm=100.0,
     ),
 }  # fmt: skip
-# Where another field than 3 T needs other times: veins turn as far at 1.5 T in twice the time.
+# Where another field than 3 T needs other times: veins turn as far at 1.5 T in twice the time,
+# after which fat is in phase with water.
 AT_FIELD = {
+    ("AXMPRAGE", 1.5): replace(PROTOCOLS["AXMPRAGE"], te_ms=4.6),
     ("AXSWI", 1.5): replace(PROTOCOLS["AXSWI"], tr_ms=49.0, te_ms=40.0, flip_deg=20.0),
 }
 

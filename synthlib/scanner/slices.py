@@ -131,6 +131,7 @@ def _parts(
     phase = sum(measurement.smooth_phases(settings, samples.points).values(), phases[1])
     if "susceptibility" in on:
         phase = phase + 2 * math.pi * protocol.dephasing_ms / 1000 * samples.field_hz
+        factor = factor * samples.coherent(protocol.dephasing_ms)
     if "conductivity" in on:
         phase = phase + samples.conductive
     turned = torch.polar(factor, phase)
@@ -177,12 +178,14 @@ def _add_flow(
         course, radius_mm = anatomy.blood_course(patient.head, points, system)
         peak = moving.peak_m_per_s(system, radius_mm)
         across = peak * (course @ through)
+        along = (peak.square() - across.square()).clamp(min=0).sqrt()
         peak_rad = along_read * peak * (course @ down) + along_slice * across
         resting = signal[tissue] * share
         if tissue == ARTERY or protocol.slab_mm is None:
             t1_ms = patient.table[1, tissue]
             resting = resting * flow.inflow_gain(protocol, t1_ms, across / 2, excited_mm)
-        flowing = flow.laminar(peak_rad, flow.escaped(protocol, across, excited_mm))
+        lost = flow.escaped(protocol, across, excited_mm, along)
+        flowing = flow.laminar(peak_rad, lost)
         parts[int(kind[tissue])][here] += resting * flowing - signal[tissue] * share
         phase[here] += share * flowing.angle()
         if tissue == ARTERY:

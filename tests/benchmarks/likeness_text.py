@@ -19,8 +19,8 @@ and SNR. (That of a twin is made that of its head, so SNR is not counted among t
 **Heads that the scanner was built in view of** (`synthlib/measured_heads.json`): five with phase,
 from five scanners, and three of magnitudes. What agrees here is fitted, not predicted. Set by
 them were: how steep the timing's plane is (rms of the five), the levels of slices (by eye),
-the field of one head, the number of coils and the pixel size of another (its channels are combinations, and
-its header makes it 167 mm long), the range
+the field of one head, the number of coils and the pixel size of another (its channels are
+combinations, and its header makes it 167 mm long), the range
 of contrast between fat and white matter, the sizes of the formers that loops lie on, what a shim
 leaves (two measured heads at 3 T), and which mechanisms and statistics there are at all. Not set
 by them: susceptibilities, conductivities, relaxation times, flow, eddy currents, concomitant
@@ -39,8 +39,8 @@ and then the same is done to both: the phase of the image after a Gaussian of 3 
 off, and heads are turned upright. What is compared is therefore fine phase alone. The brain is what
 lies 16 mm and more inside the outline, of coronal and sagittal heads the upper 75 mm of it. A
 filter, an interpolation or a correction of distortion of the measured scans that nobody tells of
-would still give them away. By eye, what lies beyond 0.3 rad in sagittal heads near the midline is mostly
-the void of the sagittal sinus, which the mask of these measured heads holds."""
+would still give them away. By eye, what lies beyond 0.3 rad in sagittal heads near
+the midline is mostly the void of the sagittal sinus, which the mask of these heads holds."""
 
 IF_ALIKE = """\
 "If alike": of n + 1 values of one distribution, one lies in the range of the n others with a

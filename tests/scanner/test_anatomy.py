@@ -445,3 +445,19 @@ def test_the_brain_stem_has_no_folds_and_its_artery_lies_before_it():
         assert share(parts, "white").min() > 0.3
         artery = share(anatomy.fractions_at(still, before, 1.0), "artery") > 0.5
         assert artery.any(-1).any(-1).all()  # at every level
+
+
+@pytest.mark.parametrize("thickness_mm", [5.0, 10.0])
+def test_vessels_are_as_wide_in_thick_slices_as_in_thin_ones(thickness_mm):
+    """Shares in a slice of three samples against the mean of 30 thin slices that fill it."""
+    subject = head(3)
+
+    def share(n: int, through: bool) -> torch.Tensor:
+        depths = ((torch.arange(n) + 0.5) / n - 0.5) * thickness_mm
+        points = anatomy.positions((128, 112), (230.0, 200.0), 20.0 + depths)
+        return anatomy.fractions_at(subject, points, 0.9, through=through).mean((1, 2, 3))
+
+    found, expected = share(3, True), share(30, False)
+    for name in ("blood", "artery"):
+        at = anatomy.TISSUES.index(name)
+        assert found[at] == pytest.approx(float(expected[at]), rel=0.12)
