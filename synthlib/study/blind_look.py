@@ -98,7 +98,11 @@ class HeadResult:
 
 @dataclass(frozen=True)
 class BlindLook:
-    """AUROC of every head that was tested, their mean and its 95 % t-interval over heads."""
+    """AUROC of every head that was tested, their mean and its 95 % t-interval over heads.
+
+    The interval is too narrow: it knows nothing of other networks and other subjects, and networks
+    that are tested on different heads share most of those that they learned from.
+    """
 
     part: str
     heads: list[HeadResult]
@@ -139,7 +143,7 @@ class BlindLook:
         text = f"{self.part}: AUROC {self.auroc:.2f} ({low:.2f} to {high:.2f})"
         if not are_measured:
             inside = low <= 0.5 <= high
-            reason = "as it is to be" if inside else "which chance does in one of twenty"
+            reason = "as it is to be" if inside else "which chance alone does in one of twenty"
             return f"{text}: 0.5 lies {'inside' if inside else 'outside'}, {reason}"
         return " ".join([f"{text}.", nothing_carried_over([head.auroc for head in self.heads])])
 
