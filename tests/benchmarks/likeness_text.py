@@ -70,6 +70,11 @@ there is one seed, over heads alone. It is still too narrow in one respect: netw
 tested on different heads share most of the heads that they learned from, and other measured heads
 to learn from would move all of them together.
 
+Heads of one seed move together, in controls most visibly: of four pairs of like subjects, two may
+differ one way and two the other, and then whatever three of them teach is wrong in the fourth, in
+every turn. So a control is 0.5 in the mean of many seeds, not in each, and an interval over heads
+alone would miss it far more often than in one of twenty.
+
 Four subjects are few; they are of one scanner and one sequence, and that they are four follows
 from the order of the files alone. The interval says what to expect of further subjects of that
 scanner, not of another."""
@@ -154,7 +159,11 @@ def _of_controls(results: Sequence[Result]) -> list[str]:
     if not controls:
         return []
     count = len(controls) - len(missing)
-    lines = [f"- Controls: 0.5 lies in the interval of {count} of {len(controls)}."]
+    seeds = [value for result in controls for value in result.seeds]
+    lines = [
+        f"- Controls: 0.5 lies in the interval of {count} of {len(controls)}; single seeds give "
+        f"{min(seeds):.2f} to {max(seeds):.2f}."
+    ]
     for result in missing:
         lines.append(
             f"  {result.text}: the interval misses 0.5, though nothing is to be told apart. Chance "

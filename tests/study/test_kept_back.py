@@ -155,9 +155,9 @@ def test_a_control_that_misses_a_guess_is_named():
     right = result(f"{control}phase", 0.45, 0.5, 0.56)
     wrong = result(f"{control}magnitude", 0.42, 0.43, 0.44, group="these")
     (line,) = likeness_text.of_blind_look([right]).splitlines()
-    assert line == "- Controls: 0.5 lies in the interval of 1 of 1."
+    assert line == "- Controls: 0.5 lies in the interval of 1 of 1; single seeds give 0.50 to 0.50."
     first, second = likeness_text.of_blind_look([right, wrong]).splitlines()
-    assert first.endswith("1 of 2.")
+    assert first.endswith("1 of 2; single seeds give 0.43 to 0.50.")
     assert second.startswith("  these: control: magnitude: 0.43 (") and "misses 0.5" in second
 
 
