@@ -395,6 +395,7 @@ def test_files_that_show_no_head_are_left_out_and_named(tmp_path, odd_scan, draw
     np.save(tmp_path / "unsized.npy", kspace.numpy())  # which has no header
     write_head(tmp_path, "mouse", kspace, spacing_mm=(0.3, 0.3))
     write_head(tmp_path, "noise", noise)
+    write_head(tmp_path, "turned", arrays.fft2c(torch.rot90(images, 1, (1, 2)))[None])
     write_head(tmp_path, "lying", arrays.fft2c(images[..., 6:])[None], "SAT2", (4.0, 4.0))
     (tmp_path / "broken.h5").write_bytes(b"nothing")
     found = likeness.measured(tmp_path)
@@ -404,6 +405,7 @@ def test_files_that_show_no_head_are_left_out_and_named(tmp_path, odd_scan, draw
         "unsized": "pixel size is unknown",
         "mouse": "no brain",
         "noise": "is noise",
+        "turned": "nose above or below",
         "lying": "stands upright",
         "broken": "",
     }
@@ -677,6 +679,35 @@ def test_the_brain_of_an_upright_head_ends_where_the_face_begins(orientation):
     whole = measures.brain(head, (2.5, 2.0))
     assert torch.equal(brain[:34], whole[:34]) and not brain[34:].any()
     assert not measures.brain(torch.zeros_like(head), (2.5, 2.0), orientation).any()
+
+
+@pytest.mark.parametrize("pixel_mm", [(1.0, 1.0), (0.8, 1.3)])
+def test_an_axial_head_on_its_side_is_told_from_one_beside_a_coil(pixel_mm):
+    shape = (201, 171)
+    y, x = ((torch.arange(n) - n // 2) * mm for n, mm in zip(shape, pixel_mm, strict=True))  # mm
+    y, x = y[:, None], x[None]
+    head = (y / 78).square() + (x / 62).square() <= 1
+    eyes = ((y + 40).square() + (x.abs() - 25).square()) < 12**2
+    ventricles = ((y - 15) / 20).square() + ((x.abs() - 12) / 5).square() < 1
+    image = head + 0.8 * eyes - 0.5 * ventricles  # alike left and right, not above and below
+    near = 1 / (1 + ((x + 80) / 60).square() + (y / 60).square())  # one coil at the left
+    for coil in (1.0, near, near.flip(1)):
+        upright = image * coil
+        assert not measures.is_turned(upright, head, pixel_mm)
+        assert not measures.is_turned(upright.flip(0), head.flip(0), pixel_mm)
+        for turns in (1, 3):
+            on_side = torch.rot90(upright, turns), torch.rot90(head, turns)
+            assert measures.is_turned(*on_side, pixel_mm[::-1])
+    shaded = image * near  # without its shading taken off, the coil decides
+    assert measures.asymmetry(shaded, head) > measures.asymmetry(shaded.T, head.T)
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_measured_necks_that_lie_on_their_side_are_left_out(real, number, tmp_path):
+    name = f"subject{number}_axial.h5"
+    (tmp_path / name).symlink_to(real / "complex_t2" / name)
+    with pytest.raises(ValueError, match="more alike than those beside"):
+        likeness.survey(tmp_path)
 
 
 def test_a_head_whose_neck_leaves_the_picture_sideways_lies_on_its_side():

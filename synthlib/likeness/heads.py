@@ -133,8 +133,8 @@ def survey(folder: str | Path = "") -> Survey:
         folder: raw data of any format, searched with subfolders. Of more than 12 heads
             those count of which contrast, orientation and number of coils are not there
             yet, or seldom. Left out are files that are broken, of unknown pixel size,
-            without a brain, of noise alone, or of coronal or sagittal heads that do not
-            stand upright.
+            without a brain, of noise alone, of axial heads that lie on their side, or of
+            coronal or sagittal ones that do not stand upright.
 
     Raises:
         FileNotFoundError: a folder without raw data.
@@ -239,13 +239,19 @@ def _usable(one: Portrait, volume: RawVolume) -> Portrait:
             f"{one.pixel_mm[0]:.2g} x {one.pixel_mm[1]:.2g} mm."
         )
     orientation = orientation_of(one.what, "axial")
-    if orientation != "axial":
-        head = measures.outline(arrays.rss(volume.coil_images(volume.n_slices // 2)))
-        if measures.lies_on_its_side(head):
-            raise ValueError(
-                f"{one.name}: {orientation}, and its neck does not leave the picture below; "
-                "expected a head that stands upright, as its twin does. Turn its k-space."
-            )
+    magnitude = arrays.rss(volume.coil_images(volume.n_slices // 2))
+    head = measures.outline(magnitude)
+    if orientation == "axial" and measures.is_turned(magnitude, head, one.pixel_mm):
+        raise ValueError(
+            f"{one.name}: axial, and its halves above and below are more alike than those beside "
+            "each other; expected a head with its nose above or below, as its twin has. Turn its "
+            "k-space, or name the orientation in its contrast if it is not axial."
+        )
+    if orientation != "axial" and measures.lies_on_its_side(head):
+        raise ValueError(
+            f"{one.name}: {orientation}, and its neck does not leave the picture below; "
+            "expected a head that stands upright, as its twin does. Turn its k-space."
+        )
     return one
 
 

@@ -45,6 +45,10 @@ __all__ = [
 
 PHASE_UNIT_RAD, FARTHEST_RAD = 0.2, 1.0  # phase is given to the network so, and clipped
 FEWEST_HEADS = 3
+OFTEN_OUTSIDE = (
+    "which chance does more often than in one of twenty: all heads move together, and the interval "
+    "does not count other subjects"
+)
 MIRRORED: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))  # axes
 
 
@@ -98,7 +102,11 @@ class HeadResult:
 
 @dataclass(frozen=True)
 class BlindLook:
-    """AUROC of every head that was tested, their mean and its 95 % t-interval over heads."""
+    """AUROC of every head that was tested, their mean and its 95 % t-interval over heads.
+
+    The interval is too narrow: it knows nothing of other networks and other subjects, and networks
+    that are tested on different heads share most of those that they learned from.
+    """
 
     part: str
     heads: list[HeadResult]
@@ -139,7 +147,7 @@ class BlindLook:
         text = f"{self.part}: AUROC {self.auroc:.2f} ({low:.2f} to {high:.2f})"
         if not are_measured:
             inside = low <= 0.5 <= high
-            reason = "as it is to be" if inside else "which chance does in one of twenty"
+            reason = "as it is to be" if inside else OFTEN_OUTSIDE
             return f"{text}: 0.5 lies {'inside' if inside else 'outside'}, {reason}"
         return " ".join([f"{text}.", nothing_carried_over([head.auroc for head in self.heads])])
 

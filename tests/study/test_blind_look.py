@@ -267,4 +267,6 @@ def test_less_than_a_guess_is_not_called_likeness():
     assert "In 2 of 4 heads the network is wrong more often than right" in mixed
     assert "wrong" not in result_of(0.6, 0.7, 0.8).sentence(are_measured=True)
     assert "0.5 lies inside" in result_of(0.2, 0.3, 0.7, 0.75).sentence(are_measured=False)
-    assert "0.5 lies outside" in result_of(0.90, 0.91, 0.92).sentence(are_measured=False)
+    assert "0.5 lies outside, which chance does more often" in result_of(0.90, 0.91, 0.92).sentence(
+        are_measured=False
+    )
