@@ -218,8 +218,8 @@ def fractions_at(
     thin = [
         inside(body) for body in vessels.outside(head.vessels, bodies, depth, layer.skull_inner)
     ]
-    if through:
-        near = torch.stack(thin).amax(0) > 0
+    near = torch.stack(thin).amax(0) > 0
+    if through and bool(near.any()):
         depths = (torch.arange(SUBSAMPLES, device=near.device) + 0.5) / SUBSAMPLES - 0.5
         along = (points_mm[1] - points_mm[0]).flatten(0, -2)[0]
         finer = points_mm[near] + depths[:, None, None] * along

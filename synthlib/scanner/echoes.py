@@ -22,13 +22,12 @@ UNCRUSHED = 0.1
 def echo_numbers(n_lines: int, protocol: Protocol) -> Tensor:
     """Which echo (1 to train) measures each column of kx: (n_lines,), bands in rising order.
 
-    Bands are as wide as can be, so that an image takes no more shots than it must. The echo
-    nearest TE measures the centre; bands behind the last echo are the first echoes'.
+    The echo nearest TE measures the centre; where a band has no echo of its own left,
+    the first or last serves it.
     """
-    middles = 2 * torch.arange(n_lines) + 1
-    band = (middles * protocol.train).div(2 * n_lines, rounding_mode="floor")
+    band = ((torch.arange(n_lines) - n_lines // 2) * protocol.train / n_lines).round().long()
     central = round(protocol.te_ms / protocol.spacing_ms)
-    return (band - band[n_lines // 2] + central - 1) % protocol.train + 1
+    return (central + band).clamp(1, protocol.train)
 
 
 def line_times_ms(n_lines: int, protocol: Protocol, thickness_mm: float) -> Tensor:
@@ -117,16 +116,14 @@ def unrefocused_share(shading: Shading, points_mm: Tensor) -> Tensor:
 
 
 def refocusing(share: Tensor, field_hz: Tensor, protocol: Protocol) -> Tensor:
-    """Complex factor (...) of a spin echo of which a share was not refocused, by the rest's.
+    """Complex factor (...) of a spin echo of which a share was not refocused: 1 - s + s e^(i w t).
 
     What is not refocused goes on turning by the field: during TE of a single echo, from one
-    echo to the next in a train; with what crushers leave of it (c), 1 + c s / (1 - s) e^(i w t).
-    How much weaker the echo is belongs to contrast.Shading (and in a train stimulated echoes
-    give most of it back).
+    echo to the next in a train.
 
     Args:
         share: (...), 0 to 1; field_hz: (...).
     """
-    left = UNCRUSHED * share / (1 - share)
+    left = UNCRUSHED * share
     angle = 2 * math.pi * field_hz * protocol.interval_ms / 1000
-    return torch.complex(1 + left * torch.cos(angle), left * torch.sin(angle))
+    return torch.complex(1 - share + left * torch.cos(angle), left * torch.sin(angle))
