@@ -15,7 +15,7 @@ STEP_WITH_HEADER_DB = 5.0  # where the header tells an edge; measured heads with
 FAR, FAR_STEP_DB, FAR_STEP_WITH_AIR_DB = 0.8, 7.0, 5.0  # beyond, partial Fourier makes no steps
 NEARLY_ALL = 0.9  # of an axis: beyond, the mirror image of a missing side is too near
 BEFORE = 0.1  # of an axis: a filter lets k-space fade before it ends
-OUTWARD = 0.014  # of what is kept, that is kept beyond it: rather empty lines than cut ones
+OUTWARD = 0.008  # of what is kept, that is kept beyond it: rather empty lines than cut ones
 SAME_PLACE = 0.03  # of an axis: the header's edge and the image's are one
 ONE_SIDE_DB = 7.0  # of a drop; half of k-space beyond it leaves 3 to 6 dB
 LEAST_ERRORS = 2.5  # standard errors of a correlation of noise in air that agrees with an edge
@@ -159,7 +159,7 @@ def partial_fourier(found: Spectra, shares: tuple[float, float]) -> Reading:
     axis = int(np.argmax(excess))
     value = excess[axis] - 2 * max(excess[1 - axis] - found.air.error, 0.0)
     filled = min(shares) < 1
-    threshold = 0.006 + 3.0 * found.air.error + FILLED * filled
+    threshold = 0.008 + 3.0 * found.air.error + FILLED * filled  # decay along trains rings in air
     if not filled and (uneven if axis == 1 else -uneven) > AGREES_PERCENT:
         threshold *= 0.7  # the head agrees
     return Reading(

@@ -51,7 +51,8 @@ __all__ = [
 
 # Bandwidths of a spin echo's pulses: fat's slice is displaced by its share of them, and only where
 # both displaced slices overlap there is an echo; Ivanov et al., MRM 64:319 (2010). Usual values.
-EXCITATION_KHZ, REFOCUSING_KHZ = 2.0, 0.85
+# Pulses of a train are shorter.
+EXCITATION_KHZ, REFOCUSING_KHZ, TRAIN_KHZ = 2.0, 0.85, 1.2
 # T2 of fat in a single spin echo by that in a train, whose pulses undo most of its J-coupling;
 # Henkelman et al., JMRI 2:533 (1992); the amount is rough.
 SINGLE_ECHO_T2 = 0.5
@@ -114,7 +115,8 @@ def lipid_signal(
     signal *= lipid_in_phase(protocol.dephasing_ms, field_t)
     if protocol.is_spin_echo and displaced:
         khz = abs(fat_shift_hz(field_t)) / 1000
-        signal *= max(0.0, 1 - khz * abs(1 / REFOCUSING_KHZ - 1 / EXCITATION_KHZ))
+        refocusing_khz = REFOCUSING_KHZ if protocol.train == 1 else TRAIN_KHZ
+        signal *= max(0.0, 1 - khz * abs(1 / refocusing_khz - 1 / EXCITATION_KHZ))
     return signal
 
 

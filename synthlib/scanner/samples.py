@@ -19,9 +19,9 @@ class Samples:
     """A slice sampled finely where the body is: (through, y, x), positions (..., 3).
 
     Attributes:
-        shares: (tissue, through, y, x); field_hz: at each tissue's own nuclei; smooth_hz: but
-            for its jumps at tissue borders;
-            water_hz: (y, x) the smooth field of a body of water, which displaces;
+        shares: (tissue, through, y, x); field_hz: at each tissue's own nuclei; smooth_hz: of
+            a body of water, without jumps at tissue borders;
+            water_hz: (y, x) its mean through the slice, which displaces;
             unrefocused: share of the signal that a refocusing pulse passes by.
         row_mm: from one row to the next.
     """
@@ -54,12 +54,13 @@ def sample(patient: Patient, points: Tensor, step_mm: float, row_mm: float) -> S
         patient.head, points, step_mm, through=True
     )  # (tissue, through, y, x)
     steady, jump, conductive, _ = patient.fields.on_lattice(points)  # (through, y, x) each
+    smooth_hz = steady + jump * patient.chi_hz[CSF]  # of a body of water: without its borders
     return Samples(
         points=points,
         shares=shares,
-        smooth_hz=steady,
+        smooth_hz=smooth_hz,
         field_hz=steady + jump * torch.tensordot(patient.chi_hz, shares, dims=1),
-        water_hz=(steady + jump * patient.chi_hz[CSF]).mean(0),
+        water_hz=smooth_hz.mean(0),
         conductive=conductive,
         shading=patient.shading.at(points),
         unrefocused=echoes.unrefocused_share(patient.shading, points),

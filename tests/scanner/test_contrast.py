@@ -200,15 +200,22 @@ def test_single_echoes_and_displaced_slices_make_fat_darker():
     table = contrast.tissue_table(3.0)
     single = PROTOCOLS["AXT1"]
     dark, bright = (
-        contrast.lipid_signal(table, replace(single, train=train), 3.0) for train in (1, 16)
+        contrast.lipid_signal(table, replace(single, train=train), 3.0, displaced=False)
+        for train in (1, 16)
     )
     t2 = float(table[2, TISSUES.index("fat")])
     assert dark / bright == pytest.approx(math.exp(-10.0 / t2 * (1 / contrast.SINGLE_ECHO_T2 - 1)))
     density, t1, t2, _ = table[:, TISSUES.index("fat")]
     whole = float(spin_echo(density, t1, t2, single))
+    assert bright / whole == pytest.approx(tissues.lipid_in_phase(0.25, 3.0))
     khz = 3.4 * 42.577 * 3 / 1000
-    apart = khz / contrast.REFOCUSING_KHZ - khz / contrast.EXCITATION_KHZ  # slice thicknesses
-    assert bright / whole == pytest.approx((1 - apart) * tissues.lipid_in_phase(0.25, 3.0))
+    for train, refocusing_khz in ((1, contrast.REFOCUSING_KHZ), (16, contrast.TRAIN_KHZ)):
+        protocol = replace(single, train=train)
+        beside, apart = (
+            contrast.lipid_signal(table, protocol, 3.0, displaced=off) for off in (False, True)
+        )
+        thicknesses = khz / refocusing_khz - khz / contrast.EXCITATION_KHZ
+        assert apart / beside == pytest.approx(1 - thicknesses)
 
 
 def test_fat_saturation_leaves_the_water_of_fat_tissue():
