@@ -159,7 +159,7 @@ def partial_fourier(found: Spectra, shares: tuple[float, float]) -> Reading:
     axis = int(np.argmax(excess))
     value = excess[axis] - 2 * max(excess[1 - axis] - found.air.error, 0.0)
     filled = min(shares) < 1
-    threshold = 0.008 + 3.0 * found.air.error + FILLED * filled  # decay along trains rings in air
+    threshold = 0.006 + 3.0 * found.air.error + FILLED * filled
     if not filled and (uneven if axis == 1 else -uneven) > AGREES_PERCENT:
         threshold *= 0.7  # the head agrees
     return Reading(
