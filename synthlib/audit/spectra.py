@@ -19,6 +19,8 @@ OUTWARD = 0.008  # of what is kept, that is kept beyond it: rather empty lines t
 SAME_PLACE = 0.03  # of an axis: the header's edge and the image's are one
 ONE_SIDE_DB = 7.0  # of a drop; half of k-space beyond it leaves 3 to 6 dB
 LEAST_ERRORS = 2.5  # standard errors of a correlation of noise in air that agrees with an edge
+# As rare for the largest of four correlations (two axes; one lag, or two) as 3 are for one
+LARGEST_ERRORS = 3.4
 FLAT = 0.45  # share of the whole fall from an edge to the end that is the edge's, when it is sharp
 MISSING = 0.18  # of the finest noise, in the head
 NOT_MISSING = 0.15  # measured images without a filter have up to 0.13: contradicts air
@@ -159,7 +161,7 @@ def partial_fourier(found: Spectra, shares: tuple[float, float]) -> Reading:
     axis = int(np.argmax(excess))
     value = excess[axis] - 2 * max(excess[1 - axis] - found.air.error, 0.0)
     filled = min(shares) < 1
-    threshold = 0.006 + 3.0 * found.air.error + FILLED * filled
+    threshold = 0.006 + LARGEST_ERRORS * found.air.error + FILLED * filled
     if not filled and (uneven if axis == 1 else -uneven) > AGREES_PERCENT:
         threshold *= 0.7  # the head agrees
     return Reading(

@@ -22,12 +22,13 @@ UNCRUSHED = 0.1
 def echo_numbers(n_lines: int, protocol: Protocol) -> Tensor:
     """Which echo (1 to train) measures each column of kx: (n_lines,), bands in rising order.
 
-    The echo nearest TE measures the centre; where a band has no echo of its own left,
-    the first or last serves it.
+    Bands are as wide as can be, so that an image takes no more shots than it must. The echo
+    nearest TE measures the centre; bands behind the last echo are the first echoes'.
     """
-    band = ((torch.arange(n_lines) - n_lines // 2) * protocol.train / n_lines).round().long()
+    middles = 2 * torch.arange(n_lines) + 1
+    band = (middles * protocol.train).div(2 * n_lines, rounding_mode="floor")
     central = round(protocol.te_ms / protocol.spacing_ms)
-    return (central + band).clamp(1, protocol.train)
+    return (band - band[n_lines // 2] + central - 1) % protocol.train + 1
 
 
 def line_times_ms(n_lines: int, protocol: Protocol, thickness_mm: float) -> Tensor:

@@ -74,13 +74,15 @@ PROTOCOLS = {
     "AXT1": T1_SPIN_ECHO,
     # moments are nulled, as is usual after agent, for bright vessels to be seen where they are
     "AXT1POST": replace(T1_SPIN_ECHO, agent=True, flow_compensated=True),
+    # of nineteen echoes the tenth comes at TE, so that as many bands lie on either side of it
+    # of nineteen echoes the tenth comes at TE, so that as many bands lie on either side of it
     "AXT2": Protocol(
-        tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12, train=16,
+        tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12, train=19,
         spacing_ms=10.0,
     ),
     "AXFLAIR": Protocol(
         tr_ms=9000.0, te_ms=100.0, ti_ms=2500.0, inversion=INVERSION, fat=0.3, late_ms=0.2,
-        transfer=0.12, train=16, spacing_ms=10.0,
+        transfer=0.12, train=19, spacing_ms=10.0,
     ),
     # short TR as T1-weighted 3-D scans have, and a TE at which fat and water are in phase
     "AXT1GRE": Protocol(tr_ms=12.0, te_ms=4.6, flip_deg=12.0, bandwidth_khz=50.0, slab_mm=150.0),

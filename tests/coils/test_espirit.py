@@ -24,15 +24,19 @@ def espirit_maps(
     return coils.espirit_maps(kspace, settings or numbers(), **options)
 
 
-def residues(phase: Tensor, inside: Tensor) -> int:
-    """Poles of a phase: loops of 2x2 pixels, all inside, round which it gains a whole turn."""
+def poles(phase: Tensor, inside: Tensor) -> Tensor:
+    """Bool (y - 1, x - 1): loops of 2x2 pixels, all inside, round which a phase gains a turn."""
 
     def loop(image: Tensor) -> list[Tensor]:
         return [image[:-1, :-1], image[:-1, 1:], image[1:, 1:], image[1:, :-1]]
 
     corners = loop(phase)
     steps = [arrays.wrap(corners[(i + 1) % 4] - corners[i]) for i in range(4)]
-    return int(((sum(steps).abs() > 3) & torch.stack(loop(inside)).all(0)).sum())
+    return (sum(steps).abs() > 3) & torch.stack(loop(inside)).all(0)
+
+
+def residues(phase: Tensor, inside: Tensor) -> int:
+    return int(poles(phase, inside).sum())
 
 
 def sigpy_maps(
@@ -241,7 +245,10 @@ def test_virtual_gauge_leaves_no_pole_in_the_head(noiseless):
     found = espirit_maps(arrays.fft2c(coil_images))
     gauge = (found.maps * truth.conj()).sum(0).angle()  # against the scanner's smooth maps
     assert residues(gauge, head) == 0
-    assert residues(coils.combine(coil_images, found.maps).angle(), head) == 0
+    # bone that an echo train's ringing takes through zero has poles of its own
+    target = coils.combine(coil_images, found.maps).angle()
+    own = coils.combine(coil_images, truth).angle()
+    assert not (poles(target, head) & ~poles(own, head)).any()
 
 
 def test_target_phase_of_a_measured_head_has_no_pole(real):

@@ -1,6 +1,7 @@
 """Echo trains against sums over their echoes, refocusing against rotations of spins."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,13 +97,14 @@ def test_refocusing_is_right_at_the_isocentre_and_worse_at_the_rim():
 def test_what_is_not_refocused_turns_by_the_field_for_te_or_between_echoes(monkeypatch):
     monkeypatch.setattr(echoes, "UNCRUSHED", 1.0)
     share, field = torch.tensor([0.0, 0.2, 0.2]), torch.tensor([70.0, 0.0, 25.0])
-    single, train = (
-        echoes.refocusing(share, field, p) for p in (PROTOCOLS["AXT1"], PROTOCOLS["AXT2"])
-    )
+    slow_train = replace(PROTOCOLS["AXT2"], spacing_ms=12.5)
+    single, train = (echoes.refocusing(share, field, p) for p in (PROTOCOLS["AXT1"], slow_train))
     assert single[:2].tolist() == [1, 1]
-    # a quarter of a turn in 10 ms: tan = 0.2 / 0.8
+    # a quarter of a turn in a TE of 10 ms: tan = 0.2 / 0.8
     assert float(single[2].angle()) == pytest.approx(math.atan(0.25), abs=1e-5)
-    torch.testing.assert_close(single, train)  # TE is 10 ms, and so is the spacing
+    turn = 2 * math.pi * 25 * 0.0125  # in 12.5 ms, from echo to echo
+    expected = 0.8 + 0.2 * complex(math.cos(turn), math.sin(turn))
+    assert complex(train[2]) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_train_measures_a_line_of_every_band_in_each_shot():
@@ -120,7 +122,19 @@ def test_a_train_measures_a_line_of_every_band_in_each_shot():
     # neighbours at the centre of k-space are of one band, measured a TR apart
     assert abs(found[3] - found[2]) == 1000
     steps = echoes.line_times_ms(256, PROTOCOLS["AXT2"], 5.0).diff().abs()
-    assert steps[120:134].max() == PROTOCOLS["AXT2"].tr_ms
+    assert steps[123:133].max() == PROTOCOLS["AXT2"].tr_ms
+
+
+@pytest.mark.parametrize("n_lines", [96, 128, 230, 255, 256, 320])
+@pytest.mark.parametrize("name", ["AXT2", "AXFLAIR"])
+def test_a_train_takes_no_more_shots_than_it_must_and_measures_the_centre_at_te(n_lines, name):
+    protocol = PROTOCOLS[name]
+    number = echoes.echo_numbers(n_lines, protocol)
+    assert number.bincount().max() == math.ceil(n_lines / protocol.train)
+    assert (number.diff() >= 0).all()  # decay falls from one end of k-space to the other
+    assert number[n_lines // 2] * protocol.spacing_ms == protocol.te_ms
+    near = number[n_lines // 2 - 2 : n_lines // 2 + 3]
+    assert (near == near[0]).all()
 
 
 def test_a_slab_measures_all_partitions_of_a_column_before_the_next():
