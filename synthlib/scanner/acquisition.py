@@ -100,8 +100,8 @@ def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Ite
             at_most=tasks.MAX_THREADS if device == "cpu" else 1,
         )
     )
-    brain = anatomy.brain_fraction(torch.stack([one.shares for one in slices], dim=1))
-    brain = brain * anatomy.in_cranium(patient.head, points)  # (slice, y, x)
+    shares = torch.stack([one.shares for one in slices], dim=1)
+    brain = anatomy.brain_share(patient.head, shares, points)  # (slice, y, x)
     if not bool(brain.sum() >= FEWEST_PIXELS):
         raise ValueError(
             f"no brain in the slices at {centres.tolist()} mm ({settings.orientation}); the SNR is "

@@ -218,18 +218,25 @@ def fractions_at(
     thin = [
         inside(body) for body in vessels.outside(head.vessels, bodies, depth, layer.skull_inner)
     ]
-    near = torch.stack(thin).amax(0) > 0
-    if through and bool(near.any()):
-        depths = (torch.arange(SUBSAMPLES, device=near.device) + 0.5) / SUBSAMPLES - 0.5
-        along = (points_mm[1] - points_mm[0]).flatten(0, -2)[0]
-        finer = points_mm[near] + depths[:, None, None] * along
-        for coarse, fine in zip(thin, _thin_bodies(head, finer, sample_mm), strict=True):
-            coarse[near] = fine.mean(0)
+    if through:
+        _sample_finer(head, thin, points_mm, sample_mm)
     blood, artery, falx = thin
     paint(dura=falx * inside(layer.dura))
     paint(artery=artery)
     paint(blood=blood)
     return paint.shares()
+
+
+def _sample_finer(head: Head, thin: list[Tensor], points_mm: Tensor, sample_mm: float) -> None:
+    """Shares of thin bodies (through, y, x), where there are any, by SUBSAMPLES of each step."""
+    near = torch.stack(thin).amax(0) > 0
+    if not bool(near.any()):
+        return
+    depths = (torch.arange(SUBSAMPLES, device=near.device) + 0.5) / SUBSAMPLES - 0.5
+    along = (points_mm[1] - points_mm[0]).flatten(0, -2)[0]
+    finer = points_mm[near] + depths[:, None, None] * along
+    for coarse, fine in zip(thin, _thin_bodies(head, finer, sample_mm), strict=True):
+        coarse[near] = fine.mean(0)
 
 
 def _thin_bodies(head: Head, points_mm: Tensor, sample_mm: float) -> list[Tensor]:
@@ -250,6 +257,11 @@ def _thin_bodies(head: Head, points_mm: Tensor, sample_mm: float) -> list[Tensor
 def label_map(fractions: Tensor) -> Tensor:
     """uint8 (...): index into TISSUES of the tissue that fills most, of fractions (tissue, ...)."""
     return fractions.argmax(0).to(torch.uint8)
+
+
+def brain_share(head: Head, fractions: Tensor, points_mm: Tensor) -> Tensor:
+    """Share (...) of the brain, without cord, of (tissue, ...) at scanner positions (..., 3)."""
+    return brain_fraction(fractions) * in_cranium(head, points_mm)
 
 
 def brain_fraction(fractions: Tensor) -> Tensor:

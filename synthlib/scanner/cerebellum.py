@@ -19,8 +19,9 @@ CORE_MM = (-46.0, -34.0)  # y, z of the roof of the fourth ventricle, from which
 CURVE_PER_MM = 0.011  # the hemispheres curve forward: mm by the square of the distance
 # Main fissures: degrees from straight back, up positive; mm from the core at which each ends;
 # half its width in mm. From the front of the upper surface to that of the lower: precentral,
-# preculminate, primary, posterior superior, horizontal, prebiventral, secondary, posterolateral;
-# Schmahmann et al., NeuroImage 10:233 (1999), read to some degrees.
+# preculminate, primary, posterior superior, one within the lobule behind it, horizontal,
+# prebiventral, secondary, posterolateral; Schmahmann et al., NeuroImage 10:233 (1999), read to
+# some degrees.
 FISSURES = (
     (150.0, 10.0, 0.2),
     (118.0, 12.0, 0.25),

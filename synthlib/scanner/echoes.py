@@ -23,7 +23,8 @@ def echo_numbers(n_lines: int, protocol: Protocol) -> Tensor:
     """Which echo (1 to train) measures each column of kx: (n_lines,), bands in rising order.
 
     Bands are as wide as can be, so that an image takes no more shots than it must. The echo
-    nearest TE measures the centre; bands behind the last echo are the first echoes'.
+    nearest TE measures the centre; bands that lie before the first echo are the last echoes',
+    bands behind the last echo the first echoes'.
     """
     middles = 2 * torch.arange(n_lines) + 1
     band = (middles * protocol.train).div(2 * n_lines, rounding_mode="floor")

@@ -66,7 +66,7 @@ def _solve(settings: ScanSettings, subject: Subject, device: torch.device) -> Pa
     head = anatomy.draw_head(subject_rng(settings, subject, "head"), settings.n_lesions).to(device)
     points = grid_points(FIELD_LOW_MM, FIELD_HIGH_MM, FIELD_GRID_MM, device)  # (z, y, x, 3)
     shares = anatomy.fractions_at(head, points, FIELD_GRID_MM)
-    brain = anatomy.brain_fraction(shares)
+    brain = anatomy.brain_share(head, shares, points)
     chi_hz = fields.draw_susceptibility(subject_rng(settings, subject, "susceptibility")).to(device)
     chi_hz = chi_hz * LARMOR_HZ_PER_T * settings.field_t
     on_grid = torch.tensordot(chi_hz, shares, dims=1)

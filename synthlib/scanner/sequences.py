@@ -75,9 +75,13 @@ PROTOCOLS = {
     # moments are nulled, as is usual after agent, for bright vessels to be seen where they are
     "AXT1POST": replace(T1_SPIN_ECHO, agent=True, flow_compensated=True),
     # of nineteen echoes the tenth comes at TE, so that as many bands lie on either side of it
-    # of nineteen echoes the tenth comes at TE, so that as many bands lie on either side of it
     "AXT2": Protocol(
         tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12, train=19,
+        spacing_ms=10.0,
+    ),
+    # the tenth of thirty-three: beyond the first echoes' bands come the last echoes'
+    "AXT2LONG": Protocol(
+        tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12, train=33,
         spacing_ms=10.0,
     ),
     "AXFLAIR": Protocol(

@@ -103,7 +103,7 @@ def vein_course(vessels: Vessels, where: Tensor, depth: Tensor) -> tuple[Tensor,
     x, y, z = where.unbind(-1)
     upwards = torch.where(z > DRAINED_UPWARDS_MM, 1.0, -1.0)
     wanted = torch.stack([-x.sign() * upwards, torch.zeros_like(z), upwards], dim=-1)
-    direction = _on_cortex(vessels, 0, where, depth, wanted)
+    direction = _on_cortex(vessels, 0, where, wanted)
     radius = _vein_radius(vessels, artery_field)
     aside, wide = _sinus(vessels, x, y, wander)
     above = SINUS_LOW[0] * y + SINUS_LOW[1] - z
@@ -119,7 +119,7 @@ def vein_course(vessels: Vessels, where: Tensor, depth: Tensor) -> tuple[Tensor,
 def artery_course(vessels: Vessels, where: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
     """As :func:`vein_course`, of arteries: branches lead away from the circle of Willis."""
     wanted = where - torch.tensor(CIRCLE_OF_WILLIS_MM, device=where.device)
-    direction = _on_cortex(vessels, 1, where, depth, wanted)
+    direction = _on_cortex(vessels, 1, where, wanted)
     radius = torch.full_like(depth, vessels.artery_mm)
     return _named(atlas.ARTERIES, where, direction, radius)
 
@@ -140,9 +140,7 @@ def _named(
     return direction, radius
 
 
-def _on_cortex(
-    vessels: Vessels, channel: int, where: Tensor, depth: Tensor, wanted: Tensor
-) -> Tensor:
+def _on_cortex(vessels: Vessels, channel: int, where: Tensor, wanted: Tensor) -> Tensor:
     """Unit vectors (n, 3) along the vessels of the cortex, to the side of `wanted` (n, 3).
 
     They lie where a field crosses zero on a surface: across both gradients.

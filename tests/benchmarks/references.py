@@ -49,7 +49,7 @@ def head_susceptibility(seed: int) -> tuple[Tensor, Tensor]:
     points = grid_points(LOW_MM, HIGH_MM, GRID_MM)
     shares = anatomy.fractions_at(head, points, GRID_MM)
     chi = torch.tensordot(fields.draw_susceptibility(runs.rng(seed, "chi")), shares, dims=1) * 1e6
-    brain = anatomy.brain_fraction(shares) > 0.9
+    brain = anatomy.brain_share(head, shares, points) > 0.9
     below = torch.nn.functional.pad(chi, (MARGIN_VOXELS,) * 6)
     smooth = torch.from_numpy(ndimage.gaussian_filter(below.numpy(), BLUR_VOXELS))
     return smooth, torch.nn.functional.pad(brain, (MARGIN_VOXELS,) * 6)

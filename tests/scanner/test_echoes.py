@@ -142,3 +142,16 @@ def test_a_slab_measures_all_partitions_of_a_column_before_the_next():
     assert echoes.line_times_ms(4, slab, 1.5).tolist() == [0, 1000, 2000, 3000]
     assert echoes.line_times_ms(3, PROTOCOLS["AXMPRAGE"], 1.0).tolist() == [0, 2530, 5060]
     assert echoes.line_times_ms(3, PROTOCOLS["AXT1"], 5.0).tolist() == [0, 600, 1200]
+
+
+@pytest.mark.parametrize("n_lines", [230, 255, 256])
+def test_beyond_the_first_echoes_of_a_long_train_come_the_last(n_lines):
+    number = echoes.echo_numbers(n_lines, PROTOCOLS["AXT2LONG"])
+    assert number[n_lines // 2] == 10
+    falls = (number.diff() < 0).nonzero()
+    assert len(falls) == 1  # from the last echo to the first
+    first = int(falls[0]) + 1
+    assert (number[first - 1], number[first]) == (33, 1)
+    # nine and a half of thirty-three bands lie between the first echo's and the centre
+    assert (n_lines // 2 - first) / n_lines == pytest.approx(9.5 / 33, abs=1.5 / n_lines)
+    assert sorted(number.unique().tolist()) == list(range(1, 34))
