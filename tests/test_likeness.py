@@ -521,8 +521,8 @@ def test_a_head_of_compressed_channels_has_a_twin_of_compressed_channels(small):
     head = dataclasses.replace(small[0], n_coils=3, n_elements=6)
     settings = likeness.twin_settings(head, seed=3)
     assert settings.coil_counts == (6,)
-    assert likeness.twin_scan(head, settings).volume.n_coils == 3
-    assert likeness.twins([head], seed=3)[0].n_coils == 3
+    twin = likeness.matched_twin(head, settings)
+    assert twin.volume.n_coils == 3 and twin.portrait.n_coils == 3
 
 
 def test_a_twin_has_the_snr_of_its_head(small):
@@ -533,7 +533,7 @@ def test_a_twin_has_the_snr_of_its_head(small):
 
 def test_noise_that_is_added_to_a_twin_is_that_of_its_receivers(small):
     settings = likeness.twin_settings(small[0], seed=3)
-    scan = likeness.twin_scan(small[0], settings)
+    scan = scanner.scan_subject(settings, scanner.subjects(settings)[0])[0]
     added = 5.0
     noisier = matching._noisier(scan, added, seed=7)
     noise = (noisier.kspace[0] - scan.volume.kspace[0]).flatten(1)  # (coil, sample)
@@ -722,6 +722,8 @@ def test_a_head_whose_neck_leaves_the_picture_sideways_lies_on_its_side():
 
 
 def test_a_header_that_makes_no_head_is_corrected_wherever_it_is_read(real):
-    heads = {head.name: head for head in likeness.survey(real / "multicoil").portraits}
-    assert heads["head_axial_mprage_4coil"].pixel_mm == (1.0, 1.0)
-    assert heads["head_axial_t1_8coil"].pixel_mm == pytest.approx((0.957, 0.957), abs=1e-3)
+    by_name = {head.name: head for head in likeness.survey(real / "multicoil").portraits}
+    assert by_name["head_axial_mprage_4coil"].pixel_mm == (1.0, 1.0)
+    assert by_name["head_axial_t1_8coil"].pixel_mm == pytest.approx((0.957, 0.957), abs=1e-3)
+    by_path = {head.path: likeness.heads.read(real, head) for head in likeness.heads.RAW}
+    assert by_path["multicoil/head_axial_mprage_4coil.h5"].spacing_mm == (1.0, 1.0)

@@ -167,9 +167,8 @@ def survey(folder: str | Path = "") -> Survey:
         names = [volume.name for volume in waiting.values()]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         left_out.append(
-            f"left out: {', '.join(names[:5])}{more}: at most {MOST} heads are compared with, and "
-            "those taken have their contrasts, orientations and numbers of coils. Name a smaller "
-            "folder to compare with these."
+            f"left out: {', '.join(names[:5])}{more}: at most {MOST} heads are compared with. "
+            "Name a smaller folder to compare with these."
         )
     chosen = [portraits[path] for path in sorted(portraits)]
     return Survey([one for one, _ in chosen], [volume for _, volume in chosen], left_out)
@@ -198,6 +197,15 @@ def _opened(folder: str | Path) -> tuple[dict[str, RawVolume], list[str]]:
         except (ValueError, OSError) as error:
             left_out.append(f"left out: {error}")
     return volumes, left_out
+
+
+def read(real: str | Path, head: Head) -> RawVolume:
+    """Raw data of one of RAW in a folder laid out like the project's shared/real.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing or broken.
+    """
+    return _of_natural_size(formats.read_raw(Path(real) / head.path))
 
 
 def _of_natural_size(volume: RawVolume) -> RawVolume:
@@ -279,7 +287,7 @@ def measure_all(real: str | Path) -> list[Portrait]:
     found = [
         (head, portrait(volume, volume.n_slices // 2))
         for head in RAW
-        for volume in [_of_natural_size(formats.read_raw(real / head.path))]
+        for volume in [read(real, head)]
     ]
     for head, images in (
         (DICOM, dicom.read_images(real / DICOM.path)),

@@ -126,16 +126,8 @@ def matched_twin(
     return Twin(_portrait_of_twin(one, scan, volume, settings), volume)
 
 
-def twin_scan(one: Portrait, settings: scanner.ScanSettings) -> scanner.Scan:
-    """Scan the settings' subject; channels are compressed where the measured head's were.
-
-    The scan bears the measured label: it tells the orientation.
-    """
-    scan = _scanned(one, settings)
-    return dataclasses.replace(scan, volume=_compressed_alike(one, scan.volume))
-
-
 def _scanned(one: Portrait, settings: scanner.ScanSettings) -> scanner.Scan:
+    """Scan the settings' subject; the measured label tells the orientation."""
     scan = scanner.scan_subject(settings, scanner.subjects(settings)[0])[0]
     return dataclasses.replace(scan, volume=dataclasses.replace(scan.volume, contrast=one.what))
 

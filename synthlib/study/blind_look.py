@@ -25,7 +25,6 @@ from synthlib.study.patches import (
     control,
     heads_of,
     measured_looks,
-    simulated_looks,
     twin_looks,
 )
 from synthlib.study.roc import area
@@ -39,7 +38,6 @@ __all__ = [
     "control",
     "heads_of",
     "measured_looks",
-    "simulated_looks",
     "twin_looks",
 ]
 

@@ -17,11 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthlib import arrays, likeness, runs, scanner, tasks
-from synthlib.likeness import Portrait, Twin
+from synthlib import arrays, likeness, runs, tasks
+from synthlib.likeness import Twin
 from synthlib.records import RawVolume, orientation_of
 
-LEVELS_MM = (-7.0, 0.0, 7.0)  # of a twin's slices above that of the measured head
 COARSE_MM = 1.5  # larger pixels are interpolated, so that a patch shows as much of every brain
 BETTER_SHARE = 0.75  # of patches have at least the SNR at which all of a head are looked at
 
@@ -126,37 +125,6 @@ def twin_looks(twin_sets: Sequence[Sequence[Twin]]) -> list[Look]:
     return looks
 
 
-def simulated_looks(
-    portraits: Sequence[Portrait],
-    *,
-    seed: int,
-    n_twins: int = 2,
-    levels_mm: Sequence[float] = LEVELS_MM,
-    mechanisms: Sequence[str] = scanner.ScanSettings.mechanisms,
-) -> list[Look]:
-    """Slices of simulated scans after measured heads, as likeness.twin_settings makes them.
-
-    Args:
-        portraits: of measured heads; those of magnitudes alone are passed by.
-        n_twins: subjects of each head, each with a scan of its own.
-        levels_mm: of the slices, above that of the measured head.
-        mechanisms: of the scanner.
-    """
-    looks = []
-    for one in (portrait for portrait in portraits if portrait.n_coils):
-        for number in range(n_twins):
-            settings = dataclasses.replace(
-                likeness.twin_settings(one, runs.seed_for(seed, "twin", number)),
-                positions_mm=tuple(one.level_mm + mm for mm in levels_mm),
-                mechanisms=tuple(mechanisms),
-            )
-            volume = likeness.twin_scan(one, settings).volume
-            for index in range(volume.n_slices):
-                look = look_at(volume, index, one.name, is_measured=False)
-                looks.append(dataclasses.replace(look, subject=f"{one.name} {number}"))
-    return looks
-
-
 def control(looks: Sequence[Look]) -> list[Look]:
     """Simulated looks of which the first subject of every head plays the measured one.
 
@@ -183,14 +151,15 @@ def heads_of(volumes: Sequence[RawVolume], twin_sets: Sequence[Sequence[Twin]]) 
     n_sets = len(twin_sets) if volumes else len(twin_sets) - 1
     if n_sets < 1:
         raise ValueError(
-            f"{len(twin_sets)} sets of simulated twins; expected one, and another that plays the "
-            "measured heads where there are none. Raise the number of twin sets."
+            f"number of sets of simulated twins: {len(twin_sets)}; expected one, and another that "
+            "plays the measured heads where there are none. Raise the number of twin sets."
         )
     made = twin_looks(twin_sets)
     against = f"against {n_sets} simulated subject{'s' * (n_sets > 1)}"
     if volumes:
         looks = measured_looks(volumes)
-        return Heads(looks + made, True, f"{len(looks)} measured heads, each {against}")
+        heads = f"{len(looks)} measured head{'s' * (len(looks) > 1)}"
+        return Heads(looks + made, True, f"{heads}, each {against}")
     text = (
         "No folder of measured heads is named in `measured`: a simulated subject plays each, "
         f"{against}, so an AUROC of 0.5 is expected."

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from synthlib import arrays, runs
 from synthlib.formats import nifti
-from synthlib.scanner import ScanSettings, acquisition, anatomy, contrast, fields, subjects
+from synthlib.scanner import ScanSettings, anatomy, contrast, fields, subjects
+from synthlib.scanner import patient as patients
 from synthlib.scanner.volume import grid_points
 
 ECHOES_MS = (2.3, 4.6)
@@ -47,8 +48,8 @@ def measured(folder: Path) -> tuple[Tensor, Tensor]:
 def simulated(number: int) -> tuple[Tensor, Tensor]:
     """The same of a simulated subject: gradient echoes without receivers, timing and noise."""
     settings = ScanSettings(n_subjects=number, field_t=FIELD_T)
-    patient = acquisition.admit(settings, subjects(settings)[number - 1], torch.device("cpu"))
-    low, high = acquisition.FIELD_LOW_MM, acquisition.FIELD_HIGH_MM
+    patient = patients.admit(settings, subjects(settings)[number - 1], torch.device("cpu"))
+    low, high = patients.FIELD_LOW_MM, patients.FIELD_HIGH_MM
     points = grid_points(low, high, VOXEL_MM)
     shares = anatomy.fractions_at(patient.head, points, VOXEL_MM)
     steady, jump, conductive, _ = patient.fields.at(points)

@@ -192,7 +192,7 @@ def test_a_control_has_subjects_that_no_other_seed_has(monkeypatch):
         [blind_look._twins([head], number) for number in blind_look.subjects(seed)]
         for seed in (4, 5)
     ]
-    group = blind_look.Group("some", "head", [head], [], sets, [])
+    group = blind_look.Group("some", "head", [head], [], sets, {})
     played = []
 
     def watched(looks, **_):
