@@ -70,20 +70,17 @@ INVERSION = 0.96
 # Transfer: slices of spin echoes are excited in turn, each a pulse off resonance for the others;
 # echo trains have more of them; Melki & Mulkern, MRM 24:122 (1992). Their amounts are rough.
 T1_SPIN_ECHO = Protocol(tr_ms=600.0, te_ms=10.0, late_ms=0.25, transfer=0.06)
+# Of nineteen echoes the tenth comes at TE, so that as many bands lie on either side of it.
+T2_TRAIN = Protocol(
+    tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12, train=19, spacing_ms=10.0
+)
 PROTOCOLS = {
     "AXT1": T1_SPIN_ECHO,
     # moments are nulled, as is usual after agent, for bright vessels to be seen where they are
     "AXT1POST": replace(T1_SPIN_ECHO, agent=True, flow_compensated=True),
-    # of nineteen echoes the tenth comes at TE, so that as many bands lie on either side of it
-    "AXT2": Protocol(
-        tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12, train=19,
-        spacing_ms=10.0,
-    ),
+    "AXT2": T2_TRAIN,
     # the tenth of thirty-three: beyond the first echoes' bands come the last echoes'
-    "AXT2LONG": Protocol(
-        tr_ms=5500.0, te_ms=100.0, late_ms=-0.15, transfer=0.12, train=33,
-        spacing_ms=10.0,
-    ),
+    "AXT2LONG": replace(T2_TRAIN, train=33),
     "AXFLAIR": Protocol(
         tr_ms=9000.0, te_ms=100.0, ti_ms=2500.0, inversion=INVERSION, fat=0.3, late_ms=0.2,
         transfer=0.12, train=19, spacing_ms=10.0,

@@ -461,3 +461,15 @@ def test_vessels_are_as_wide_in_thick_slices_as_in_thin_ones(thickness_mm):
     for name in ("blood", "artery"):
         at = anatomy.TISSUES.index(name)
         assert found[at] == pytest.approx(float(expected[at]), rel=0.12)
+
+
+def test_the_brain_ends_at_the_foramen_magnum_and_the_cord_goes_on():
+    subject = head(3)
+    above = anatomy.positions((51, 45), (230.0, 200.0), torch.tensor([0.0]))
+    below = anatomy.positions((51, 45), (230.0, 200.0), torch.tensor([-110.0]))
+    for points, is_brain in ((above, True), (below, False)):
+        shares = anatomy.fractions_at(subject, points, 4.0)
+        matter = anatomy.brain_fraction(shares)
+        assert matter.max() > 0.5
+        expected = matter if is_brain else torch.zeros_like(matter)
+        assert torch.equal(anatomy.brain_share(subject, shares, points), expected)
