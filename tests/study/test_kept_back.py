@@ -135,9 +135,11 @@ def test_sentences_follow_the_numbers():
         result("magnitude, a head left out", 0.1, 0.1, 0.1, 0.2),
         result(likeness_text.EARLIER_SCANNER + question, 0.9, 0.9, 0.96, group="low", seeds=(0.0,)),
         result(likeness_text.LONGER + question, 0.7, 0.8, 0.84, group="high", seeds=(0.0,)),
+        result(likeness_text.MIDDLE + question, 0.9, 0.8, 0.85, group="mixed", seeds=(0.0,)),
     ]
     lines = likeness_text.of_blind_look(results).splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 8
+    assert lines[7].startswith("  By a train with TE in its middle: 0.85 (")
     assert lines[0].endswith("at most 0.8 with all of the interval.")
     assert lines[1].startswith("  Without the later mechanisms: 0.92 (")
     assert lines[1].endswith("over heads), against 0.73 of the same seed.")
