@@ -118,14 +118,15 @@ def unrefocused_share(shading: Shading, points_mm: Tensor) -> Tensor:
 
 
 def refocusing(share: Tensor, field_hz: Tensor, protocol: Protocol) -> Tensor:
-    """Complex factor (...) of a spin echo of which a share was not refocused: 1 - s + s e^(i w t).
+    """Complex factor (...) of a spin echo of which a share s was not refocused, by the rest's.
 
     What is not refocused goes on turning by the field: during TE of a single echo, from one
-    echo to the next in a train.
+    echo to the next in a train. Crushers leave c of it: 1 + c s / (1 - s) e^(i w t). That the
+    echo itself is weaker is in contrast.Shading, which holds for the whole sequence.
 
     Args:
-        share: (...), 0 to 1; field_hz: (...).
+        share: (...), 0 to below 1; field_hz: (...).
     """
-    left = UNCRUSHED * share
+    left = UNCRUSHED * share / (1 - share)
     angle = 2 * math.pi * field_hz * protocol.interval_ms / 1000
-    return torch.complex(1 - share + left * torch.cos(angle), left * torch.sin(angle))
+    return torch.complex(1 + left * torch.cos(angle), left * torch.sin(angle))

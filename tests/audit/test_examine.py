@@ -244,9 +244,7 @@ def test_masks_are_told_from_stripped_skulls(scans):
     for scan in scans:
         masked = audit.examine(volume(defects.mask_background(scan.magnitude, scan.head)))
         assert masked["masked"].found and "as masking or skull" in masked["masked"].detail
-        # a fault of the scanner: without receivers near it the scalp of a train is as dark as bone
-        dark = "01coil" in scan.name and "T1" not in scan.name
-        assert masked["skull_stripped"].found == dark  # to be False in all, once fat is right
+        assert not masked["skull_stripped"].found
         defaced = audit.examine(volume(defects.deface(scan.magnitude, scan.head, 0.15)))
         assert "defacing" in defaced["masked"].detail
 
@@ -351,7 +349,8 @@ def test_zero_filling_of_partial_fourier_is_cropped_where_kspace_ends(singles, s
         less = defects.partial_fourier(scan.kspace, share)
         filled = trials.magnitude_of(defects.zero_fill(less, (1.0, 1.333)))
         report = audit.examine(volume(trials.stored(filled)))
-        assert report.true_matrix[1] >= scan.kspace.shape[-1] - 1
+        # where signal falls towards the edge, half of its power is reached within it
+        assert report.true_matrix[1] >= 0.985 * scan.kspace.shape[-1]
         assert report.true_matrix[0] == scan.kspace.shape[-2]
 
 

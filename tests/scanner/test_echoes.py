@@ -99,11 +99,12 @@ def test_what_is_not_refocused_turns_by_the_field_for_te_or_between_echoes(monke
     share, field = torch.tensor([0.0, 0.2, 0.2]), torch.tensor([70.0, 0.0, 25.0])
     slow_train = replace(PROTOCOLS["AXT2"], spacing_ms=12.5)
     single, train = (echoes.refocusing(share, field, p) for p in (PROTOCOLS["AXT1"], slow_train))
-    assert single[:2].tolist() == [1, 1]
+    # by what is refocused: shading has the strength of the echo itself
+    assert single[:2].tolist() == [1, 1.25]
     # a quarter of a turn in a TE of 10 ms: tan = 0.2 / 0.8
     assert float(single[2].angle()) == pytest.approx(math.atan(0.25), abs=1e-5)
     turn = 2 * math.pi * 25 * 0.0125  # in 12.5 ms, from echo to echo
-    expected = 0.8 + 0.2 * complex(math.cos(turn), math.sin(turn))
+    expected = (0.8 + 0.2 * complex(math.cos(turn), math.sin(turn))) / 0.8
     assert complex(train[2]) == pytest.approx(expected, abs=1e-5)
 
 
