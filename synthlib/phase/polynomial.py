@@ -51,7 +51,7 @@ def fit_statistics(pairs_of_phase: Sequence[PhasePair]) -> PolynomialStatistics:
 
 
 @tasks.torch_threads(1)
-def fit(phase: Tensor, weight: Tensor) -> Tensor:
+def fit(phase: Tensor, weight: Tensor, terms: Tensor | None = None) -> Tensor:
     """Coefficients (term,) of the smooth polynomial closest to a wrapped phase.
 
     Least squares on the differences between neighbours, which are taken on the
@@ -60,9 +60,10 @@ def fit(phase: Tensor, weight: Tensor) -> Tensor:
     Args:
         phase: radians (y, x), wrapped or not.
         weight: >= 0 (y, x); a difference counts with the product of its two ends.
+        terms: float64 (pixel, term), what is added up; None: those of :func:`surface`.
     """
     ny, nx = phase.shape
-    basis = _basis((ny, nx)).reshape(ny, nx, -1)
+    basis = (_basis((ny, nx)) if terms is None else terms).reshape(ny, nx, -1)
     rows, values = [], []
     for axis in (0, 1):
         ends = torch.diff(phase, dim=axis), torch.diff(basis, dim=axis)

@@ -1,0 +1,186 @@
+"""Phase by factors: a smooth surface drawn for a scan, and fine phase by a conditional flow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.nn import functional
+
+from synthlib import arrays, runs, tasks
+from synthlib.phase import smooth
+from synthlib.phase.flow_examples import CONTRASTS
+from synthlib.phase.flow_network import FlowArchitecture, FlowNetwork
+from synthlib.phase.flow_training import BRIGHT, UNKNOWN, source_noise
+
+STEPS = 3  # of the way from noise to phase
+SHIPPED = {"flow-head-v1": "flow-head-v1.safetensors"}
+UNKNOWN_MM = 1.0  # of pixels whose size nobody named
+USUAL = "axial"  # orientation of slices that do not say theirs
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseFlow:
+    """Writes phase for magnitude images; every seed is another draw.
+
+    Attributes:
+        smooth: statistics by orientation.
+        record: of the training.
+    """
+
+    network: FlowNetwork
+    architecture: FlowArchitecture
+    smooth: dict[str, smooth.ScanStatistics] = dataclasses.field(default_factory=dict)
+    record: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @torch.no_grad()
+    def fine(
+        self,
+        magnitude: Tensor,
+        spacing_mm: tuple[float, float],
+        rng: torch.Generator,
+        *,
+        contrast: str = "",
+        steps: int = STEPS,
+    ) -> Tensor:
+        """A draw of the fine phase of slices at their own resolution: float32 (..., y, x), radians.
+
+        Args:
+            magnitude: (..., y, x), >= 0, any unit; spacing_mm: (y, x) of a pixel, nan if unknown.
+            rng: draws where the path starts.
+            contrast: a name of CONTRASTS; any other is unknown.
+            steps: of Euler's method, 1 or more.
+        """
+        images = magnitude.reshape(-1, *magnitude.shape[-2:]).float()
+        n, ny, nx = images.shape
+        scaled = torch.stack([image / _bright(image) for image in images])[:, None]
+        multiple = self.network.multiple
+        margin = (0, -nx % multiple, 0, -ny % multiple)
+        seen = functional.pad(scaled, margin)
+        state = functional.pad(source_noise((n, ny, nx), rng), margin)
+        label = torch.full((n,), label_of(contrast))
+        mm = math.sqrt(spacing_mm[0] * spacing_mm[1]) if spacing_mm[0] * spacing_mm[1] > 0 else 1.0
+        log_mm = torch.full((n,), math.log2(mm))
+        for step in range(steps):
+            time = torch.full((n,), step / steps)
+            state = state + self.network(state, seen, time, label, log_mm) / steps
+        fine = torch.atan2(state[:, 1], state[:, 0])[:, :ny, :nx]
+        return fine.reshape(magnitude.shape)
+
+    @tasks.torch_threads(1)
+    def scan(
+        self,
+        magnitude: Tensor,
+        spacing_mm: tuple[float, float],
+        *,
+        seed: int,
+        name: str,
+        contrast: str = "",
+        orientation: str = USUAL,
+    ) -> Tensor:
+        """Phase of all slices of a scan: float32 (slice, y, x), radians in (-pi, pi].
+
+        The slices share one smooth draw; each has a draw of its own of the fine part.
+
+        Args:
+            magnitude: (slice, y, x); the others as in :meth:`slice`.
+        """
+        last = max(1, len(magnitude) - 1)
+        return torch.stack(
+            [
+                self.slice(
+                    image, spacing_mm, seed=seed, scan=name, index=index, position=index / last,
+                    contrast=contrast, orientation=orientation,
+                )
+                for index, image in enumerate(magnitude)
+            ]
+        )  # fmt: skip
+
+    @tasks.torch_threads(1)
+    def slice(
+        self,
+        magnitude: Tensor,
+        spacing_mm: tuple[float, float],
+        *,
+        seed: int,
+        scan: str,
+        index: int,
+        position: float,
+        contrast: str = "",
+        orientation: str = USUAL,
+    ) -> Tensor:
+        """Phase of one slice: float32 (y, x), radians in (-pi, pi].
+
+        Args:
+            magnitude: (y, x), >= 0; spacing_mm: (y, x) of a pixel, nan if unknown.
+            seed, scan: choose the scan's smooth part; with the index its fine part.
+            index: of the slice; position: 0 to 1 through the stack.
+            contrast: a name of CONTRASTS, or unknown; orientation: "axial", "coronal", "sagittal".
+        """
+        rng = runs.rng(seed, "flow", "fine", scan, index)
+        phase = self.fine(magnitude, spacing_mm, rng, contrast=contrast)
+        if self.smooth:
+            statistics = self.smooth.get(orientation, self.smooth[USUAL])
+            coefficients = statistics.draw(runs.rng(seed, "flow", "smooth", scan))
+            shape = (magnitude.shape[0], magnitude.shape[1])
+            phase = phase + smooth.surface(coefficients, shape, spacing_mm, 2 * position - 1)
+        return arrays.wrap(phase)
+
+
+def label_of(contrast: str) -> int:
+    """The network's number of a contrast."""
+    return CONTRASTS.index(contrast) if contrast in CONTRASTS else UNKNOWN
+
+
+def _bright(image: Tensor) -> Tensor:
+    """What counts as 1: the BRIGHT quantile of the pixels that are not dark."""
+    lit = image[image > arrays.dark_level(image)]
+    return lit.quantile(BRIGHT).clamp(min=1e-20) if len(lit) else image.new_ones(())
+
+
+def save(path: str | Path, writer: PhaseFlow) -> None:
+    """Write weights and statistics as safetensors, with architecture and record inside."""
+    metadata = {
+        "flow": json.dumps(dataclasses.asdict(writer.architecture)),
+        "record": json.dumps(writer.record, sort_keys=True, default=str),
+    }
+    tensors = {**writer.network.state_dict(), **smooth.to_tensors(writer.smooth)}
+    runs.write_weights(path, tensors, metadata)
+
+
+def load(path: str | Path) -> PhaseFlow:
+    """Read a file that :func:`save` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not safetensors, or not a flow.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there; expected a flow's weights (.safetensors), or a name of "
+            f"{', '.join(SHIPPED)}."
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path.name} is truncated or not safetensors ({error}). Install synthlib again, or "
+            "fetch the file again."
+        ) from error
+    if "flow" not in metadata:
+        raise ValueError(f"{path.name} holds no flow; expected a file that phase.flow.save wrote.")
+    entries = json.loads(metadata["flow"])
+    architecture = FlowArchitecture(**{**entries, "widths": tuple(entries["widths"])})
+    network = architecture.build().eval().requires_grad_(False)
+    network.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("smooth.")})
+    record = json.loads(metadata.get("record", "{}"))
+    return PhaseFlow(network, architecture, smooth.from_tensors(tensors), record)

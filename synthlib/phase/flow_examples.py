@@ -1,0 +1,112 @@
+"""What the flow learns from: simulated slices whose fine phase is known, of many protocols."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthlib import arrays, runs, scanner
+from synthlib.phase import polynomial
+
+CONTRASTS = (
+    "AXT1", "AXT1POST", "AXT2", "AXT2LONG", "AXFLAIR", "AXT1GRE", "AXGRE", "AXMPRAGE", "AXSWI",
+)  # fmt: skip
+PIXEL_MM = (0.7, 2.5)
+# of mm from mid-ventricle along each orientation's normal: where archives have slices
+REACH_MM = {"axial": (-55.0, 60.0), "coronal": (-60.0, 55.0), "sagittal": (-50.0, 50.0)}
+ORIENTATIONS = ("axial", "axial", "axial", "coronal", "sagittal")  # three of five are axial
+FOV_MM = {"axial": (230.0, 190.0), "coronal": (230.0, 190.0), "sagittal": (240.0, 230.0)}
+N_SLICES = 3
+CONTRASTS_EACH = 3
+
+
+@dataclass(frozen=True)
+class Example:
+    """One slice without noise and its fine phase.
+
+    Attributes:
+        contrast: a name of CONTRASTS; field_t: of the scan.
+        spacing_mm: (y, x) of a pixel; orientation: of the slice.
+        magnitude: float32 (y, x), of the object, without receivers' weighting.
+        fine: float32 (y, x), radians: the phase less its smooth surface, wrapped.
+        head: bool (y, x).
+    """
+
+    contrast: str
+    field_t: float
+    spacing_mm: tuple[float, float]
+    orientation: str
+    magnitude: Tensor
+    fine: Tensor
+    head: Tensor
+
+
+def plan(number: int, *, seed: int) -> scanner.ScanSettings:
+    """How subject `number` is scanned: field, contrasts, orientation, pixels, slices, all drawn."""
+    rng = runs.rng(seed, "flow", "plan", number)
+
+    def between(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=rng))
+
+    def choose(n: int) -> int:
+        return int(torch.randint(n, (), generator=rng))
+
+    orientation = ORIENTATIONS[choose(len(ORIENTATIONS))]
+    pixel_mm = math.exp(between(math.log(PIXEL_MM[0]), math.log(PIXEL_MM[1])))
+    unequal = between(0.9, 1.1)
+    fov_mm = FOV_MM[orientation]
+    matrix = round(fov_mm[0] / pixel_mm * unequal), round(fov_mm[1] / pixel_mm / unequal)
+    order = torch.randperm(len(CONTRASTS), generator=rng)[:CONTRASTS_EACH].tolist()
+    low, high = REACH_MM[orientation]
+    return scanner.ScanSettings(
+        n_subjects=number,
+        coil_counts=(1,),
+        contrasts=tuple(CONTRASTS[i] for i in sorted(order)),
+        positions_mm=tuple(between(low, high) for _ in range(N_SLICES)),
+        orientation=orientation,
+        matrix=matrix,
+        fov_mm=fov_mm,
+        thickness_mm=between(1.0, 6.0),
+        oversampling=1,
+        field_t=(1.5, 3.0, 3.0)[choose(3)],
+        seed=runs.seed_for(seed, "flow", "scan", number),
+    )
+
+
+def examples(number: int, *, seed: int) -> Iterator[Example]:
+    """The slices of one subject in all its contrasts.
+
+    Args:
+        number: of the subject, from 1; seed: of all draws.
+    """
+    settings = plan(number, seed=seed)
+    subject = scanner.subjects(settings)[-1]
+    for contrast, scan in zip(settings.contrasts, scanner.scans(settings, subject), strict=True):
+        truth = scan.truth
+        for magnitude, phase, labels in zip(
+            truth["magnitude"], truth["phase"], truth["labels"], strict=True
+        ):
+            head = labels > 0
+            if int(head.sum()) < 0.05 * head.numel():
+                continue
+            fine = fine_part(phase, magnitude * head)
+            yield Example(
+                contrast, settings.field_t, settings.spacing_mm, settings.orientation,
+                magnitude, fine, head,
+            )  # fmt: skip
+
+
+def fine_part(phase: Tensor, weight: Tensor) -> Tensor:
+    """A phase less its smooth surface of polynomial.DEGREE and its constant, wrapped.
+
+    Args:
+        phase: radians (y, x); weight: >= 0 (y, x), the magnitude inside the head.
+    """
+    surface = polynomial.surface(polynomial.fit(phase, weight), (phase.shape[0], phase.shape[1]))
+    rest = arrays.wrap(phase - surface)
+    mean = (weight * torch.polar(torch.ones_like(rest), rest)).sum().angle()
+    return arrays.wrap(rest - mean)

@@ -1,0 +1,115 @@
+"""The flow's network: where a noisy fine phase should move, given the magnitude."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+N_TIMES = 16  # numbers that write a time
+GROUP = 8  # channels of a norm's group
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowArchitecture:
+    """What must agree for weights to fit.
+
+    Attributes:
+        widths: channels at the full, half, quarter ... resolution.
+        inner: blocks at the lowest resolution.
+        n_labels: kinds of contrast, the last of them unknown.
+    """
+
+    widths: tuple[int, ...] = (16, 32, 64, 96)
+    inner: int = 2
+    n_labels: int = 10
+
+    def build(self) -> FlowNetwork:
+        return FlowNetwork(self)
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions with a shortcut; the conditions scale and shift what is between."""
+
+    def __init__(self, channels: int, conditions: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm = nn.GroupNorm(channels // GROUP, channels)
+        self.condition = nn.Linear(conditions, 2 * channels)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.condition.weight)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.condition(condition)[..., None, None].chunk(2, dim=1)
+        between = self.norm(self.first(functional.silu(x))) * (1 + scale) + shift
+        return x + self.second(functional.silu(between))
+
+
+class FlowNetwork(nn.Module):
+    """A small U-Net that knows no grid of its own.
+
+    Down by averages of two by two, up by bilinear interpolation with a convolution behind it,
+    so that no stride leaves a period in the phase.
+    """
+
+    def __init__(self, architecture: FlowArchitecture) -> None:
+        super().__init__()
+        widths = architecture.widths
+        conditions = 4 * widths[0]
+        self.labels = nn.Embedding(architecture.n_labels, conditions)
+        self.numbers = nn.Linear(2 * N_TIMES + 1, conditions)
+        self.enter = nn.Conv2d(4, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(Block(width, conditions) for width in widths[:-1])
+        self.wider = nn.ModuleList(
+            nn.Conv2d(low, high, 1) for low, high in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.inner = nn.ModuleList(
+            Block(widths[-1], conditions) for _ in range(architecture.inner)
+        )
+        self.narrower = nn.ModuleList(
+            nn.Conv2d(high, low, 1) for low, high in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.up = nn.ModuleList(Block(width, conditions) for width in widths[:-1])
+        self.leave = nn.Conv2d(widths[0], 2, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+
+    @property
+    def multiple(self) -> int:
+        """Edges of an image must divide by it."""
+        return 2 ** len(self.down)
+
+    def forward(
+        self, state: Tensor, magnitude: Tensor, time: Tensor, label: Tensor, log_mm: Tensor
+    ) -> Tensor:
+        """Velocity of (cos, sin) of the fine phase.
+
+        Args:
+            state: (image, 2, y, x), on the way from noise to (cos, sin).
+            magnitude: (image, 1, y, x), 1 at the 99th percentile of the head.
+            time: (image,), 0 is noise, 1 the phase.
+            label: int (image,), the contrast; log_mm: (image,), log2 of the pixel's mm.
+
+        Returns:
+            (image, 2, y, x).
+        """
+        turns = torch.arange(1, N_TIMES + 1, device=time.device) * time[:, None] * (torch.pi / 2)
+        numbers = torch.cat([turns.cos(), turns.sin(), log_mm[:, None]], 1)
+        condition = functional.silu(self.numbers(numbers) + self.labels(label))
+        x = self.enter(torch.cat([state, magnitude, magnitude.clamp(min=0).sqrt()], 1))
+        kept = []
+        for block, wider in zip(self.down, self.wider, strict=True):
+            x = block(x, condition)
+            kept.append(x)
+            x = functional.avg_pool2d(wider(x), 2)
+        for block in self.inner:
+            x = block(x, condition)
+        for level in reversed(range(len(self.up))):
+            coarse = self.narrower[level](x)
+            x = kept[level] + functional.interpolate(
+                coarse, scale_factor=2, mode="bilinear", align_corners=False
+            )
+            x = self.up[level](x, condition)
+        return self.leave(functional.silu(x))

@@ -1,0 +1,218 @@
+"""Training of the flow: straight paths from noise to the fine phase of simulated slices."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from synthlib import runs, tasks
+from synthlib.phase.flow_examples import CONTRASTS, Example
+from synthlib.phase.flow_network import FlowArchitecture, FlowNetwork
+
+UNKNOWN = len(CONTRASTS)  # the label of a contrast that nobody named
+SCALES = (1, 4, 16)  # pixels between the independent values of the noise's parts
+NOISE_RAD = 0.5  # s.d. of the noise around no fine phase, about as wide as what it becomes
+FLOOR = 0.02  # weight of what gives no signal: there the phase is to be none
+BRIGHT = 0.99  # quantile of the head's magnitude that counts as 1
+EMA = 0.999
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowSettings:
+    """How the flow is trained.
+
+    Attributes:
+        steps: of the optimiser; batch: patches of each; patch: pixels of their edges.
+        learning_rate: at its highest, after `warm_up` steps; it ends at nothing by a cosine.
+        unknown: share of the patches whose contrast is not named.
+        noise: smallest and largest s.d. of the noise in a magnitude, by its bright end.
+        shading: s.d. of the logarithm of what receivers make uneven.
+        save_every: steps between checkpoints.
+    """
+
+    architecture: FlowArchitecture = FlowArchitecture()
+    steps: int = 12_000
+    batch: int = 8
+    patch: int = 96
+    learning_rate: float = 2e-3
+    warm_up: int = 200
+    unknown: float = 0.2
+    noise: tuple[float, float] = (0.003, 0.06)
+    shading: float = 0.25
+    save_every: int = 250
+    seed: int = 2023
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Patches: magnitude (image, 1, y, x), target (image, 2, y, x), weight (image, 1, y, x)."""
+
+    magnitude: Tensor
+    target: Tensor
+    weight: Tensor
+    label: Tensor
+    log_mm: Tensor
+
+
+def source_noise(shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:
+    """Where paths start: (image, 2, y, x) around (1, 0), coarse and fine noise in equal parts.
+
+    White noise alone would leave the low frequencies of the phase to few values.
+
+    Args:
+        shape: (image, y, x).
+    """
+    n, ny, nx = shape
+    parts = []
+    for scale in SCALES:
+        coarse = torch.randn(n, 2, -(-ny // scale) + 1, -(-nx // scale) + 1, generator=rng)
+        if scale > 1:
+            coarse = functional.interpolate(coarse, scale_factor=scale, mode="bilinear")
+        parts.append(coarse[..., :ny, :nx])
+    noise = NOISE_RAD * sum(parts, torch.zeros(())) / len(SCALES) ** 0.5
+    noise[:, 0] += 1
+    return noise
+
+
+def draw_batch(examples: Sequence[Example], settings: FlowSettings, step: int) -> Batch:
+    """The patches of one step: examples, places, mirrors, noise and shading are drawn."""
+    rng = runs.rng(settings.seed, "flow", "batch", step)
+    drawn = [_patch(examples, settings, rng) for _ in range(settings.batch)]
+    return Batch(*(torch.stack(values) for values in zip(*drawn, strict=True)))
+
+
+def _patch(
+    examples: Sequence[Example], settings: FlowSettings, rng: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def uniform() -> float:
+        return float(torch.rand((), generator=rng))
+
+    example = examples[int(torch.randint(len(examples), (), generator=rng))]
+    size = settings.patch
+    magnitude, fine, head = (
+        functional.pad(image, _padding(image, size))
+        for image in (example.magnitude, example.fine, example.head)
+    )
+    inside = example.magnitude[example.head]
+    bright = float(inside.quantile(BRIGHT))
+    rows, columns = torch.nonzero(head, as_tuple=True)
+    centre = int(torch.randint(len(rows), (), generator=rng))
+    top = min(max(int(rows[centre]) - size // 2, 0), head.shape[0] - size)
+    left = min(max(int(columns[centre]) - size // 2, 0), head.shape[1] - size)
+    cut = slice(top, top + size), slice(left, left + size)
+    magnitude, fine, head = magnitude[cut] / bright, fine[cut], head[cut]
+    weight = (magnitude * bright / float(inside.median())).clamp(max=1) * head
+    target = torch.stack([torch.where(head, fine.cos(), 1.0), torch.where(head, fine.sin(), 0.0)])
+    seen = _as_measured(magnitude, settings, rng)
+    if uniform() < 0.5:
+        seen, target, weight = (image.flip(-1) for image in (seen, target, weight))
+    label = UNKNOWN if uniform() < settings.unknown else CONTRASTS.index(example.contrast)
+    log_mm = 0.5 * math.log2(example.spacing_mm[0] * example.spacing_mm[1])
+    weight = (weight + FLOOR)[None]
+    return seen[None], target, weight, torch.tensor(label), torch.tensor(log_mm)
+
+
+def _as_measured(magnitude: Tensor, settings: FlowSettings, rng: torch.Generator) -> Tensor:
+    """A magnitude (y, x) with the receivers' shading and noise, scaled a little wrongly."""
+    coarse = torch.randn(1, 1, 3, 3, generator=rng)
+    size = (magnitude.shape[0], magnitude.shape[1])
+    uneven = functional.interpolate(coarse, size, mode="bicubic", align_corners=True)[0, 0]
+    low, high = (math.log(value) for value in settings.noise)
+    share, scale = torch.rand(2, generator=rng).tolist()
+    noise = math.exp(low + (high - low) * share) * torch.randn(2, *size, generator=rng)
+    shaded = magnitude * torch.exp(settings.shading * uneven) * 1.5 ** (scale - 0.5)
+    return ((shaded + noise[0]).square() + noise[1].square()).sqrt()
+
+
+def _padding(image: Tensor, size: int) -> tuple[int, int, int, int]:
+    """Columns and rows that are missing to a patch, before and behind."""
+    ny, nx = image.shape
+    rows, columns = max(0, size - ny), max(0, size - nx)
+    return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2
+
+
+def loss_of(network: FlowNetwork, batch: Batch, rng: torch.Generator) -> Tensor:
+    """Weighted mean square error of the velocity on straight paths.
+
+    Source: Lipman et al., Flow Matching for Generative Modeling, ICLR 2023; Liu et al., ICLR 2023.
+    """
+    n, _, ny, nx = batch.target.shape
+    start = source_noise((n, ny, nx), rng)
+    time = torch.rand(n, generator=rng)
+    along = time[:, None, None, None]
+    state = start + along * (batch.target - start)
+    velocity = network(state, batch.magnitude, time, batch.label, batch.log_mm)
+    error = (velocity - (batch.target - start)).square().sum(1, keepdim=True)
+    return (error * batch.weight).sum() / batch.weight.sum()
+
+
+def train_flow(
+    examples: Sequence[Example], settings: FlowSettings, folder: Path
+) -> tuple[FlowNetwork, list[float]]:
+    """Train, or go on where a killed training of the same settings was.
+
+    Returns:
+        the network with the mean weights of the last steps, and the loss, mean between
+        checkpoints.
+    """
+    with runs.seeded(settings.seed, "flow", "weights"):
+        network = settings.architecture.build()
+    mean = copy.deepcopy(network).eval().requires_grad_(False)
+    adam = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-2)
+    checkpoint = folder / "flow.ckpt"
+    losses: list[float] = []
+    first = 0
+    if (state := runs.read_checkpoint(checkpoint)) is not None:
+        network.load_state_dict(state["network"])
+        mean.load_state_dict(state["mean"])
+        adam.load_state_dict(state["adam"])
+        first, losses = state["step"], state["losses"]
+    recent: list[float] = []
+    with tasks.Progress("flow", settings.steps, first) as progress:
+        for step in range(first, settings.steps):
+            for group in adam.param_groups:
+                group["lr"] = settings.learning_rate * _rate(step, settings)
+            loss = loss_of(
+                network,
+                draw_batch(examples, settings, step),
+                runs.rng(settings.seed, "flow", "path", step),
+            )
+            adam.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            adam.step()
+            recent.append(loss.item())
+            with torch.no_grad():
+                decay = min(EMA, (1 + step) / (10 + step))
+                for slow, fast in zip(mean.parameters(), network.parameters(), strict=True):
+                    slow.lerp_(fast, 1 - decay)
+            progress.step()
+            if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
+                losses.append(sum(recent) / len(recent))
+                recent = []
+                runs.write_checkpoint(
+                    checkpoint,
+                    {
+                        "network": network.state_dict(),
+                        "mean": mean.state_dict(),
+                        "adam": adam.state_dict(),
+                        "step": step + 1,
+                        "losses": losses,
+                    },
+                )
+    return mean, losses
+
+
+def _rate(step: int, settings: FlowSettings) -> float:
+    """Share of the learning rate at a step."""
+    if step < settings.warm_up:
+        return (step + 1) / settings.warm_up
+    done = (step - settings.warm_up) / max(1, settings.steps - settings.warm_up)
+    return 0.5 * (1 + math.cos(math.pi * done))

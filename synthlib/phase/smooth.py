@@ -1,0 +1,153 @@
+"""Smooth phase of a whole scan: one draw for all its slices, of the statistics of a population.
+
+Timing, shims, receivers and conduction turn phase by some turns across a head, and no magnitude
+tells how. Every slice of a scan has a polynomial in y and x; its coefficients change along the
+stack as a straight line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthlib import arrays, tasks
+from synthlib.phase import polynomial
+
+UNIT_MM = 100.0  # of y and x
+USUAL_FOV_MM = 230.0  # of images whose pixel size is unknown, along their longer edge
+FEWEST_SCANS = 8
+
+
+@dataclass(frozen=True)
+class SliceOfScan:
+    """A slice to fit: phase radians (y, x), weight >= 0 (y, x), its pixel (y, x) and height.
+
+    Attributes:
+        height: -1 to 1 through the stack.
+    """
+
+    phase: Tensor
+    weight: Tensor
+    spacing_mm: tuple[float, float]
+    height: float
+
+
+@dataclass(frozen=True)
+class ScanStatistics:
+    """Coefficients of scans: mean (value,) and covariance (value, value).
+
+    A value is a term at the middle of the stack, then its change to the stack's end, the last
+    one that of the constant.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+
+    @tasks.torch_threads(1)
+    def draw(self, rng: torch.Generator) -> Tensor:
+        """Coefficients (2, term + 1) of one scan: at its middle, and their change to its end.
+
+        The constant comes last; at the middle it is uniform on the circle.
+        """
+        # Symmetric root: the sign of an eigenvector is another with another LAPACK.
+        values, vectors = torch.linalg.eigh(self.covariance)
+        normal = torch.randn(len(values), generator=rng, dtype=torch.float64)
+        values = self.mean + vectors * values.clamp(min=0).sqrt() @ (vectors.mT @ normal)
+        constant = math.pi * (2 * torch.rand(1, generator=rng, dtype=torch.float64) - 1)
+        n_terms = (len(values) - 1) // 2
+        return torch.stack([torch.cat([values[:n_terms], constant]), values[n_terms:]])
+
+
+def surface(
+    coefficients: Tensor, shape: tuple[int, int], spacing_mm: tuple[float, float], height: float
+) -> Tensor:
+    """The smooth phase of one slice of a scan: float32 (y, x), radians, not wrapped.
+
+    Args:
+        coefficients: (2, term + 1) of :meth:`ScanStatistics.draw`.
+        spacing_mm: (y, x); nan is unknown. height: -1 to 1 through the stack.
+    """
+    terms = _terms(shape, spacing_mm)
+    here = coefficients[0] + height * coefficients[1]
+    return (terms @ here[:-1] + here[-1]).reshape(shape).float()
+
+
+@tasks.torch_threads(1)
+def fit_scan(slices: Sequence[SliceOfScan]) -> Tensor:
+    """Values (value,) of one scan, as ScanStatistics has them.
+
+    Raises:
+        ValueError: fewer than two slices.
+    """
+    if len(slices) < 2:
+        raise ValueError(f"{len(slices)} slices of a scan; expected two or more to see its change")
+    fits, constants = [], []
+    for one in sorted(slices, key=lambda one: one.height):
+        shape = (one.phase.shape[0], one.phase.shape[1])
+        terms = _terms(shape, one.spacing_mm)
+        fits.append(polynomial.fit(one.phase, one.weight, terms))
+        rest = one.phase - (terms @ fits[-1]).reshape(shape).float()
+        constants.append((one.weight * torch.polar(torch.ones_like(rest), rest)).sum().angle())
+    heights = torch.tensor(sorted(one.height for one in slices), dtype=torch.float64)
+    turned = torch.stack(constants).double()
+    steps = arrays.wrap(turned.diff()).cumsum(0)
+    course = torch.cat([steps.new_zeros(1), steps])
+    columns = torch.stack([torch.ones_like(heights), heights], 1)
+    values = torch.cat([torch.stack(fits), course[:, None]], 1)
+    line = torch.stack([arrays.least_squares(columns, value) for value in values.mT], 1)
+    return torch.cat([line[0, :-1], line[1]])
+
+
+def fit_statistics(scans: Sequence[Tensor]) -> ScanStatistics:
+    """Statistics of what :func:`fit_scan` gave for each scan.
+
+    Raises:
+        ValueError: fewer than FEWEST_SCANS.
+    """
+    if len(scans) < FEWEST_SCANS:
+        raise ValueError(
+            f"{len(scans)} scans to learn the statistics of smooth phase from; expected at least "
+            f"{FEWEST_SCANS}"
+        )
+    values = torch.stack(list(scans))
+    return ScanStatistics(values.mean(0), values.mT.cov())
+
+
+def to_tensors(statistics: Mapping[str, ScanStatistics]) -> dict[str, Tensor]:
+    """By orientation, as entries of a file of weights."""
+    return {
+        f"smooth.{name}.{part}": getattr(of, part)
+        for name, of in statistics.items()
+        for part in ("mean", "covariance")
+    }
+
+
+def from_tensors(tensors: Mapping[str, Tensor]) -> dict[str, ScanStatistics]:
+    """The way back from :func:`to_tensors`; other entries are left alone."""
+    names = {name.split(".")[1] for name in tensors if name.startswith("smooth.")}
+    return {
+        name: ScanStatistics(tensors[f"smooth.{name}.mean"], tensors[f"smooth.{name}.covariance"])
+        for name in sorted(names)
+    }
+
+
+def _terms(shape: tuple[int, int], spacing_mm: tuple[float, float]) -> Tensor:
+    """Products of powers (pixel, term) of y and x in UNIT_MM from the middle, degree 1 to 4."""
+    known = all(math.isfinite(mm) and mm > 0 for mm in spacing_mm)
+    pixel = spacing_mm if known else (USUAL_FOV_MM / max(shape),) * 2
+    y, x = (
+        (torch.arange(n, dtype=torch.float64) - n // 2) * mm / UNIT_MM
+        for n, mm in zip(shape, pixel, strict=True)
+    )
+    degree = polynomial.DEGREE
+    terms = [
+        (y**i)[:, None] * (x**j)[None, :]
+        for i in range(degree + 1)
+        for j in range(degree + 1 - i)
+        if i + j > 0
+    ]
+    return torch.stack(terms, -1).flatten(0, 1)
