@@ -140,26 +140,23 @@ def ventricle_step(phase: Tensor, known: tissue.KnownSlice) -> float:
     return tissue.ventricle_step(fine_part(phase, known.weights["brain"]), known)
 
 
-def spread(draws: Tensor, weight: Tensor) -> float:
-    """How much draws of a phase for one slice differ: circular standard deviation, radians.
+def agreement(draws: Tensor, weight: Tensor) -> float:
+    """How alike draws of a phase are: rho^2, rho the length of the mean of exp(i phase).
 
     Each draw is turned by its own weighted circular mean first: its constant says
-    nothing. With rho the length of the mean of exp(i phase) over all possible draws, the
-    spread is sqrt(-2 ln rho), which for wrapped normal phases is their s.d. The mean of n
-    draws is longer, |mean|^2 = rho^2 + (1 - rho^2) / n on average, which is taken off; then
-    rho^2 is averaged over the pixels with their weight, so that a few draws will do.
+    nothing. The mean of n draws is longer than that over all possible ones,
+    |mean|^2 = rho^2 + (1 - rho^2) / n on average, which is taken off; then rho^2 is averaged
+    over the pixels with their weight, so that a few draws will do.
 
     Args:
         draws: radians (draw, y, x), two or more.
         weight: >= 0 (y, x).
 
     Returns:
-        0 for draws that are alike, up to 3.7 for those that have nothing in common.
+        1 for draws that are alike, about 0, also below it, for such as have nothing in common.
 
     Raises:
         ValueError: fewer than two draws, or grids that differ.
-
-    Source: Mardia & Jupp, Directional Statistics (2000), section 2.3.
     """
     arrays.require_same_grid(draws=draws, weight=weight)
     n = len(draws)
@@ -172,8 +169,25 @@ def spread(draws: Tensor, weight: Tensor) -> float:
     turned = torch.stack([metrics.align_constant(draw, zero, weight) for draw in draws])
     mean = torch.polar(torch.ones_like(turned), turned).mean(0)  # (y, x)
     squared = (n * mean.abs().square() - 1) / (n - 1)
-    pooled = float((weight * squared).sum() / weight.sum())
-    return math.sqrt(max(0.0, -math.log(min(1.0, max(pooled, LEAST_RESULTANT)))))
+    return float((weight * squared).sum() / weight.sum())
+
+
+def circular_sd(squared: float) -> float:
+    """sqrt(-2 ln rho) of an :func:`agreement` rho^2: for wrapped normal phases their s.d., radians.
+
+    0 to 3.7, which stands for no agreement.
+
+    Source: Mardia & Jupp, Directional Statistics (2000), section 2.3.
+    """
+    return math.sqrt(max(0.0, -math.log(min(1.0, max(squared, LEAST_RESULTANT)))))
+
+
+def spread(draws: Tensor, weight: Tensor) -> float:
+    """How much draws of a phase for one slice differ: circular standard deviation, radians.
+
+    Arguments and errors as of :func:`agreement`.
+    """
+    return circular_sd(agreement(draws, weight))
 
 
 def fine_spread(draws: Tensor, weight: Tensor) -> float:
