@@ -9,6 +9,7 @@ what the rows say.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from synthlib.records import PhasePair
 
 PAPER = "as in the paper"
 CONTROLS = ("other_patient", "polynomial")  # sources that need no training
+MAX_SLICES = 200  # to score on
 N_DRAWS = 4  # of every generator and control for a slice
 # settings that a cure may change, and the paper's row has as the paper does
 CURABLE = (
@@ -64,19 +66,22 @@ def jobs(
 
     Args:
         settings: sizes, rates and device of all; what can be cured is set to the paper's.
-        cures: name to settings that differ from the paper's, CURABLE alone.
+        cures: name to settings that differ from the paper's, CURABLE alone; without any
+            there is nothing to train, not the paper's either.
         volumes: scans to learn from.
         folder: where trainings leave their files; relative to the project root.
         epochs, seeds: of every training.
 
     Returns:
-        (name, seed) to job, PAPER first.
+        (name, seed) to job, PAPER first; names in the order of the cures.
 
     Raises:
         ValueError: a cure has the paper's name, or changes what is no cure, or no seeds.
     """
     if not seeds:
         raise ValueError("no seeds to train the cures from; expected at least one")
+    if not cures:
+        return {}
     if PAPER in cures:
         raise ValueError(
             f"a cure is named {PAPER!r}, as the row without any; expected another name"
@@ -98,10 +103,18 @@ def jobs(
     return made
 
 
-def scored_slices(volumes: Sequence[pairs.PreparedVolume]) -> list[ScoredSlice]:
-    """Every slice of some scans, with its truth where there is one."""
+def scored_slices(
+    volumes: Sequence[pairs.PreparedVolume], most: int = MAX_SLICES
+) -> list[ScoredSlice]:
+    """The slices of some scans, each with its truth where there is one.
+
+    Args:
+        volumes: scans that no generator learns from.
+        most: slices; of more, whole scans are left out, every so many, and some are kept.
+    """
+    n_slices = sum(volume.n_slices for volume in volumes)
     made = []
-    for volume in volumes:
+    for volume in volumes[:: max(1, math.ceil(n_slices / most))]:
         if volume.raw.attributes.get("simulated"):
             made += [ScoredSlice(known.pair, known) for known in tissue.known_slices([volume])]
         else:

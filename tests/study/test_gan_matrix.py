@@ -48,6 +48,13 @@ def test_what_is_no_cure_is_refused(study, tmp_path, changes, message):
         jobs(study, tmp_path, **changes)
 
 
+def test_without_cures_nothing_is_trained_and_the_controls_are_scored(study, slices, tmp_path):
+    assert jobs(study, tmp_path, {}) == {}
+    rows = gan_matrix.score_all({}, slices[:2], study["gan"], seed=5)
+    assert [row["generator"] for row in gan_scores.rendered(rows)][-1] == MEASURED
+    assert gan_scores.verdict(rows).split("\n")[0].endswith(": 0 of 0")
+
+
 @pytest.fixture(scope="module")
 def slices(study):
     return gan_matrix.scored_slices(study["test"] + study["val"])
@@ -56,6 +63,9 @@ def slices(study):
 def test_simulated_slices_bring_their_truth_and_others_do_not(study, slices):
     assert len(slices) == 12
     assert all(one.known is not None and one.known.pair is one.pair for one in slices)
+    few = gan_matrix.scored_slices(study["test"] + study["val"], most=5)
+    assert [one.pair.name for one in few] == [one.pair.name for k, one in enumerate(slices)
+                                              if (k // 2) % 3 == 0]  # fmt: skip
     raw = dataclasses.replace(study["val"][0].raw, attributes={})
     measured = gan_matrix.scored_slices([dataclasses.replace(study["val"][0], raw=raw)])
     assert [one.known for one in measured] == [None, None]
