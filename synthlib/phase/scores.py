@@ -116,8 +116,8 @@ def fine_correlation(phase: Tensor, truth: Tensor, weight: Tensor) -> float:
     arrays.require_same_grid(phase=phase, truth=truth, weight=weight)
     weight = weight.double()
     parts = []
-    for one in (phase, truth):
-        fine = fine_part(one, weight).double()
+    for whole in (phase, truth):
+        fine = fine_part(whole, weight).double()
         parts.append(metrics.align_constant(fine, torch.zeros_like(fine), weight).sin())
     a, b = parts
     rms_a, rms_b = (((weight * part.square()).sum() / weight.sum()).sqrt() for part in parts)
@@ -130,14 +130,24 @@ def ventricle_step(phase: Tensor, known: tissue.KnownSlice) -> float:
     """Phase of the ventricles less that of the brain around them, the brain's surface off.
 
     Negative in a spin echo: fluid conducts four times as well as brain, and its phase
-    lags. See tissue.ventricle_step.
+    lags. Only where fluid is at least as bright as the brain (T2): in T1 its weak signal
+    is partly that of its neighbours, and steps of either sign are measured. See
+    tissue.ventricle_step; unlike tissue.ventricle_table, this one is for phase that wraps.
 
     Returns:
-        radians; nan for a slice that shows no ventricles (tissue.shows_ventricles).
+        radians; nan for a slice that shows no ventricles, or dark ones.
     """
-    if not tissue.shows_ventricles(known):
-        return float("nan")
+    if not tissue.shows_ventricles(known) or not _fluid_is_bright(known):
+        return math.nan
     return tissue.ventricle_step(fine_part(phase, known.weights["brain"]), known)
+
+
+def _fluid_is_bright(known: tissue.KnownSlice) -> bool:
+    """Whether the ventricles' mean magnitude is at least that of the brain around them."""
+    fluid, matter = (
+        known.weights["brain"][where].mean() for where in (known.ventricles, known.matter)
+    )
+    return bool(fluid >= matter)
 
 
 def agreement(draws: Tensor, weight: Tensor) -> float:

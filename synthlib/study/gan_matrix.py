@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def jobs(
         )
     defaults = {field.name: field.default for field in dataclasses.fields(GanSettings)}
     paper: dict[str, Any] = {name: defaults[name] for name in CURABLE}
-    made = {}
+    made: dict[tuple[str, int], Job] = {}
     for name, changes in {PAPER: {}, **cures}.items():
         for unknown in changes.keys() - set(CURABLE):
             raise ValueError(
@@ -104,22 +105,23 @@ def jobs(
 
 
 def scored_slices(
-    volumes: Sequence[pairs.PreparedVolume], most: int = MAX_SLICES
+    volumes: Sequence[pairs.PreparedVolume], max_slices: int = MAX_SLICES
 ) -> list[ScoredSlice]:
     """The slices of some scans, each with its truth where there is one.
 
     Args:
         volumes: scans that no generator learns from.
-        most: slices; of more, whole scans are left out, every so many, and some are kept.
+        max_slices: of more, whole scans are left out, evenly.
     """
     n_slices = sum(volume.n_slices for volume in volumes)
-    made = []
-    for volume in volumes[:: max(1, math.ceil(n_slices / most))]:
+    chosen = volumes[:: max(1, math.ceil(n_slices / max_slices))]
+    slices: list[ScoredSlice] = []
+    for volume in chosen:
         if volume.raw.attributes.get("simulated"):
-            made += [ScoredSlice(known.pair, known) for known in tissue.known_slices([volume])]
+            slices += [ScoredSlice(known.pair, known) for known in tissue.known_slices([volume])]
         else:
-            made += [ScoredSlice(pair, None) for pair in pairs.all_pairs([volume])]
-    return made
+            slices += [ScoredSlice(pair, None) for pair in pairs.all_pairs([volume])]
+    return slices
 
 
 def score_all(
@@ -147,31 +149,24 @@ def score_all(
     if not slices:
         raise ValueError("no slices to score generators on; expected scans of other patients")
     context = sources.open_context(None, donors)
-    work = len(trained) + len(CONTROLS) + 1
+    drawn: list[tuple[str, int, Callable[[PhasePair], Tensor]]] = [
+        (name, training_seed, partial(generator_draws, writer, seed=seed))
+        for (name, training_seed), writer in trained.items()
+    ]
+    drawn += [
+        (sources.label(source), seed, partial(control_draws, source, context, seed=seed))
+        for source in CONTROLS
+    ]
     rows: list[Row] = []
-    with tasks.Progress("generators scored", work) as progress:
-        for (name, of), writer in trained.items():
-            rows += [
-                _row(name, of, one, draw_many(writer, one.pair, seed), one.known) for one in slices
-            ]
+    with tasks.Progress("generators scored", len(drawn) + 1) as progress:
+        for name, row_seed, draw in drawn:
+            rows += [_row(name, row_seed, scored, draw(scored.pair)) for scored in slices]
             progress.step(name)
-        for source in CONTROLS:
-            rows += [
-                _row(
-                    sources.label(source),
-                    seed,
-                    one,
-                    control_draws(source, one.pair, context, seed),
-                    one.known,
-                )
-                for one in slices
-            ]
-            progress.step(source)
-        spreads = patient_spreads([one.pair for one in slices])
-        for one in slices:
-            row = _row(measured_label(), seed, one, one.pair.phase[None], one.known)
+        spreads = patient_spreads([scored.pair for scored in slices])
+        for scored in slices:
+            row = _row(measured_label(), seed, scored, scored.pair.phase[None])
             rows.append(row | spreads)
-        progress.step(sources.MEASURED)
+        progress.step(measured_label())
     return rows
 
 
@@ -180,28 +175,22 @@ def measured_label() -> str:
     return sources.label(sources.MEASURED)
 
 
-def _row(
-    name: str, seed: int, one: ScoredSlice, draws: Tensor, known: tissue.KnownSlice | None
-) -> Row:
-    found = scores.score(draws, one.pair, known)
-    return {"generator": name, "seed": seed, "slice": one.pair.name, **found}
+def _row(name: str, seed: int, scored: ScoredSlice, draws: Tensor) -> Row:
+    values = scores.score(draws, scored.pair, scored.known)
+    return {"generator": name, "seed": seed, "slice": scored.pair.name, **values}
 
 
-def draw_many(writer: PhaseGenerator, pair: PhasePair, seed: int) -> Tensor:
+def generator_draws(writer: PhaseGenerator, pair: PhasePair, *, seed: int) -> Tensor:
     """N_DRAWS phases of a generator for one slice: float32 (draw, y, x), radians."""
     return torch.stack(
         [writer(pair.magnitude, seed=seed, name=f"{pair.name}/{i}") for i in range(N_DRAWS)]
     )
 
 
-def control_draws(source: str, pair: PhasePair, context: sources.Context, seed: int) -> Tensor:
+def control_draws(source: str, context: sources.Context, pair: PhasePair, *, seed: int) -> Tensor:
     """The same of a source without a network."""
-    return torch.stack(
-        [
-            sources.write(source, pair, context, seed=runs.seed_for(seed, "draw", i))
-            for i in range(N_DRAWS)
-        ]
-    )
+    seeds = [runs.seed_for(seed, "draw", i) for i in range(N_DRAWS)]
+    return torch.stack([sources.write(source, pair, context, seed=draw) for draw in seeds])
 
 
 def patient_spreads(slices: Sequence[PhasePair]) -> dict[str, float]:
@@ -218,7 +207,7 @@ def patient_spreads(slices: Sequence[PhasePair]) -> dict[str, float]:
     groups = defaultdict(list)
     for pair in slices:
         groups[pair.contrast, pair.slice_index, tuple(pair.magnitude.shape)].append(pair)
-    found: dict[str, list[float]] = {"spread": [], "fine_spread": []}
+    agreements: dict[str, list[float]] = {"spread": [], "fine_spread": []}
     for group in groups.values():
         common = torch.stack([pair.head for pair in group]).all(0).double()
         if len({pair.patient_id for pair in group}) < 2 or not bool(common.any()):
@@ -226,10 +215,10 @@ def patient_spreads(slices: Sequence[PhasePair]) -> dict[str, float]:
         fine = [scores.fine_part(pair.phase, pair.magnitude * pair.head) for pair in group]
         whole = [pair.phase for pair in group]
         for name, phases in (("spread", whole), ("fine_spread", fine)):
-            found[name].append(scores.agreement(torch.stack(phases), common))
+            agreements[name].append(scores.agreement(torch.stack(phases), common))
     return {
         name: scores.circular_sd(sum(values) / len(values))
-        for name, values in found.items()
+        for name, values in agreements.items()
         if values
     }
 
@@ -249,21 +238,24 @@ def pictures(
     Returns:
         name to {"phase", "fine"}: radians (y, x), nan outside the head.
     """
-    one = max(slices, key=lambda one: -1 if one.known is None else int(one.known.ventricles.sum()))
+    shown = max(slices, key=_fluid_pixels).pair
     context = sources.open_context(None, donors)
     phases: dict[str, Tensor] = {}
     for (name, _), writer in trained.items():
         if name not in phases:
-            phases[name] = draw_many(writer, one.pair, seed)[0]
+            phases[name] = generator_draws(writer, shown, seed=seed)[0]
     for source in CONTROLS:
-        phases[sources.label(source)] = control_draws(source, one.pair, context, seed)[0]
-    phases[measured_label()] = one.pair.phase
-    head = one.pair.head
-    weight = one.pair.magnitude * head
+        phases[sources.label(source)] = control_draws(source, context, shown, seed=seed)[0]
+    phases[measured_label()] = shown.phase
+    weight = shown.magnitude * shown.head
     return {
         name: {
-            "phase": torch.where(head, phase, torch.nan),
-            "fine": torch.where(head, scores.fine_part(phase, weight), torch.nan),
+            "phase": torch.where(shown.head, phase, torch.nan),
+            "fine": torch.where(shown.head, scores.fine_part(phase, weight), torch.nan),
         }
         for name, phase in phases.items()
     }
+
+
+def _fluid_pixels(scored: ScoredSlice) -> int:
+    return -1 if scored.known is None else int(scored.known.ventricles.sum())

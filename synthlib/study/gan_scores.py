@@ -12,6 +12,8 @@ from synthlib.study.gan_matrix import CONTROLS, Row, measured_label
 
 SHARE = 0.8  # of the measured slices, whose range the others are compared to
 DIGITS = {"period_2": 3, "period_4": 3, "ventricle_step": 3}  # two of the others
+UNWANTED = ("period_2", "period_4", "residues")  # less is better
+SAME_SPREAD = 0.2  # relative
 SIGNED = ("fine_correlation", "ventricle_step")
 Entry = Mapping[str, object]
 
@@ -30,8 +32,8 @@ def summary(rows: Sequence[Row]) -> list[dict[str, object]]:
         by_seed.setdefault(int(str(row["seed"])), []).append(values)
     entries: list[dict[str, object]] = []
     for generator, by_seed in by_name.items():
-        means = [scores.mean_scores(found) for found in by_seed.values()]
-        numbers = {name: [one[name] for one in means] for name in scores.LABELS}
+        means = [scores.mean_scores(of_slices) for of_slices in by_seed.values()]
+        numbers = {name: [mean[name] for mean in means] for name in scores.LABELS}
         entries.append({"generator": generator, **numbers})
     return entries
 
@@ -93,33 +95,27 @@ def verdict(rows: Sequence[Row]) -> str:
         }
         for entry in summary(rows)
     }
-    measured = means[measured_label()]
-    controls = [means[sources.label(name)] for name in CONTROLS]
-    others = {measured_label(), *map(sources.label, CONTROLS)}
-    trained = {name: found for name, found in means.items() if name not in others}
-    limits = measured_range(rows)
+    measured = means.pop(measured_label())
+    controls = [means.pop(sources.label(source)) for source in CONTROLS]
     lines = []
-    for name in ("period_2", "period_4", "residues"):
-        high = limits[name][1]
-        reached = [who for who, found in trained.items() if found[name] <= high]
-        lines.append(_line(f"{scores.LABELS[name]} at most {high:.3f}", reached, trained))
-    floor = max([0.0, *(found["fine_correlation"] for found in controls)])  # nan never is larger
-    reached = [who for who, found in trained.items() if found["fine_correlation"] > floor]
-    lines.append(
-        _line(f"fine part's correlation above the controls' {floor:.2f}", reached, trained)
-    )
-    if not math.isnan(measured["ventricle_step"]):
-        step = measured["ventricle_step"]
-        reached = [who for who, found in trained.items() if found["ventricle_step"] * step > 0]
-        lines.append(
-            _line(f"ventricles' step of the measured sign ({step:+.3f} rad)", reached, trained)
-        )
-    if not math.isnan(measured["spread"]):
-        wanted = measured["spread"]
+    for name, (_, high) in measured_range(rows).items():
+        if name in UNWANTED:
+            reached = [who for who, mean in means.items() if mean[name] <= high]
+            lines.append(_line(f"{scores.LABELS[name]} at most {high:.3f}", reached, means))
+    # max keeps its first number beside a nan
+    floor = max([0.0, *(control["fine_correlation"] for control in controls)])
+    reached = [who for who, mean in means.items() if mean["fine_correlation"] > floor]
+    lines.append(_line(f"fine part's correlation above the controls' {floor:.2f}", reached, means))
+    step, spread = measured["ventricle_step"], measured["spread"]
+    if not math.isnan(step):
+        reached = [who for who, mean in means.items() if mean["ventricle_step"] * step > 0]
+        what = f"ventricles' step of the measured sign ({step:+.3f} rad)"
+        lines.append(_line(what, reached, means))
+    if not math.isnan(spread):
         reached = [
-            who for who, found in trained.items() if abs(found["spread"] / wanted - 1) <= 0.2
+            who for who, mean in means.items() if abs(mean["spread"] / spread - 1) <= SAME_SPREAD
         ]
-        lines.append(_line(f"spread within 20 % of patients' {wanted:.2f} rad", reached, trained))
+        lines.append(_line(f"spread within 20 % of patients' {spread:.2f} rad", reached, means))
     return "\n".join(lines)
 
 

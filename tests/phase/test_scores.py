@@ -263,7 +263,7 @@ def test_grids_that_differ_are_refused(call):
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
     settings = scanner.ScanSettings(
-        n_subjects=1, contrasts=("AXT2", "AXFLAIR"), n_slices=2, matrix=(62, 51)
+        n_subjects=1, contrasts=("AXT2", "AXFLAIR", "AXT1"), n_slices=2, matrix=(62, 51)
     )
     raw = datasets.raw_volumes("simulated", n_coils=4, simulate=settings)
     slices = tissue.known_slices(pairs.prepare(raw, tmp_path_factory.mktemp("scores")))
@@ -271,7 +271,7 @@ def known(tmp_path_factory):
 
 
 def test_a_planted_step_is_found_with_its_sign(known):
-    flair, t2 = known
+    flair, t1, t2 = known
     where = t2.ventricles & (t2.weights["brain"] > 0)
     for step in (-0.08, 0.05):
         tilt = arrays.wrap(0.4 * torch.arange(51.0).expand(62, 51))
@@ -280,18 +280,20 @@ def test_a_planted_step_is_found_with_its_sign(known):
         assert abs(flat) < 1e-3
         # the surface follows a part of it
         assert 0.5 < stepped / step < 1.05
-    assert math.isnan(scores.ventricle_step(tilt, flair))
+    assert math.isnan(scores.ventricle_step(tilt, flair))  # fluid without signal
+    assert math.isnan(scores.ventricle_step(tilt, t1))  # and with little
+    assert tissue.shows_ventricles(t1)
 
 
 def test_the_simulated_truth_has_its_step_though_receivers_tilt_the_measured_phase(known):
-    t2 = known[1]
+    t2 = known[2]
     true = scores.ventricle_step(t2.phase, t2)
     assert -0.15 < true < -0.01
     assert scores.ventricle_step(t2.pair.phase, t2) == pytest.approx(true, abs=0.04)
 
 
 def test_all_scores_of_the_measured_phase_itself(known):
-    t2 = known[1]
+    t2 = known[2]
     row = scores.score(t2.pair.phase[None], t2.pair, t2)
     assert list(row) == list(scores.LABELS)
     assert row["distance"] < 1e-3
@@ -305,7 +307,7 @@ def test_all_scores_of_the_measured_phase_itself(known):
 
 
 def test_all_scores_are_means_over_the_draws_and_slices(known):
-    t2 = known[1]
+    t2 = known[2]
     rng = torch.Generator().manual_seed(3)
     draws = t2.pair.phase + 0.3 * torch.randn(4, 62, 51, generator=rng)
     row = scores.score(draws, t2.pair, t2)

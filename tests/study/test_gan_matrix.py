@@ -63,7 +63,7 @@ def slices(study):
 def test_simulated_slices_bring_their_truth_and_others_do_not(study, slices):
     assert len(slices) == 12
     assert all(one.known is not None and one.known.pair is one.pair for one in slices)
-    few = gan_matrix.scored_slices(study["test"] + study["val"], most=5)
+    few = gan_matrix.scored_slices(study["test"] + study["val"], max_slices=5)
     assert [one.pair.name for one in few] == [one.pair.name for k, one in enumerate(slices)
                                               if (k // 2) % 3 == 0]  # fmt: skip
     raw = dataclasses.replace(study["val"][0].raw, attributes={})
