@@ -120,5 +120,5 @@ def verdict(rows: Sequence[Row]) -> str:
 
 
 def _line(what: str, reached: Sequence[str], trained: Mapping[str, object]) -> str:
-    names = f": {', '.join(reached)}" if reached else ""
+    names = f": {'; '.join(reached)}" if reached else ""
     return f"{what}: {len(reached)} of {len(trained)}{names}"

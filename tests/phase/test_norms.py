@@ -56,7 +56,7 @@ def test_a_limited_discriminators_convolutions_have_a_largest_singular_value_of_
     for layer in convolutions:
         largest = torch.linalg.svdvals(layer.weight.detach().flatten(1).double())[0]
         assert float(largest) == pytest.approx(1, abs=0.01)
-        drawn = layer.parametrizations.weight.original
+        drawn = layer.parametrizations.weight.original.detach()
         assert abs(float(drawn.std()) - 0.02) < 0.006  # pix2pix's initial weights stay beneath
 
 

@@ -231,7 +231,7 @@ def test_the_verdict_names_who_reached_what():
     assert lines == [
         "period-2 index at most 0.090: 1 of 2: cured",
         "period-4 index at most 0.090: 1 of 2: cured",
-        "residues per 1000 at most 1.400: 2 of 2: woven, cured",
+        "residues per 1000 at most 1.400: 2 of 2: woven; cured",
         "fine part's correlation above the controls' 0.10: 1 of 2: cured",
         "ventricles' step of the measured sign (-0.050 rad): 1 of 2: cured",
         "spread within 20 % of patients' 0.80 rad: 1 of 2: cured",
