@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -347,6 +348,42 @@ def test_magnitude_is_scaled_slice_by_slice_to_minus_one_and_one(draw):
 
 def test_an_empty_slice_is_scaled_to_black():
     assert (pairs.scale_magnitude(torch.zeros(5, 4)) == -1).all()
+
+
+def head_with_a_vessel(peak):
+    """Air of 0 to 0.02, tissue of 0.5 to 1 in a third of the pixels, one bright vessel."""
+    magnitude = torch.linspace(0, 0.02, 45 * 38, dtype=torch.float64).reshape(45, 38)
+    tissue = torch.linspace(0.5, 1, 570, dtype=torch.float64)
+    magnitude[15:30] = tissue.reshape(15, 38)
+    magnitude[20, 5] = peak
+    return magnitude
+
+
+def test_by_percentile_a_vessel_does_not_darken_the_brain():
+    dim, bright = (pairs.scale_magnitude(head_with_a_vessel(p), "percentile") for p in (1.1, 9.0))
+    others = torch.ones(45, 38, dtype=torch.bool)
+    others[20, 5] = False
+    torch.testing.assert_close(dim[others], bright[others])
+    image = head_with_a_vessel(9.0)
+    top = np.percentile(image[15:30].numpy(), 99)
+    torch.testing.assert_close(bright[29, 0], 2 * image[29, 0] / top - 1)
+    assert bright[20, 5] == 1 and bright.max() == 1
+    assert pairs.scale_magnitude(head_with_a_vessel(9.0))[29, 0] < -0.75  # by the maximum
+
+
+def test_by_percentile_each_slice_has_a_scale_of_its_own_and_units_do_not_matter():
+    slices = torch.stack([head_with_a_vessel(p) for p in (1.1, 5.0, 9.0)])
+    units = torch.tensor([1e-4, 1.0, 1e5], dtype=torch.float64)[:, None, None]
+    together = pairs.scale_magnitude(slices[None] * units, "percentile")
+    assert together.shape == (1, 3, 45, 38)
+    for image, scaled in zip(slices, together[0], strict=True):
+        torch.testing.assert_close(scaled, pairs.scale_magnitude(image, "percentile"))
+    assert (pairs.scale_magnitude(torch.zeros(5, 4), "percentile") == -1).all()
+
+
+def test_an_unknown_scale_is_refused():
+    with pytest.raises(ValueError, match=r"scale 'mean' .*expected one of maximum, percentile"):
+        pairs.scale_magnitude(torch.ones(5, 4), "mean")
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("scalar", 1), ("vector", 2)])

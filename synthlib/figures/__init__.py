@@ -2,6 +2,7 @@
 
 from synthlib.figures.complexes import complex_panels
 from synthlib.figures.conversions import Made, paired, received
+from synthlib.figures.cures import generator_matrix
 from synthlib.figures.maps import beyond_the_support, coil_maps, coil_view, combination, gauges
 from synthlib.figures.networks import (
     benchmark_curves,
@@ -35,6 +36,7 @@ __all__ = [
     "differences",
     "gains",
     "gauges",
+    "generator_matrix",
     "likeness",
     "losses",
     "mechanisms",

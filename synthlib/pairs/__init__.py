@@ -6,7 +6,13 @@ scan's own matrix; the network takes any matrix (phase.pix2pix says how).
 """
 
 from synthlib.pairs.prepared import PreparedVolume, prepare
-from synthlib.pairs.scaling import PairDataset, phase_to_target, scale_magnitude, target_to_phase
+from synthlib.pairs.scaling import (
+    SCALES,
+    PairDataset,
+    phase_to_target,
+    scale_magnitude,
+    target_to_phase,
+)
 from synthlib.pairs.study import (
     PARTS,
     all_pairs,
@@ -24,6 +30,7 @@ from synthlib.pairs.study import (
 
 __all__ = [
     "PARTS",
+    "SCALES",
     "PairDataset",
     "PreparedVolume",
     "all_pairs",

@@ -13,34 +13,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from synthlib import arrays, pairs, runs, tasks
-from synthlib.phase import pix2pix
+from synthlib.phase.settings import Architecture
 
 # In a record's parameters: (y, x) pixel size of the training images, and whether their rows
 # run the other way than in DICOM's views.
 PIXELS, UPSIDE_DOWN = "pixels_mm", "upside_down"
 LEAST_EDGE = 16  # pixels of a resampled image
 ALIKE = 1.25  # pixel sizes that differ by less need no resampling
-MODES = {"scalar": 1, "vector": 2}  # channels that each way to write phase needs
-
-
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """What must agree for weights to fit.
-
-    Attributes:
-        mode: "scalar" regresses phase / pi as the paper does; "vector" regresses
-            (cos, sin), which has no jump at the wrap.
-        ngf, depth: of the U-Net; 64 and 8 in the paper.
-    """
-
-    mode: str = "scalar"
-    ngf: int = 64
-    depth: int = 8
-
-    def build(self) -> pix2pix.UNetGenerator:
-        if self.mode not in MODES:
-            raise ValueError(f"phase mode {self.mode!r} is unknown; choose scalar or vector")
-        return pix2pix.UNetGenerator(MODES[self.mode], self.ngf, self.depth)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +43,9 @@ class PhaseGenerator:
             float32 (y, x), radians in (-pi, pi], on the matrix of the magnitude.
         """
         device = next(self.network.parameters()).device
-        scaled = pairs.scale_magnitude(magnitude.to(device, torch.float32))[None, None]
+        scaled = pairs.scale_magnitude(
+            magnitude.to(device, torch.float32), self.architecture.scale
+        )[None, None]
         gpus = [device] if device.type == "cuda" else []
         with runs.seeded(seed, "dropout", name, devices=gpus):
             target = self.network(scaled)[0]  # (channel, y, x)
@@ -138,7 +119,8 @@ def load(path: str | Path, device: str = "cpu") -> PhaseGenerator:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not safetensors, not a generator, or weights of another architecture.
+        ValueError: not safetensors, not a generator, weights of another architecture, or of
+            one that only a newer version knows.
     """
     path = Path(path)
     if not path.is_file():
@@ -160,13 +142,24 @@ def load(path: str | Path, device: str = "cpu") -> PhaseGenerator:
             f"{path.name} does not say which architecture its weights are for; expected a file "
             "written by notebook 02_gan_training."
         )
-    architecture = Architecture(**json.loads(metadata["architecture"]))
+    architecture = _architecture(path.name, json.loads(metadata["architecture"]))
     with torch.device("meta"):  # no weights are drawn that the file's would replace
         network = architecture.build()
     require_fit(path.name, network, weights)
     network.load_state_dict(weights, assign=True)
     record = json.loads(metadata.get("record", "{}"))
     return PhaseGenerator(network.to(device), architecture, record)
+
+
+def _architecture(name: str, entries: dict[str, Any]) -> Architecture:
+    """Of a file's metadata; what older files do not name is as it was then, the default."""
+    unknown = entries.keys() - {field.name for field in dataclasses.fields(Architecture)}
+    if unknown:
+        raise ValueError(
+            f"{name} names {', '.join(sorted(unknown))} in its architecture, which this version of "
+            "synthlib does not know. Update synthlib, or use weights of this version."
+        )
+    return Architecture(**entries)
 
 
 def device_for(accelerator: str) -> str:

@@ -11,7 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthlib.phase.convolutions import Conv2d, ConvTranspose2d
+from synthlib.phase import norms, resizing
+from synthlib.phase.convolutions import Conv2d
+
+LEAST_DEPTH = 3  # layers down: an outermost, an innermost, and one between them
 
 
 class UNetGenerator(nn.Module):
@@ -32,12 +35,25 @@ class UNetGenerator(nn.Module):
         ngf: channels of the first layer; 64 in the paper.
         depth: layers down, as many up; 8 in the paper. Below 6 there is no layer
             with dropout, as in the original, and every draw is the same.
+        upsampling, downsampling: see resizing; "transposed" and "strided" in the paper.
+        norm: see norms; "batch" in the paper.
     """
 
-    def __init__(self, out_channels: int = 1, ngf: int = 64, depth: int = 8) -> None:
+    def __init__(
+        self,
+        out_channels: int = 1,
+        ngf: int = 64,
+        depth: int = 8,
+        *,
+        upsampling: str = "transposed",
+        downsampling: str = "strided",
+        norm: str = "batch",
+    ) -> None:
         super().__init__()
-        if depth < 3:
-            raise ValueError(f"depth {depth}; expected at least 3 layers down")
+        if depth < LEAST_DEPTH:
+            raise ValueError(
+                f"depth {depth}; expected at least {LEAST_DEPTH} layers down. The paper has 8."
+            )
         widths = [ngf * min(2**level, 8) for level in range(depth)]
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
@@ -45,9 +61,9 @@ class UNetGenerator(nn.Module):
             outermost, innermost = level == 0, level == depth - 1
             above = 1 if outermost else widths[level - 1]
             down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2)]
-            down.append(Conv2d(above, width))
+            down.append(resizing.downsampling_layer(downsampling, above, width))
             if not (outermost or innermost):
-                down.append(_norm(width))
+                down.append(norms.generator_norm(norm, width))
             self.down.append(nn.Sequential(*down))
 
             # the way up gets the skip connection beside what comes from below
@@ -55,12 +71,12 @@ class UNetGenerator(nn.Module):
             target = out_channels if outermost else above
             up: list[nn.Module] = [
                 nn.ReLU(),
-                ConvTranspose2d(inner, target, bias=outermost),
+                resizing.upsampling_layer(upsampling, inner, target, bias=outermost),
             ]
             if outermost:
                 up.append(nn.Tanh())
             else:
-                up.append(_norm(target))
+                up.append(norms.generator_norm(norm, target))
                 # the paper's three 512 -> 512 layers above the innermost
                 if not innermost and width == above:
                     up.append(nn.Dropout(0.5))
@@ -92,11 +108,6 @@ class UNetGenerator(nn.Module):
             )
 
 
-def _norm(channels: int) -> nn.Module:
-    """Batch norm by the image's own statistics, always: running ones would never be used."""
-    return nn.BatchNorm2d(channels, track_running_stats=False)
-
-
 def _make_even(x: Tensor) -> Tensor:
     """Repeat the last row or column where their number is odd."""
     rows, columns = x.shape[-2] % 2, x.shape[-1] % 2
@@ -109,9 +120,11 @@ class PatchDiscriminator(nn.Module):
     Args:
         in_channels: 1 for the magnitude plus the channels of the phase.
         ndf: channels of the first layer; 64 in the paper.
+        norm: see norms; "batch" in the paper. Of "spectral", which has no norm of what
+            passes, the weights are limited after they were initialised: norms.limit_spectrum.
     """
 
-    def __init__(self, in_channels: int = 2, ndf: int = 64) -> None:
+    def __init__(self, in_channels: int = 2, ndf: int = 64, *, norm: str = "batch") -> None:
         super().__init__()
         layers: list[nn.Module] = [
             Conv2d(in_channels, ndf, bias=True),
@@ -119,8 +132,9 @@ class PatchDiscriminator(nn.Module):
         ]
         for before, after, stride in ((1, 2, 2), (2, 4, 2), (4, 8, 1)):
             layers += [
-                Conv2d(ndf * before, ndf * after, stride),
-                nn.BatchNorm2d(ndf * after),
+                # a norm takes off what a bias would add
+                Conv2d(ndf * before, ndf * after, stride, bias=norm == "spectral"),
+                norms.discriminator_norm(norm, ndf * after),
                 nn.LeakyReLU(0.2),
             ]
         layers.append(Conv2d(ndf * 8, 1, stride=1, bias=True))
@@ -131,7 +145,10 @@ class PatchDiscriminator(nn.Module):
 
 
 def initialise(network: nn.Module) -> None:
-    """Convolutions normal(0, 0.02), batch norm normal(1, 0.02), biases 0, from torch's state."""
+    """Convolutions normal(0, 0.02), batch norm normal(1, 0.02), biases 0, from torch's state.
+
+    The four pixels of a sub-pixel convolution begin alike (ICNR).
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
@@ -141,6 +158,8 @@ def initialise(network: nn.Module) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+        if isinstance(module, resizing.SubPixelConv2d):
+            module.align_subpixels()
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:

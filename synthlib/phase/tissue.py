@@ -186,6 +186,27 @@ def fine_part(phase: Tensor, weight: Tensor) -> Tensor:
     return metrics.align_constant(left, torch.zeros_like(left), weight)
 
 
+def shows_ventricles(one: KnownSlice) -> bool:
+    """Whether a slice has enough fluid around the isocentre, and fluid has signal."""
+    return int(one.ventricles.sum()) >= FEWEST and "FLAIR" not in one.pair.contrast
+
+
+def ventricle_step(fine: Tensor, one: KnownSlice) -> float:
+    """Mean of a fine phase over the ventricles less that over the brain around them: radians.
+
+    Args:
+        fine: (y, x), radians, for example :func:`fine_part` over the brain; negative steps
+            are fluid that lags.
+        one: the slice; its magnitude in the brain is the weight of a pixel.
+    """
+    weight = one.weights["brain"]
+    fluid, matter = (
+        float((weight * fine)[where].sum() / weight[where].sum())
+        for where in (one.ventricles, one.matter)
+    )
+    return fluid - matter
+
+
 def ventricle_table(
     slices: Sequence[KnownSlice], writer: PhaseGenerator, *, seed: int
 ) -> list[dict[str, object]]:
@@ -201,17 +222,13 @@ def ventricle_table(
     """
     found: dict[str, dict[str, list[float]]] = {}
     for one in slices:
-        if one.ventricles.sum() < FEWEST or "FLAIR" in one.pair.contrast:
+        if not shows_ventricles(one):
             continue
         mean = draw_many(one.pair, writer, seed).mean(0).angle()
         weight = one.weights["brain"]
         for name, phase in (("measured", one.pair.phase), ("true", one.phase), ("generator", mean)):
-            fine = fine_part(phase, weight)
-            fluid, matter = (
-                float((weight * fine)[where].sum() / weight[where].sum())
-                for where in (one.ventricles, one.matter)
-            )
-            found.setdefault(one.pair.contrast, {}).setdefault(name, []).append(fluid - matter)
+            step = ventricle_step(fine_part(phase, weight), one)
+            found.setdefault(one.pair.contrast, {}).setdefault(name, []).append(step)
     return [
         {
             "contrast": contrast,

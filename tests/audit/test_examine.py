@@ -349,8 +349,8 @@ def test_zero_filling_of_partial_fourier_is_cropped_where_kspace_ends(singles, s
         less = defects.partial_fourier(scan.kspace, share)
         filled = trials.magnitude_of(defects.zero_fill(less, (1.0, 1.333)))
         report = audit.examine(volume(trials.stored(filled)))
-        # where signal falls towards the edge, half of its power is reached within it
-        assert report.true_matrix[1] >= 0.985 * scan.kspace.shape[-1]
+        # one of these scans falls towards its edge, and loses a second line (1.5 % of k-space)
+        assert report.true_matrix[1] >= scan.kspace.shape[-1] - 2
         assert report.true_matrix[0] == scan.kspace.shape[-2]
 
 

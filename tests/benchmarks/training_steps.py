@@ -19,7 +19,7 @@ from fastmri.models import VarNet
 from lightning_fabric import Fabric
 
 from synthlib import arrays
-from synthlib.phase import pix2pix, training
+from synthlib.phase import pix2pix, steps, training
 from synthlib.recon import masks, networks
 from synthlib.recon.end_to_end import EndToEndVarNet
 from tests.benchmarks import original_pix2pix
@@ -56,9 +56,9 @@ def _gan_step(settings: training.GanSettings) -> Callable[[tuple], object]:
         pix2pix.PatchDiscriminator(2, settings.ndf),
     ):
         pix2pix.initialise(network)
-        parts.append(fabric.setup(network, training._adam(network, settings)))
+        parts.append(fabric.setup(network, steps.adam(network, settings)))
     (g, g_adam), (d, d_adam) = parts
-    return lambda pair: training._step(fabric, g, d, g_adam, d_adam, pair, settings)
+    return lambda pair: steps.train_step(fabric, g, d, g_adam, d_adam, pair, settings)
 
 
 def end_to_end_steps(n_coils: int = 16, ny: int = 320, nx: int = 320) -> Iterator[Row]:
