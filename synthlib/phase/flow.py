@@ -69,7 +69,8 @@ class PhaseFlow:
         log_mm = torch.full((n,), math.log2(mm))
         for step in range(steps):
             time = torch.full((n,), step / steps)
-            state = state + self.network(state, seen, time, label, log_mm) / steps
+            expected = self.network(state, seen, time, label, log_mm)
+            state = state + (expected - state) / (steps - step)
         fine = torch.atan2(state[:, 1], state[:, 0])[:, :ny, :nx]
         return fine.reshape(magnitude.shape)
 

@@ -84,7 +84,7 @@ class FlowNetwork(nn.Module):
     def forward(
         self, state: Tensor, magnitude: Tensor, time: Tensor, label: Tensor, log_mm: Tensor
     ) -> Tensor:
-        """Velocity of (cos, sin) of the fine phase.
+        """(cos, sin) of the fine phase that is expected at the end of the path.
 
         Args:
             state: (image, 2, y, x), on the way from noise to (cos, sin).
@@ -112,4 +112,5 @@ class FlowNetwork(nn.Module):
                 coarse, scale_factor=2, mode="bilinear", align_corners=False
             )
             x = self.up[level](x, condition)
-        return self.leave(functional.silu(x))
+        none = state.new_tensor([1.0, 0.0])[:, None, None]  # (cos, sin) of no fine phase
+        return none + self.leave(functional.silu(x))
