@@ -12,6 +12,7 @@ from synthlib import arrays, metrics, tasks
 from synthlib.records import PhasePair
 
 DEGREE = 4
+MOST_ITERATIONS, CONVERGED_RAD = 20, 1e-3  # of the fit on the circle
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,10 @@ def fit_statistics(pairs_of_phase: Sequence[PhasePair]) -> PolynomialStatistics:
 def fit(phase: Tensor, weight: Tensor) -> Tensor:
     """Coefficients (term,) of the smooth polynomial closest to a wrapped phase.
 
-    Least squares on the differences between neighbours, which are taken on the
-    circle: wraps do no harm and no unwrapping is needed.
+    First least squares on the differences between neighbours, which are taken on the
+    circle: wraps do no harm and no unwrapping is needed. Steps at edges of tissue pull
+    that surface aside, by radians where signs of signals change; from it on, the distance
+    on the circle, sum of weight * (1 - cos(phase - surface)), is made smallest.
 
     Args:
         phase: radians (y, x), wrapped or not.
@@ -72,7 +75,36 @@ def fit(phase: Tensor, weight: Tensor) -> Tensor:
         root = both.double().sqrt().flatten()
         rows.append(ends[1].flatten(0, 1) * root[:, None])
         values.append(arrays.wrap(ends[0]).double().flatten() * root)
-    return arrays.least_squares(torch.cat(rows), torch.cat(values))
+    start = arrays.least_squares(torch.cat(rows), torch.cat(values))
+    return _closest_on_circle(phase, weight, basis.flatten(0, 1), start)
+
+
+def _closest_on_circle(phase: Tensor, weight: Tensor, basis: Tensor, start: Tensor) -> Tensor:
+    """Coefficients (term,) at the nearest minimum of sum w (1 - cos(phase - surface)).
+
+    Its gradient is that of a weighted least squares fit of the wrapped rest r whose weights
+    are w sin(r) / r: what lies across the circle counts nothing.
+
+    Args:
+        basis: float64 (pixel, term), without the constant; start: (term,) to begin with.
+
+    Source: iteratively reweighted least squares, Holland & Welsch, Commun Stat A6:813 (1977).
+    """
+    inside = weight.flatten() > 0
+    weights, values = weight.flatten()[inside].double(), phase.flatten()[inside].double()
+    columns = basis[inside]
+    columns = torch.cat([columns, torch.ones_like(columns[:, :1])], 1)
+    rest = arrays.wrap(values - columns[:, :-1] @ start)
+    constant = (weights * torch.polar(torch.ones_like(rest), rest)).sum().angle()
+    coefficients = torch.cat([start, constant[None]])
+    for _ in range(MOST_ITERATIONS):
+        rest = arrays.wrap(values - columns @ coefficients)
+        root = (weights * torch.sinc(rest / torch.pi).clamp(min=0)).sqrt()
+        change = arrays.least_squares(columns * root[:, None], rest * root)
+        coefficients = coefficients + change
+        if (columns @ change).abs().max() < CONVERGED_RAD:
+            break
+    return coefficients[:-1]
 
 
 @tasks.torch_threads(1)
