@@ -145,6 +145,7 @@ def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Ite
             "that of the brain, so at least one slice must hold some. Move positions_mm, or widen "
             "fov_mm."
         )
+    tasks.give_back_memory()  # of the samples: coil images and k-space are of other sizes
     with tasks.torch_threads(1):
         maps = patient.array.sensitivities(points)  # (slice, coil, y, x)
     if "receive" not in settings.mechanisms:
