@@ -95,7 +95,11 @@ def truth(volume: RawVolume) -> dict[str, Tensor]:
 
 
 def _files(folder: Path, person: scanner.Subject, settings: scanner.ScanSettings) -> list[Path]:
-    return [folder / f"{person.patient_id}_{contrast}.h5" for contrast in settings.contrasts]
+    return [_file(folder, person, contrast) for contrast in settings.contrasts]
+
+
+def _file(folder: Path, person: scanner.Subject, contrast: str) -> Path:
+    return folder / f"{person.patient_id}_{contrast}.h5"
 
 
 def _scan_to_files(
@@ -103,11 +107,10 @@ def _scan_to_files(
 ) -> None:
     """Scan one subject; ground truth goes into a group of its own that no loader reads."""
     record = runs.make_record({"simulated": dataclasses.asdict(settings)})
-    paths = _files(folder, person, settings)
-    for scan, path in zip(scanner.scans(settings, person), paths, strict=True):
+    for scan in scanner.scans(settings, person):
         volume = scan.volume
         formats.write_raw(
-            path,
+            _file(folder, person, volume.contrast),
             volume.kspace[:],  # type: ignore[index]  # a tensor in memory
             contrast=volume.contrast,
             patient_id=volume.patient_id,
@@ -120,6 +123,7 @@ def _scan_to_files(
             attributes={"simulated": True, **volume.attributes},
             extra={f"truth/{name}": array for name, array in scan.truth.items()},
         )
+        del scan, volume  # before the next contrast is made
 
 
 def example_archive(*, seed: int = 358) -> Path:

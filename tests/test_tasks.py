@@ -3,6 +3,8 @@
 import gc
 import math
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -189,3 +191,29 @@ def test_after_an_error_no_line_comes_any_more(monkeypatch, capsys):
     capsys.readouterr()
     time.sleep(0.3)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc; glibc's allocator")
+def test_memory_that_was_freed_goes_back_to_the_system():
+    """Two hundred arrays of 1 MB below one that stays, with the allocator's settings of workers."""
+    code = """if True:
+        import pathlib
+        import numpy as np
+        from synthlib import tasks
+
+        def held_mb():
+            return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+        arrays = [np.ones(2**17) for _ in range(200)]
+        kept = arrays.pop()
+        arrays.clear()
+        before = held_mb()
+        tasks.give_back_memory()
+        print(before - held_mb())
+    """
+    never = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | never, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert float(done.stdout) > 150

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays, tasks
-from synthlib.formats import foreign, hdf5, hdf5_heaps, ismrmrd_xml
+from synthlib.formats import foreign, hdf5, hdf5_heaps, hdf5_stream, ismrmrd_xml
 from synthlib.formats.raw_header import PROTON_HZ_PER_T
 from synthlib.records import UNDERSAMPLED, UNKNOWN_MM, RawVolume, Slices
 
@@ -200,7 +200,8 @@ def write_raw(
     )
     if not bool(rss.max() > 0):
         raise ValueError("k-space to write is all zero; expected signal")
-    with hdf5.atomic_file(path) as file:
+    with hdf5_stream.atomic_stream(path) as stream:
+        file = stream.file
         file["kspace"] = kspace.to(torch.complex64).numpy(force=True)
         file["reconstruction_rss"] = rss.to(torch.float32).numpy(force=True)
         file["ismrmrd_header"] = header_xml(

@@ -55,6 +55,43 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class CoilImages:
+    """Coil images (slice, coil, y, x) as k-space sees them, made when a slice is asked for.
+
+    Attributes:
+        image, pulsatile: complex (slice, y, x), the object and what of it pulsates.
+        maps: complex (slice, coil, y, x).
+        modulation: (x,) of what pulsates, column of kx by column; None: nothing does.
+        motion: None where the head lies still.
+        spacing_mm: (y, x); times_ms: (x,) when each column of kx is measured.
+    """
+
+    image: Tensor
+    pulsatile: Tensor
+    maps: Tensor
+    modulation: Tensor | None
+    motion: lines.Motion | None
+    spacing_mm: tuple[float, float]
+    times_ms: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.maps.shape
+
+    def __getitem__(self, index: int) -> Tensor:
+        image, maps = self.image[index], self.maps[index]
+        if self.motion is None:
+            coil_images = image * maps
+        else:
+            coil_images = lines.with_motion(
+                image, maps, self.motion, self.spacing_mm, self.times_ms
+            )
+        if self.modulation is not None:
+            coil_images += lines.ghosts(self.pulsatile[index], maps, self.modulation)
+        return coil_images
+
+
+@dataclass(frozen=True)
 class RootSumOfSquares:
     """Magnitudes of k-space (slice, coil, ky, kx) on a matrix, made when a slice is asked for."""
 
@@ -100,20 +137,21 @@ def scans(settings: ScanSettings, subject: Subject, device: str = "auto") -> Ite
             at_most=tasks.MAX_THREADS if device == "cpu" else 1,
         )
     )
-    shares = torch.stack([one.shares for one in slices], dim=1)
-    brain = anatomy.brain_share(patient.head, shares, points)  # (slice, y, x)
+    brain = torch.stack([one.brain for one in slices])  # (slice, y, x)
+    brain *= anatomy.in_cranium(patient.head, points)
     if not bool(brain.sum() >= FEWEST_PIXELS):
         raise ValueError(
             f"no brain in the slices at {centres.tolist()} mm ({settings.orientation}); the SNR is "
             "that of the brain, so at least one slice must hold some. Move positions_mm, or widen "
             "fov_mm."
         )
+    tasks.give_back_memory()  # of the samples: coil images and k-space are of other sizes
     with tasks.torch_threads(1):
         maps = patient.array.sensitivities(points)  # (slice, coil, y, x)
     if "receive" not in settings.mechanisms:
         maps = maps.abs().to(maps.dtype)
     if "gain" in settings.mechanisms:
-        maps = maps * patient.channels.to(maps.device)[:, None, None]
+        maps *= patient.channels.to(maps.device)[:, None, None]
     for name, measurement in measurements.items():
         smooth = measurement.smooth_phases(settings, points)
         yield _scan(settings, subject, patient, name, measurement, smooth, slices, maps, brain)
@@ -133,14 +171,13 @@ def _scan(
 ) -> Scan:
     """One contrast from its smooth phases, the maps (slice, coil, y, x), the share of brain."""
     protocol = measurement.protocol
-    shares = torch.stack([one.shares for one in slices], dim=1)  # (tissue, slice, y, x)
     pictures = [one.images[name] for one in slices]
     image = torch.stack([picture.image for picture in pictures])  # (slice, y, x)
-    coil_images = image[:, None] * maps
-    signal = float((arrays.rss(coil_images) * brain).sum() / brain.sum())
+    combined = torch.stack([arrays.rss(one * seen) for one, seen in zip(image, maps, strict=True)])
+    signal = float((combined * brain).sum() / brain.sum())
     noise_sd = signal / settings.snr if "noise" in settings.mechanisms else 0.0
     kspace = acquire(
-        _while_filling(settings, subject, name, measurement, pictures, image, maps, coil_images),
+        _while_filling(settings, subject, name, measurement, pictures, image, maps),
         settings,
         noise_sd,
         patient.array.covariance,
@@ -173,7 +210,7 @@ def _scan(
         "phase": arrays.wrap(image.angle()),
         "maps": maps,
         "noise_covariance": 2 * noise_sd**2 * patient.array.covariance,
-        "labels": anatomy.label_map(shares),
+        "labels": torch.stack([one.labels for one in slices]),
     }
     truth |= _phase_parts(settings, measurement, slices, pictures, smooth)
     return Scan(volume, {key: value.cpu() for key, value in truth.items()})
@@ -187,19 +224,21 @@ def _while_filling(
     pictures: Sequence[Images],
     image: Tensor,
     maps: Tensor,
-    coil_images: Tensor,
-) -> Tensor:
-    """Coil images (slice, coil, y, x) with what changes from line to line."""
-    if "motion" in settings.mechanisms:
-        rng = subject_rng(settings, subject, name, "motion")
-        times_ms = measurement.times_ms(settings)
-        motion = lines.draw_motion(rng, times_ms)
-        coil_images = lines.with_motion(image, maps, motion, settings.spacing_mm, times_ms)
-    if "flow" in settings.mechanisms:
-        pulsatile = torch.stack([picture.pulsatile for picture in pictures])
-        modulation = flow.pulsation(measurement.flow, measurement.times_ms(settings))
-        coil_images = coil_images + lines.ghosts(pulsatile, maps, modulation)
-    return coil_images
+) -> CoilImages:
+    """Coil images with what changes from line to line."""
+    times_ms = measurement.times_ms(settings)
+    rng = subject_rng(settings, subject, name, "motion")
+    return CoilImages(
+        image=image,
+        pulsatile=torch.stack([picture.pulsatile for picture in pictures]),
+        maps=maps,
+        modulation=flow.pulsation(measurement.flow, times_ms)
+        if "flow" in settings.mechanisms
+        else None,
+        motion=lines.draw_motion(rng, times_ms) if "motion" in settings.mechanisms else None,
+        spacing_mm=settings.spacing_mm,
+        times_ms=times_ms,
+    )
 
 
 def _phase_parts(

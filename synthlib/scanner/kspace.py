@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays
+from synthlib.records import Slices
 from synthlib.scanner.settings import ScanSettings
 
 
 def acquire(
-    coil_images: Tensor,
+    coil_images: Slices,
     settings: ScanSettings,
     noise_sd: float,
     covariance: Tensor,
@@ -34,7 +35,7 @@ def acquire(
     """
     n_slices, n_coils, ny, nx = coil_images.shape
     shape = (settings.oversampling * ny, nx)
-    device = coil_images.device
+    device = covariance.device
     mixing = torch.linalg.cholesky(covariance.to(torch.complex128)).to(torch.complex64)
     measured = sampled(shape, settings).to(device)
     whole = bool(measured.all())

@@ -96,15 +96,15 @@ def _shifted(image: Tensor, pixels: Tensor) -> Tensor:
 
 
 def ghosts(pulsatile: Tensor, maps: Tensor, modulation: Tensor) -> Tensor:
-    """What pulsating signal (slice, y, x) adds to coil images (slice, coil, y, x).
+    """What pulsating signal (..., y, x) adds to coil images (..., coil, y, x).
 
     Its columns of kx are multiplied with the modulation (x,). Rows without any are passed by.
     """
-    rows = (pulsatile.abs().amax(-1) > 0).any(0)
+    rows = (pulsatile.abs().amax(-1) > 0).reshape(-1, pulsatile.shape[-2]).any(0)
     added = torch.zeros_like(maps)
     if bool(rows.any()):
-        seen = pulsatile[:, None, rows] * maps[:, :, rows]
-        added[:, :, rows] = weighted_lines(seen, modulation.to(maps.device))
+        seen = pulsatile[..., None, rows, :] * maps[..., rows, :]
+        added[..., rows, :] = weighted_lines(seen, modulation.to(maps.device))
     return added
 
 

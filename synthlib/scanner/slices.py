@@ -46,11 +46,13 @@ class Slice:
     """One slice on the reconstruction matrix, before any coil.
 
     Attributes:
-        shares: (tissue, y, x); field_hz: (y, x) error of B0; conductive: (y, x) rad.
+        labels: uint8 (y, x), as anatomy.label_map; brain: (y, x) share of anatomy.brain_fraction.
+        field_hz: (y, x) error of B0; conductive: (y, x) rad.
         images: by contrast.
     """
 
-    shares: Tensor
+    labels: Tensor
+    brain: Tensor
     field_hz: Tensor
     conductive: Tensor
     images: dict[str, Images]
@@ -95,7 +97,10 @@ def image_slice(
         name: Images(*pictures, phases[2 * i], phases[2 * i + 1])
         for i, (name, pictures) in enumerate(by_contrast.items())
     }
-    return Slice(pooled[:n], field_hz, conductive, images)
+    shares = pooled[:n]
+    return Slice(
+        anatomy.label_map(shares), anatomy.brain_fraction(shares), field_hz, conductive, images
+    )
 
 
 def _parts(

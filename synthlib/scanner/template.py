@@ -32,8 +32,17 @@ CALLOSUM_LOWEST_MM = -5.0
 FURTHEST_MM = 12.0  # from a sulcus: more is not kept apart
 
 
+def prepare(device: str) -> None:
+    """Make all maps of the template, if that is still to be done.
+
+    Each of them takes several times its memory for a moment: best before there is anything else.
+    """
+    for maps in (tissue_maps, depth_map, sulcus_map):
+        maps(device)
+
+
 @lru_cache(maxsize=2)
-def tissue_maps(device: str = "cpu") -> Volume:
+def tissue_maps(device: str) -> Volume:
     """Grey and white matter fractions (2, z, y, x) of the population, 1 mm, in MNI space."""
     from nilearn import datasets  # slow to import, needed once
 
@@ -81,13 +90,13 @@ def _signed(body: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def sulcus_map(device: str = "cpu") -> Volume:
+def sulcus_map(device: str) -> Volume:
     """Distance (1, z, y, x) in mm to the middle of the nearest sulcus, at most 12, 1 mm voxels.
 
     That is the medial axis of what is not white, where some heads have fluid. MNI152 is
     symmetric; one half is worked on.
     """
-    maps = tissue_maps()
+    maps = tissue_maps("cpu")
     grey, white = (values.numpy() for values in maps.values)
     half = grey.shape[2] // 2  # the midline
     grey, white = grey[..., half - 2 :], white[..., half - 2 :]
@@ -142,7 +151,7 @@ def medial_axis(body: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def white_voxels() -> Tensor:
     """Positions (voxel, 3) in MNI mm around the ventricles that are white in nearly every head."""
-    maps = tissue_maps()
+    maps = tissue_maps("cpu")
     z, y, x = torch.nonzero(maps.values[1, ::3, ::3, ::3] > 0.9, as_tuple=True)
     points = 3 * maps.spacing_mm * torch.stack([x, y, z], -1) + torch.tensor(maps.first_mm)
     return points[(points[:, 2] > 0) & (points[:, 2] < 45)]

@@ -1,19 +1,28 @@
-"""Where the simulated scanner spends its time, stage by stage, for one subject on one core."""
+"""Where the simulated scanner spends its time, stage by stage, for one subject on one core.
+
+And what a data set takes, all processes together. That alone, for other numbers of subjects and
+of workers: `python -m tests.benchmarks.scanner 40 2`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 import tempfile
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from synthlib import arrays, formats, runs, scanner
+from synthlib import arrays, datasets, formats, runs, scanner, tasks
 from synthlib.scanner import anatomy
 from synthlib.scanner.kspace import acquire
 from synthlib.scanner.measurement import draw_measurement
 from synthlib.scanner.patient import admit
 from synthlib.scanner.slices import image_slice
+from tests.benchmarks.memory import watched
 
 SETS = {  # of one contrast
     "128 x 128": scanner.ScanSettings(
@@ -24,6 +33,7 @@ SETS = {  # of one contrast
     ),
 }
 SUBJECTS, CORES = 40, 2
+FEW_SUBJECTS = 8  # enough for the memory: a process keeps nothing of the last subject but one
 
 
 def stages(settings: scanner.ScanSettings, folder: Path) -> dict[str, Callable[[], object]]:
@@ -84,3 +94,33 @@ def report(best_of: Callable[[Callable[[], object], int], float]) -> None:
             print(f"  {SUBJECTS} subjects on {CORES} cores: {SUBJECTS * total / CORES:.0f} s")
     finally:
         torch.set_num_threads(before)
+    print()
+    data_set(FEW_SUBJECTS, CORES)
+
+
+def data_set(n_subjects: int, workers: int) -> None:
+    """Print what a data set of 256 x 256 takes: seconds a subject, memory of all processes."""
+    settings = dataclasses.replace(SETS["256 x 256"], n_subjects=n_subjects)
+    people = scanner.subjects(settings)
+    with tempfile.TemporaryDirectory() as folder:
+        scan = partial(_scanned, folder=Path(folder), settings=settings)
+        begin = time.perf_counter()
+        tree = watched(
+            lambda: tasks.run_all(scan, people, label="simulated subjects", workers=workers)
+        )
+        wall_s = time.perf_counter() - begin
+    print(f"data set of {n_subjects} subjects, 8 slices, 16 coils, 256 x 256, {workers} workers")
+    print(f"  {wall_s:.0f} s; {tree.cpu_s / n_subjects:.1f} s of a core a subject, with the start")
+    held = ", ".join(f"{mib / 1024:.2f} GiB {kind.upper()}" for kind, mib in tree.peak_mib.items())
+    print(f"  most memory of all processes together: {held}", flush=True)
+
+
+def _scanned(person: scanner.Subject, *, folder: Path, settings: scanner.ScanSettings) -> None:
+    """Scan one subject to files, and remove them: data sets are larger than many a disk."""
+    datasets._scan_to_files(person, folder=folder, settings=settings)
+    for path in datasets._files(folder, person, settings):
+        path.unlink()
+
+
+if __name__ == "__main__":
+    data_set(*(int(number) for number in sys.argv[1:] or (FEW_SUBJECTS, CORES)))

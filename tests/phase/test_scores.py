@@ -175,6 +175,19 @@ def test_independent_noise_does_not_correlate_though_it_is_large_at_the_same_pla
     assert abs(np.mean(ours)) < 0.04  # each has an s.d. of 0.045: 500 noisy pixels
 
 
+def test_fine_parts_near_half_a_turn_do_not_jump(draw):
+    """A few pixels at +-3.1 and -+3.1 rad: 6.2 rad apart on a line, 0.08 rad on the circle."""
+    some = DISC & (torch.rand(NY, NX, generator=draw, dtype=torch.float64) < 0.01)
+    sign = torch.where(torch.rand(NY, NX, generator=draw, dtype=torch.float64) < 0.5, -1.0, 1.0)
+    one = torch.where(some, 3.1 * sign, DETAIL)
+    other = torch.where(some, -3.1 * sign, DETAIL)
+    weight = DISC.double()
+    found = scores.fine_correlation(one, other, weight)
+    lines = [scores.fine_part(phase, weight)[DISC].double() for phase in (one, other)]
+    assert torch.corrcoef(torch.stack(lines))[0, 1] < 0.5
+    assert found > 0.9
+
+
 def test_zero_phase_has_no_correlation():
     truth = arrays.wrap(surface(1) + DETAIL)
     assert math.isnan(scores.fine_correlation(torch.zeros(NY, NX), truth, WEIGHT))

@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from synthlib import pairs
-from synthlib.phase import consistency, generator, pix2pix, steps, training
+from synthlib.phase import consistency, generator, jitter, pix2pix, steps, training
 from tests.benchmarks import original_pix2pix
 
 # six layers down: the smallest network with dropout, so that its draws matter, too
@@ -443,6 +443,63 @@ def test_every_cure_trains_stops_and_goes_on_to_the_same_weights(job, trained, t
     assert {name: told[name] for name in cure} == cure
     phase = whole(torch.rand(45, 38), seed=1)
     assert phase.shape == (45, 38) and phase.abs().max() <= math.pi
+
+
+def first_steps(job, monkeypatch, n):
+    """What the first n steps of a training are given: the discriminator, optimisers, batches."""
+    given = []
+
+    def watched(fabric, g, d, g_adam, d_adam, batch, settings):
+        given.append((d, g_adam, d_adam, batch))
+        if len(given) == n:
+            raise KeyboardInterrupt
+        return torch.zeros(3)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "train_step", watched)
+        with pytest.raises(KeyboardInterrupt):
+            training.train(job)
+    return given
+
+
+@pytest.mark.parametrize(("norm", "limited"), [("batch", 0), ("instance", 0), ("spectral", 5)])
+def test_a_training_limits_the_discriminators_spectrum_where_asked(
+    job, tmp_path, monkeypatch, norm, limited
+):
+    settings = elsewhere(job, tmp_path, discriminator_norm=norm, discriminator_rate=8e-4)
+    ((d, g_adam, d_adam, _),) = first_steps(settings, monkeypatch, 1)
+    n_limited = sum(torch.nn.utils.parametrize.is_parametrized(m) for m in d.modules())
+    assert n_limited == limited
+    assert g_adam.param_groups[0]["lr"] == 2e-4
+    assert d_adam.param_groups[0]["lr"] == 8e-4
+    trainable = {id(p) for p in d.parameters()}
+    assert {id(p) for p in d_adam.param_groups[0]["params"]} == trainable
+
+
+def test_without_a_rate_of_its_own_the_discriminator_has_the_generators(job, tmp_path, monkeypatch):
+    one_rate = elsewhere(job, tmp_path, learning_rate=3e-4)
+    ((_, g_adam, d_adam, _),) = first_steps(one_rate, monkeypatch, 1)
+    assert g_adam.param_groups[0]["lr"] == d_adam.param_groups[0]["lr"] == 3e-4
+
+
+@pytest.mark.parametrize("jittered", [False, True])
+def test_a_training_learns_from_slices_scaled_and_jittered_anew_in_every_epoch(
+    job, tmp_path, monkeypatch, jittered
+):
+    settings = elsewhere(job, tmp_path, jitter=jittered, scale="percentile", mode="vector")
+    given = first_steps(settings, monkeypatch, 8)  # two epochs of four slices
+    slices = pairs.all_pairs(job.volumes)
+    for epoch in (0, 1):
+        expected = []
+        for index, pair in enumerate(slices):
+            magnitude, phase = pair.magnitude, pair.phase
+            if jittered:
+                magnitude, phase = jitter.jitter_pair(pair, index, seed=3, epoch=epoch)
+            scaled = pairs.scale_magnitude(magnitude, "percentile")
+            expected.append((scaled[None, None], pairs.phase_to_target(phase, "vector")[None]))
+        batches = [batch for _, _, _, batch in given[4 * epoch : 4 * epoch + 4]]
+        for x, y in expected:  # in whatever order
+            assert sum(torch.equal(x, a) and torch.equal(y, b) for a, b in batches) == 1
 
 
 def test_the_discriminators_rate_moves_the_discriminator_alone(step_parts):

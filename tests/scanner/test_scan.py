@@ -9,8 +9,8 @@ import torch
 from fastmri.data import SliceDataset
 
 from synthlib import arrays, formats, scanner
-from synthlib.scanner import TISSUES, anatomy, slices
-from synthlib.scanner.acquisition import OBJECT_PHASES
+from synthlib.scanner import TISSUES, anatomy, lines, slices
+from synthlib.scanner.acquisition import OBJECT_PHASES, CoilImages
 from synthlib.scanner.contrast import PROTOCOLS, Protocol
 from synthlib.scanner.kspace import acquire
 from synthlib.scanner.measurement import draw_measurement
@@ -127,6 +127,22 @@ def test_acquired_noise_of_any_covariance_is_that_asked_for():
 
 
 # --- k-space -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_coil_images_made_one_by_one_are_those_of_all_slices_at_once(moves):
+    draw = torch.Generator().manual_seed(1)
+    maps = torch.randn(3, 4, 31, 27, dtype=torch.complex64, generator=draw)
+    image, pulsatile = torch.randn(2, 3, 31, 27, dtype=torch.complex64, generator=draw)
+    pulsatile[0, :9], pulsatile[1] = 0, 0  # other rows in each slice, none in one
+    times_ms, modulation = 10.0 * torch.arange(27), torch.linspace(-1, 1, 27)
+    motion = lines.draw_motion(draw, times_ms) if moves else None
+    images = CoilImages(image, pulsatile, maps, modulation, motion, (1.0, 1.1), times_ms)
+    expected = image[:, None] * maps
+    if motion is not None:
+        expected = lines.with_motion(image, maps, motion, (1.0, 1.1), times_ms)
+    expected = expected + lines.ghosts(pulsatile, maps, modulation)
+    assert torch.equal(torch.stack([images[i] for i in range(3)]), expected)  # bit for bit
 
 
 def test_kspace_keeps_the_energy_of_the_object():
