@@ -20,8 +20,6 @@ from synthlib.phase.flow_network import FlowArchitecture, FlowNetwork
 from synthlib.phase.flow_training import BRIGHT, UNKNOWN, source_noise
 
 STEPS = 3  # of the way from noise to phase
-SHIPPED = {"flow-head-v1": "flow-head-v1.safetensors"}
-UNKNOWN_MM = 1.0  # of pixels whose size nobody named
 USUAL = "axial"  # orientation of slices that do not say theirs
 
 
@@ -65,8 +63,7 @@ class PhaseFlow:
         seen = functional.pad(scaled, margin)
         state = functional.pad(source_noise((n, ny, nx), rng), margin)
         label = torch.full((n,), label_of(contrast))
-        mm = math.sqrt(spacing_mm[0] * spacing_mm[1]) if spacing_mm[0] * spacing_mm[1] > 0 else 1.0
-        log_mm = torch.full((n,), math.log2(mm))
+        log_mm = torch.full((n,), _log_mm(spacing_mm))
         for step in range(steps):
             time = torch.full((n,), step / steps)
             expected = self.network(state, seen, time, label, log_mm)
@@ -139,6 +136,12 @@ def label_of(contrast: str) -> int:
     return CONTRASTS.index(contrast) if contrast in CONTRASTS else UNKNOWN
 
 
+def _log_mm(spacing_mm: tuple[float, float]) -> float:
+    """log2 of a pixel's mm; 1 mm where nobody named its size."""
+    area = spacing_mm[0] * spacing_mm[1]
+    return 0.5 * math.log2(area) if math.isfinite(area) and area > 0 else 0.0
+
+
 def _bright(image: Tensor) -> Tensor:
     """What counts as 1: the BRIGHT quantile of the pixels that are not dark."""
     lit = image[image > arrays.dark_level(image)]
@@ -165,8 +168,8 @@ def load(path: str | Path) -> PhaseFlow:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is not there; expected a flow's weights (.safetensors), or a name of "
-            f"{', '.join(SHIPPED)}."
+            f"{path} is not there; expected a flow's weights (.safetensors). Train one with "
+            "phase.flow_training.train_flow, and save it with phase.flow.save."
         )
     try:
         with safe_open(path, "pt") as file:

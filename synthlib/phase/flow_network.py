@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,8 @@ class FlowArchitecture:
         n_labels: kinds of contrast, the last of them unknown.
     """
 
-    widths: tuple[int, ...] = (16, 32, 64, 96)
-    inner: int = 2
+    widths: tuple[int, ...] = (16, 32, 64, 128)
+    inner: int = 3
     n_labels: int = 10
 
     def build(self) -> FlowNetwork:
@@ -64,17 +65,16 @@ class FlowNetwork(nn.Module):
         self.enter = nn.Conv2d(4, widths[0], 3, padding=1)
         self.down = nn.ModuleList(Block(width, conditions) for width in widths[:-1])
         self.wider = nn.ModuleList(
-            nn.Conv2d(low, high, 1) for low, high in zip(widths[:-1], widths[1:], strict=True)
+            nn.Conv2d(low, high, 1) for low, high in itertools.pairwise(widths)
         )
-        self.inner = nn.ModuleList(
-            Block(widths[-1], conditions) for _ in range(architecture.inner)
-        )
+        self.inner = nn.ModuleList(Block(widths[-1], conditions) for _ in range(architecture.inner))
         self.narrower = nn.ModuleList(
-            nn.Conv2d(high, low, 1) for low, high in zip(widths[:-1], widths[1:], strict=True)
+            nn.Conv2d(high, low, 1) for low, high in itertools.pairwise(widths)
         )
         self.up = nn.ModuleList(Block(width, conditions) for width in widths[:-1])
         self.leave = nn.Conv2d(widths[0], 2, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
 
     @property
     def multiple(self) -> int:

@@ -21,7 +21,8 @@ SCALES = (1, 4, 16)  # pixels between the independent values of the noise's part
 NOISE_RAD = 0.5  # s.d. of the noise around no fine phase, about as wide as what it becomes
 FLOOR = 0.02  # weight of what gives no signal: there the phase is to be none
 BRIGHT = 0.99  # quantile of the head's magnitude that counts as 1
-EMA = 0.998
+EMA = 0.998  # of the weights that are kept in the end
+CHECKPOINT = "flow.ckpt"
 EARLY = 1.5  # times are uniform numbers to this power
 
 
@@ -38,7 +39,7 @@ class FlowSettings:
         save_every: steps between checkpoints.
     """
 
-    architecture: FlowArchitecture = FlowArchitecture()
+    architecture: FlowArchitecture = dataclasses.field(default_factory=FlowArchitecture)
     steps: int = 12_000
     batch: int = 8
     patch: int = 96
@@ -161,56 +162,91 @@ def train_flow(
 ) -> tuple[FlowNetwork, list[float]]:
     """Train, or go on where a killed training of the same settings was.
 
+    Args:
+        examples: the slices to learn from; folder: of the checkpoint.
+
     Returns:
         the network with the mean weights of the last steps, and the loss, mean between
         checkpoints.
+
+    Raises:
+        ValueError: no examples, or a checkpoint of other settings.
     """
-    with runs.seeded(settings.seed, "flow", "weights"):
-        network = settings.architecture.build()
-    mean = copy.deepcopy(network).eval().requires_grad_(False)
-    adam = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-2)
-    checkpoint = folder / "flow.ckpt"
-    losses: list[float] = []
-    first = 0
-    if (state := runs.read_checkpoint(checkpoint)) is not None:
-        network.load_state_dict(state["network"])
-        mean.load_state_dict(state["mean"])
-        adam.load_state_dict(state["adam"])
-        first, losses = state["step"], state["losses"]
+    if not examples:
+        raise ValueError("no examples to learn from; expected slices of flow_examples.examples")
+    training = _Training.begin(settings)
+    checkpoint = folder / CHECKPOINT
+    training.resume(checkpoint)
     recent: list[float] = []
-    with tasks.Progress("flow", settings.steps, first) as progress:
-        for step in range(first, settings.steps):
-            for group in adam.param_groups:
-                group["lr"] = settings.learning_rate * _rate(step, settings)
-            loss = loss_of(
-                network,
-                draw_batch(examples, settings, step),
-                runs.rng(settings.seed, "flow", "path", step),
-            )
-            adam.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            adam.step()
-            recent.append(loss.item())
-            with torch.no_grad():
-                decay = min(EMA, (1 + step) / (10 + step))
-                for slow, fast in zip(mean.parameters(), network.parameters(), strict=True):
-                    slow.lerp_(fast, 1 - decay)
+    with tasks.Progress("flow", settings.steps, training.step) as progress:
+        while training.step < settings.steps:
+            recent.append(training.one_step(draw_batch(examples, settings, training.step)))
             progress.step()
-            if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
-                losses.append(sum(recent) / len(recent))
+            if training.step % settings.save_every == 0 or training.step == settings.steps:
+                training.losses.append(sum(recent) / len(recent))
                 recent = []
-                runs.write_checkpoint(
-                    checkpoint,
-                    {
-                        "network": network.state_dict(),
-                        "mean": mean.state_dict(),
-                        "adam": adam.state_dict(),
-                        "step": step + 1,
-                        "losses": losses,
-                    },
-                )
-    return mean, losses
+                runs.write_checkpoint(checkpoint, training.state())
+    return training.mean, training.losses
+
+
+@dataclasses.dataclass
+class _Training:
+    """What changes from step to step."""
+
+    settings: FlowSettings
+    network: FlowNetwork
+    mean: FlowNetwork
+    adam: torch.optim.AdamW
+    step: int = 0
+    losses: list[float] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def begin(cls, settings: FlowSettings) -> _Training:
+        with runs.seeded(settings.seed, "flow", "weights"):
+            network = settings.architecture.build()
+        mean = copy.deepcopy(network).eval().requires_grad_(False)
+        adam = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-2)
+        return cls(settings, network, mean, adam)
+
+    def one_step(self, batch: Batch) -> float:
+        """Learn from a batch; its loss."""
+        for group in self.adam.param_groups:
+            group["lr"] = self.settings.learning_rate * _rate(self.step, self.settings)
+        loss = loss_of(self.network, batch, runs.rng(self.settings.seed, "flow", "path", self.step))
+        self.adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.adam.step()
+        decay = min(EMA, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for slow, fast in zip(self.mean.parameters(), self.network.parameters(), strict=True):
+                slow.lerp_(fast, 1 - decay)
+        self.step += 1
+        return loss.item()
+
+    def state(self) -> dict[str, object]:
+        return {
+            "settings": runs.fingerprint(dataclasses.asdict(self.settings)),
+            "network": self.network.state_dict(),
+            "mean": self.mean.state_dict(),
+            "adam": self.adam.state_dict(),
+            "step": self.step,
+            "losses": self.losses,
+        }
+
+    def resume(self, checkpoint: Path) -> None:
+        state = runs.read_checkpoint(checkpoint)
+        if state is None:
+            return
+        if state["settings"] != self.state()["settings"]:
+            raise ValueError(
+                f"{checkpoint.name} in {checkpoint.parent.name} is of a training with other "
+                "settings. Delete it, or train in another folder."
+            )
+        self.network.load_state_dict(state["network"])
+        self.mean.load_state_dict(state["mean"])
+        self.adam.load_state_dict(state["adam"])
+        self.step, self.losses = state["step"], state["losses"]
 
 
 def _rate(step: int, settings: FlowSettings) -> float:
