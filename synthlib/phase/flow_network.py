@@ -73,8 +73,8 @@ class FlowNetwork(nn.Module):
         )
         self.up = nn.ModuleList(Block(width, conditions) for width in widths[:-1])
         self.leave = nn.Conv2d(widths[0], 2, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        for parameter in self.leave.parameters():
+            nn.init.zeros_(parameter)
 
     @property
     def multiple(self) -> int:
