@@ -81,14 +81,17 @@ def image_slice(
     row_mm = settings.spacing_mm[0] / finer
     samples = sample(patient, points[:, *box], step_mm, row_mm)  # beyond the box is air
     body = 1 - samples.shares[AIR]  # what is air has a field, too, but no signal
-    sums = [samples.shares, (body * torch.stack([samples.field_hz, samples.conductive]))]
+    means = [
+        samples.shares.mean(1),
+        (body * torch.stack([samples.field_hz, samples.conductive])).mean(1),
+    ]
     by_contrast = {}
     for name, measurement in measurements.items():
         parts, turned, kinds = _parts(settings, patient, measurement, samples)
         whole = arrays.resample(embed(parts, box, fine), settings.matrix)  # (part, y, x)
         by_contrast[name] = _joined(settings, measurement, whole, kinds, centre)
-        sums.append(turned * body)
-    pooled = embed(torch.cat(sums).mean(1), box, fine)
+        means.append((turned * body).mean(1))
+    pooled = embed(torch.cat(means), box, fine)
     pooled[AIR] += 1 - embed(torch.ones_like(pooled[AIR, *box]), box, fine)
     pooled = to_pixels(pooled, finer, settings.matrix)
     n = len(anatomy.TISSUES)

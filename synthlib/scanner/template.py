@@ -13,6 +13,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from synthlib import tasks
 from synthlib.scanner.volume import Volume
 
 CLOSING_MM = 10  # bridges the sulci: the skull does not follow them
@@ -32,6 +33,7 @@ CALLOSUM_LOWEST_MM = -5.0
 FURTHEST_MM = 12.0  # from a sulcus: more is not kept apart
 
 
+@lru_cache(maxsize=2)
 def prepare(device: str) -> None:
     """Make all maps of the template, if that is still to be done.
 
@@ -39,6 +41,7 @@ def prepare(device: str) -> None:
     """
     for maps in (tissue_maps, depth_map, sulcus_map):
         maps(device)
+    tasks.give_back_memory()
 
 
 @lru_cache(maxsize=2)
