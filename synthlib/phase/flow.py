@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,6 +17,7 @@ from synthlib.phase import smooth
 from synthlib.phase.flow_examples import CONTRASTS
 from synthlib.phase.flow_network import FlowArchitecture, FlowNetwork
 from synthlib.phase.flow_training import BRIGHT, UNKNOWN, source_noise
+from synthlib.phase.generator import read_weights
 
 STEPS = 3  # of the way from noise to phase
 USUAL = "axial"  # orientation of slices that do not say theirs
@@ -166,20 +166,11 @@ def load(path: str | Path) -> PhaseFlow:
         ValueError: not safetensors, or not a flow.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is not there; expected a flow's weights (.safetensors). Train one with "
-            "phase.flow_training.train_flow, and save it with phase.flow.save."
-        )
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path.name} is truncated or not safetensors ({error}). Install synthlib again, or "
-            "fetch the file again."
-        ) from error
+    metadata, tensors = read_weights(
+        path,
+        "a flow's weights (.safetensors). Train one with phase.flow_training.train_flow, and save "
+        "it with phase.flow.save",
+    )
     if "flow" not in metadata:
         raise ValueError(f"{path.name} holds no flow; expected a file that phase.flow.save wrote.")
     entries = json.loads(metadata["flow"])

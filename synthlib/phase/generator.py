@@ -123,20 +123,11 @@ def load(path: str | Path, device: str = "cpu") -> PhaseGenerator:
             one that only a newer version knows.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is not there; expected a generator's weights (.safetensors). Train one with "
-            "notebook 02_gan_training, or name the file of an earlier training."
-        )
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path.name} is truncated or not safetensors ({error}). Train again with "
-            "notebook 02_gan_training, or fetch the file again."
-        ) from error
+    metadata, weights = read_weights(
+        path,
+        "a generator's weights (.safetensors). Train one with notebook 02_gan_training, or name "
+        "the file of an earlier training",
+    )
     if "architecture" not in metadata:
         raise ValueError(
             f"{path.name} does not say which architecture its weights are for; expected a file "
@@ -149,6 +140,28 @@ def load(path: str | Path, device: str = "cpu") -> PhaseGenerator:
     network.load_state_dict(weights, assign=True)
     record = json.loads(metadata.get("record", "{}"))
     return PhaseGenerator(network.to(device), architecture, record)
+
+
+def read_weights(path: Path, expected: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a file of weights.
+
+    Args:
+        expected: what the file should be, and where it comes from, for the errors.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not safetensors.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; expected {expected}.")
+    try:
+        with safe_open(path, "pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, weights
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path.name} is truncated or not safetensors ({error}); expected {expected}."
+        ) from error
 
 
 def _architecture(name: str, entries: dict[str, Any]) -> Architecture:
