@@ -175,5 +175,7 @@ def dark_level(magnitude: Tensor) -> float:
     """
     flat = magnitude.flatten()
     flat = flat[:: max(1, flat.numel() // 2**20)]  # torch.quantile refuses many values
-    air, bright = torch.quantile(flat, torch.tensor([0.1, 0.98], dtype=flat.dtype))
+    air, bright = torch.quantile(
+        flat, torch.tensor([0.1, 0.98], dtype=flat.dtype, device=flat.device)
+    )
     return float(torch.maximum(0.08 * bright, torch.minimum(1.6 * air, 0.3 * bright)))

@@ -17,7 +17,7 @@ from synthlib.phase import smooth
 from synthlib.phase.flow_examples import CONTRASTS
 from synthlib.phase.flow_network import FlowArchitecture, FlowNetwork
 from synthlib.phase.flow_training import BRIGHT, UNKNOWN, source_noise
-from synthlib.phase.generator import read_weights
+from synthlib.phase.generator import read_weights, require_fit
 
 STEPS = 3  # of the way from noise to phase
 USUAL = "axial"  # orientation of slices that do not say theirs
@@ -54,7 +54,12 @@ class PhaseFlow:
             rng: draws where the path starts.
             contrast: a name of CONTRASTS; any other is unknown.
             steps: of Euler's method, 1 or more.
+
+        Raises:
+            ValueError: fewer than one step.
         """
+        if steps < 1:
+            raise ValueError(f"{steps} steps from noise to phase; expected 1 or more. 3 are usual.")
         images = magnitude.reshape(-1, *magnitude.shape[-2:]).float()
         n, ny, nx = images.shape
         scaled = torch.stack([image / _bright(image) for image in images])[:, None]
@@ -89,11 +94,12 @@ class PhaseFlow:
         Args:
             magnitude: (slice, y, x); the others as in :meth:`slice`.
         """
-        last = max(1, len(magnitude) - 1)
+        last = len(magnitude) - 1
         return torch.stack(
             [
                 self.slice(
-                    image, spacing_mm, seed=seed, scan=name, index=index, position=index / last,
+                    image, spacing_mm, seed=seed, scan=name, index=index,
+                    position=index / last if last else 0.5,
                     contrast=contrast, orientation=orientation,
                 )
                 for index, image in enumerate(magnitude)
@@ -124,7 +130,7 @@ class PhaseFlow:
         rng = runs.rng(seed, "flow", "fine", scan, index)
         phase = self.fine(magnitude, spacing_mm, rng, contrast=contrast)
         if self.smooth:
-            statistics = self.smooth.get(orientation, self.smooth[USUAL])
+            statistics = self.smooth.get(orientation) or self.smooth[USUAL]
             coefficients = statistics.draw(runs.rng(seed, "flow", "smooth", scan))
             shape = (magnitude.shape[0], magnitude.shape[1])
             phase = phase + smooth.surface(coefficients, shape, spacing_mm, 2 * position - 1)
@@ -163,7 +169,7 @@ def load(path: str | Path) -> PhaseFlow:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not safetensors, or not a flow.
+        ValueError: not safetensors, not a flow, or one of another architecture.
     """
     path = Path(path)
     metadata, tensors = read_weights(
@@ -174,8 +180,16 @@ def load(path: str | Path) -> PhaseFlow:
     if "flow" not in metadata:
         raise ValueError(f"{path.name} holds no flow; expected a file that phase.flow.save wrote.")
     entries = json.loads(metadata["flow"])
+    unknown = entries.keys() - {field.name for field in dataclasses.fields(FlowArchitecture)}
+    if unknown:
+        raise ValueError(
+            f"{path.name} names {', '.join(sorted(unknown))} in its architecture, which this "
+            "version of synthlib does not know. Update synthlib, or use weights of this version."
+        )
     architecture = FlowArchitecture(**{**entries, "widths": tuple(entries["widths"])})
     network = architecture.build().eval().requires_grad_(False)
-    network.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("smooth.")})
+    weights = {name: value for name, value in tensors.items() if not name.startswith("smooth.")}
+    require_fit(path.name, network, weights)
+    network.load_state_dict(weights)
     record = json.loads(metadata.get("record", "{}"))
     return PhaseFlow(network, architecture, smooth.from_tensors(tensors), record)

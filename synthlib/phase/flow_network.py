@@ -21,11 +21,22 @@ class FlowArchitecture:
         widths: channels at the full, half, quarter ... resolution.
         inner: blocks at the lowest resolution.
         n_labels: kinds of contrast, the last of them unknown.
+
+    Raises:
+        ValueError: widths that groups of channels do not divide.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128)
     inner: int = 3
     n_labels: int = 10
+
+    def __post_init__(self) -> None:
+        uneven = [width for width in self.widths if width < GROUP or width % GROUP]
+        if uneven or len(self.widths) < 2:
+            raise ValueError(
+                f"widths {self.widths}; expected two or more multiples of {GROUP}. A small network "
+                "has (16, 32)."
+            )
 
     def build(self) -> FlowNetwork:
         return FlowNetwork(self)

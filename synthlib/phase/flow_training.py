@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,7 +114,8 @@ def _patch(
     weight = (magnitude * bright / float(inside.median())).clamp(max=1) * head
     target = torch.stack([torch.where(head, fine.cos(), 1.0), torch.where(head, fine.sin(), 0.0)])
     seen = _as_measured(magnitude, settings, rng)
-    if uniform() < 0.5:
+    # a head has a front and a back: sagittal slices are not mirrored
+    if uniform() < 0.5 and example.orientation != "sagittal":
         seen, target, weight = (image.flip(-1) for image in (seen, target, weight))
     label = UNKNOWN if uniform() < settings.unknown else CONTRASTS.index(example.contrast)
     log_mm = 0.5 * math.log2(example.spacing_mm[0] * example.spacing_mm[1])
@@ -157,6 +159,7 @@ def loss_of(network: FlowNetwork, batch: Batch, rng: torch.Generator) -> Tensor:
     return (error * batch.weight).sum() / batch.weight.sum()
 
 
+@tasks.torch_threads(1)
 def train_flow(
     examples: Sequence[Example], settings: FlowSettings, folder: Path
 ) -> tuple[FlowNetwork, list[float]]:
@@ -170,11 +173,11 @@ def train_flow(
         checkpoints.
 
     Raises:
-        ValueError: no examples, or a checkpoint of other settings.
+        ValueError: no examples, or a checkpoint of other settings, examples or code.
     """
     if not examples:
         raise ValueError("no examples to learn from; expected slices of flow_examples.examples")
-    training = _Training.begin(settings)
+    training = _Training.begin(settings, _key(examples, settings))
     checkpoint = folder / CHECKPOINT
     training.resume(checkpoint)
     recent: list[float] = []
@@ -189,11 +192,24 @@ def train_flow(
     return training.mean, training.losses
 
 
+def _key(examples: Sequence[Example], settings: FlowSettings) -> str:
+    """Changes with all that the weights follow from."""
+    content = hashlib.sha256()
+    for example in examples:
+        content.update(f"{example.contrast} {example.spacing_mm} {example.orientation}".encode())
+        for image in (example.magnitude, example.fine, example.head):
+            content.update(image.contiguous().numpy().tobytes())
+    return runs.fingerprint(
+        dataclasses.asdict(settings), content.hexdigest(), runs.code_fingerprint("phase")
+    )
+
+
 @dataclasses.dataclass
 class _Training:
     """What changes from step to step."""
 
     settings: FlowSettings
+    key: str
     network: FlowNetwork
     mean: FlowNetwork
     adam: torch.optim.AdamW
@@ -201,12 +217,12 @@ class _Training:
     losses: list[float] = dataclasses.field(default_factory=list)
 
     @classmethod
-    def begin(cls, settings: FlowSettings) -> _Training:
+    def begin(cls, settings: FlowSettings, key: str) -> _Training:
         with runs.seeded(settings.seed, "flow", "weights"):
             network = settings.architecture.build()
         mean = copy.deepcopy(network).eval().requires_grad_(False)
         adam = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-2)
-        return cls(settings, network, mean, adam)
+        return cls(settings, key, network, mean, adam)
 
     def one_step(self, batch: Batch) -> float:
         """Learn from a batch; its loss."""
@@ -226,7 +242,7 @@ class _Training:
 
     def state(self) -> dict[str, object]:
         return {
-            "settings": runs.fingerprint(dataclasses.asdict(self.settings)),
+            "key": self.key,
             "network": self.network.state_dict(),
             "mean": self.mean.state_dict(),
             "adam": self.adam.state_dict(),
@@ -238,10 +254,10 @@ class _Training:
         state = runs.read_checkpoint(checkpoint)
         if state is None:
             return
-        if state["settings"] != self.state()["settings"]:
+        if state["key"] != self.key:
             raise ValueError(
                 f"{checkpoint.name} in {checkpoint.parent.name} is of a training with other "
-                "settings. Delete it, or train in another folder."
+                "settings, examples or code. Delete it, or train in another folder."
             )
         self.network.load_state_dict(state["network"])
         self.mean.load_state_dict(state["mean"])

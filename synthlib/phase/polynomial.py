@@ -58,7 +58,8 @@ def fit(phase: Tensor, weight: Tensor, terms: Tensor | None = None) -> Tensor:
     First least squares on the differences between neighbours, which are taken on the
     circle: wraps do no harm and no unwrapping is needed. Steps at edges of tissue pull
     that surface aside, by radians where signs of signals change; from it on, the distance
-    on the circle, sum of weight * (1 - cos(phase - surface)), is made smallest.
+    on the circle, sum of weight * (1 - cos(phase - surface)), is made smaller, to its nearest
+    minimum unless noise of more than a radian makes that slow (MOST_ITERATIONS).
 
     Args:
         phase: radians (y, x), wrapped or not.
@@ -92,6 +93,8 @@ def _closest_on_circle(phase: Tensor, weight: Tensor, basis: Tensor, start: Tens
     Source: iteratively reweighted least squares, Holland & Welsch, Commun Stat A6:813 (1977).
     """
     inside = weight.flatten() > 0
+    if not bool(inside.any()):
+        return start
     weights, values = weight.flatten()[inside].double(), phase.flatten()[inside].double()
     columns = basis[inside]
     columns = torch.cat([columns, torch.ones_like(columns[:, :1])], 1)

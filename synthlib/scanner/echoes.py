@@ -17,6 +17,7 @@ B1_BY_SHADING = 2.0
 # Of what a pulse does not refocus, how much is left by crushers, which turn it by several turns
 # across the slice: a tenth, at its uneven edges, is chosen; more would paint fringes around air.
 UNCRUSHED = 0.1
+LEAST_REFOCUSED = 0.5  # share by which what is left is counted
 
 
 def echo_numbers(n_lines: int, protocol: Protocol) -> Tensor:
@@ -122,11 +123,12 @@ def refocusing(share: Tensor, field_hz: Tensor, protocol: Protocol) -> Tensor:
 
     What is not refocused goes on turning by the field: during TE of a single echo, from one
     echo to the next in a train. Crushers leave c of it: 1 + c s / (1 - s) e^(i w t). That the
-    echo itself is weaker is in contrast.Shading, which holds for the whole sequence.
+    echo itself is weaker is in contrast.Shading, which holds for the whole sequence, but falls
+    no further where more than half is not refocused (at the chin): there 1 - s counts as half.
 
     Args:
-        share: (...), 0 to below 1; field_hz: (...).
+        share: (...), 0 to 1; field_hz: (...).
     """
-    left = UNCRUSHED * share / (1 - share)
+    left = UNCRUSHED * share / (1 - share).clamp(min=LEAST_REFOCUSED)
     angle = 2 * math.pi * field_hz * protocol.interval_ms / 1000
     return torch.complex(1 + left * torch.cos(angle), left * torch.sin(angle))

@@ -63,7 +63,7 @@ def admit(settings: ScanSettings, subject: Subject, device: torch.device) -> Pat
 @lru_cache(maxsize=1)
 @tasks.torch_threads(1)
 def _solve(settings: ScanSettings, subject: Subject, device: torch.device) -> Patient:
-    template.prepare(str(device))
+    template.prepare(str(torch.empty(0, device=device).device))  # "cuda:0", as of points
     head = anatomy.draw_head(subject_rng(settings, subject, "head"), settings.n_lesions).to(device)
     points = grid_points(FIELD_LOW_MM, FIELD_HIGH_MM, FIELD_GRID_MM, device)  # (z, y, x, 3)
     shares = anatomy.fractions_at(head, points, FIELD_GRID_MM)

@@ -77,7 +77,7 @@ def jobs(
         (name, seed) to job, PAPER first; names in the order of the cures.
 
     Raises:
-        ValueError: a cure has the paper's name, or changes what is no cure, or no seeds.
+        ValueError: a cure has the paper's name, changes nothing or what is no cure, or no seeds.
     """
     if not seeds:
         raise ValueError("no seeds to train the cures from; expected at least one")
@@ -96,6 +96,8 @@ def jobs(
                 f"cure {name!r} sets {unknown}; expected some of {', '.join(CURABLE)}. Sizes, "
                 "rates and epochs are those of all rows: set them in the notebook's parameters."
             )
+        if name != PAPER and {**paper, **changes} == paper:
+            raise ValueError(f"cure {name!r} changes nothing of the paper's; expected a difference")
         for seed in seeds:
             cured = dataclasses.replace(
                 settings, **{**paper, **changes, "epochs": epochs, "seed": seed}
@@ -196,9 +198,10 @@ def control_draws(source: str, context: sources.Context, pair: PhasePair, *, see
 def patient_spreads(slices: Sequence[PhasePair]) -> dict[str, float]:
     """How much measured phase differs between patients: what draws of one slice stand beside.
 
-    Patients are compared where the heads of all of them are, at one slice of one
-    contrast and matrix; their agreement is averaged over such slices. Heads that differ in
-    size and place make the spreads upper bounds.
+    Patients are compared where the heads of all of them are, weighted by their mean magnitude
+    (each by its median), as draws are, at one slice of one contrast and matrix; their
+    agreement is averaged over such slices. Heads that differ in size and place make the
+    spreads upper bounds.
 
     Returns:
         "spread" and "fine_spread" as scores.spread defines them, radians; empty where no
@@ -212,6 +215,8 @@ def patient_spreads(slices: Sequence[PhasePair]) -> dict[str, float]:
         common = torch.stack([pair.head for pair in group]).all(0).double()
         if len({pair.patient_id for pair in group}) < 2 or not bool(common.any()):
             continue
+        brightness = [pair.magnitude / pair.magnitude[pair.head].median() for pair in group]
+        common = common * torch.stack(brightness).mean(0)
         fine = [scores.fine_part(pair.phase, pair.magnitude * pair.head) for pair in group]
         whole = [pair.phase for pair in group]
         for name, phases in (("spread", whole), ("fine_spread", fine)):

@@ -345,13 +345,15 @@ def test_a_header_that_counts_measured_lines_crops_no_partial_fourier(trains, si
 
 @pytest.mark.parametrize("share", [0.95, 0.75])
 def test_zero_filling_of_partial_fourier_is_cropped_where_kspace_ends(singles, share):
+    lost = []
     for scan in singles:
         less = defects.partial_fourier(scan.kspace, share)
         filled = trials.magnitude_of(defects.zero_fill(less, (1.0, 1.333)))
         report = audit.examine(volume(trials.stored(filled)))
-        # one of these scans falls towards its edge, and loses a second line (1.5 % of k-space)
-        assert report.true_matrix[1] >= scan.kspace.shape[-1] - 2
+        lost.append(scan.kspace.shape[-1] - report.true_matrix[1])
         assert report.true_matrix[0] == scan.kspace.shape[-2]
+    # one of these scans falls towards its edge, and loses a second line (1.5 % of k-space)
+    assert sum(lines > 1 for lines in lost) <= 1 and max(lost) <= 2
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,11 @@ def test_tissue_of_another_sign_does_not_pull_the_surface_aside():
     assert left.square().mean().sqrt() < 0.25  # differences of neighbours alone leave 1.4
 
 
+def test_a_slice_without_a_head_has_no_surface_and_stops_nothing():
+    coefficients = polynomial.fit(smooth_phase(SHAPE).float(), torch.zeros(SHAPE))
+    assert coefficients.shape == (N_TERMS,) and not coefficients.any()
+
+
 def test_the_polynomial_of_another_matrix_covers_the_same_field_of_view():
     coefficients = polynomial.fit(smooth_phase(SHAPE), torch.ones(SHAPE))
     other = (31, 62)

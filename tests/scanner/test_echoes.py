@@ -94,6 +94,15 @@ def test_refocusing_is_right_at_the_isocentre_and_worse_at_the_rim():
     assert 0.01 < share[1] < share[2] < 0.3
 
 
+def test_what_is_left_of_it_is_little_wherever_a_body_can_be():
+    share = torch.linspace(0, 1, 41)
+    for field_hz in (0.0, -60.0, 35.0):
+        echo = echoes.refocusing(share, torch.full_like(share, field_hz), PROTOCOLS["AXT1"])
+        assert (echo - 1).abs().max() <= 2 * echoes.UNCRUSHED + 1e-6
+        assert echo.angle().abs().max() < 0.21
+    assert complex(echo[0]) == 1
+
+
 def test_what_is_not_refocused_turns_by_the_field_for_te_or_between_echoes(monkeypatch):
     monkeypatch.setattr(echoes, "UNCRUSHED", 1.0)
     share, field = torch.tensor([0.0, 0.2, 0.2]), torch.tensor([70.0, 0.0, 25.0])

@@ -167,6 +167,27 @@ def test_the_spread_between_patients_is_that_of_planted_phases(slices, draw):
     assert gan_matrix.patient_spreads(one_patient) == {}
 
 
+def test_dark_noisy_pixels_count_among_patients_as_among_draws(slices, draw):
+    base = slices[0].pair
+    dark = torch.rand(base.phase.shape, generator=draw) < 0.5
+    magnitude = torch.where(dark, 0.02, 1.0) * base.head
+    pair = dataclasses.replace(base, magnitude=magnitude, support=base.head)
+    noise = 2.0 * dark + 0.1
+    group = [
+        dataclasses.replace(
+            pair,
+            patient_id=f"patient {k}",
+            phase=arrays.wrap(base.phase + noise * torch.randn(base.phase.shape, generator=draw)),
+        )
+        for k in range(5)
+    ]
+    common = torch.stack([one.head for one in group]).all(0)
+    draws = torch.stack([one.phase for one in group])
+    expected = scores.spread(draws, (magnitude * common).double())
+    assert gan_matrix.patient_spreads(group)["spread"] == pytest.approx(expected, rel=1e-6)
+    assert expected < 0.5
+
+
 # --- what the rows say ------------------------------------------------------------------
 
 

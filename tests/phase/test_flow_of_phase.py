@@ -144,6 +144,29 @@ def test_a_patch_shows_one_place_in_magnitude_and_target():
     assert torch.allclose(batch.target.square().sum(1), torch.ones(16, 32, 32), atol=1e-6)
 
 
+def test_a_patch_has_the_conditions_of_its_example():
+    settings = dataclasses.replace(SETTINGS, unknown=0.0, batch=12)
+    batch = flow_training.draw_batch([example()], settings, 0)
+    assert batch.label.tolist() == [flow_examples.CONTRASTS.index("AXT2")] * 12
+    assert torch.allclose(batch.log_mm, torch.tensor(0.5 * math.log2(2.0 * 2.2)))
+    # half the magnitude of the median or less counts less; all that is brighter as much
+    weights = {round(float(value), 2) for value in (batch.weight - flow_training.FLOOR).unique()}
+    bright = float(example().magnitude[example().head].median())
+    assert weights == {0.0, round(0.5 / bright, 2), 1.0}
+    unnamed = dataclasses.replace(settings, unknown=1.0)
+    labels = flow_training.draw_batch([example()], unnamed, 0).label
+    assert labels.tolist() == [flow_training.UNKNOWN] * 12
+
+
+def test_sagittal_heads_are_not_mirrored():
+    whole = dataclasses.replace(example(), orientation="sagittal")
+    quiet = {"noise": (1e-6, 2e-6), "shading": 0.0, "patch": 64, "batch": 8}
+    batch = flow_training.draw_batch([whole], dataclasses.replace(SETTINGS, **quiet), 0)
+    assert (batch.target == batch.target[:1]).all()
+    axial = flow_training.draw_batch([example()], dataclasses.replace(SETTINGS, **quiet), 0)
+    assert not (axial.target == axial.target[:1]).all()
+
+
 def test_heads_smaller_than_a_patch_are_padded_with_air():
     batch = flow_training.draw_batch([example(shape=(21, 40))], SETTINGS, 0)
     assert batch.magnitude.shape == (2, 1, 32, 32)
@@ -191,6 +214,8 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     other = dataclasses.replace(SETTINGS, steps=6)
     with pytest.raises(ValueError, match="other settings"):
         flow_training.train_flow([example()], other, tmp_path)
+    with pytest.raises(ValueError, match="other settings, examples"):
+        flow_training.train_flow([example(5)], SETTINGS, tmp_path)
     shutil.rmtree(tmp_path)
     with pytest.raises(ValueError, match="no examples"):
         flow_training.train_flow([], SETTINGS, tmp_path)
@@ -256,6 +281,30 @@ def test_phase_does_not_depend_on_the_unit_of_the_magnitude(shape):
     assert arrays.wrap(one - thousand).abs().max() < 1e-3
 
 
+def test_phase_depends_on_contrast_pixel_size_and_orientation():
+    magnitude = example().magnitude
+    given = {"seed": 1, "scan": "a", "index": 0, "position": 0.5}
+    usual = writer().slice(magnitude, (2.0, 2.0), contrast="AXT2", **given)
+    for spacing_mm, contrast in (((2.0, 2.0), "AXT1"), ((2.0, 2.0), "mine"), ((1.0, 1.0), "AXT2")):
+        other = dataclasses.replace(writer(), smooth={})
+        same = other.slice(magnitude, (2.0, 2.0), contrast="AXT2", **given)
+        assert not torch.equal(other.slice(magnitude, spacing_mm, contrast=contrast, **given), same)
+    statistics = writer().smooth["axial"]
+    wider = smooth.ScanStatistics(statistics.mean, 9 * statistics.covariance)
+    alone = dataclasses.replace(writer(), smooth={"coronal": wider})
+    coronal = alone.slice(magnitude, (2.0, 2.0), contrast="AXT2", orientation="coronal", **given)
+    assert not torch.equal(coronal, usual)
+    one = writer().scan(magnitude[None], (2.0, 2.0), seed=1, name="a", contrast="AXT2")
+    assert torch.equal(one[0], usual)  # a single slice lies in the middle of its stack
+
+
+def test_no_steps_are_refused():
+    with pytest.raises(ValueError, match="0 steps"):
+        writer().fine(example().magnitude, (1.0, 1.0), runs.rng(0, "x"), steps=0)
+    with pytest.raises(ValueError, match="multiples of 8"):
+        FlowArchitecture(widths=(4, 16))
+
+
 def test_an_empty_slice_gets_a_phase():
     phase = writer().fine(torch.zeros(SHAPE), (1.0, 1.0), runs.rng(0, "x"))
     assert phase.isfinite().all()
@@ -282,4 +331,8 @@ def test_what_is_no_flow_is_named(tmp_path):
     other = tmp_path / "other.safetensors"
     runs.write_weights(other, {"a": torch.zeros(1)}, {"architecture": "{}"})
     with pytest.raises(ValueError, match="holds no flow"):
+        flow.load(other)
+    wrong = dataclasses.replace(writer(), architecture=FlowArchitecture(widths=(8, 24), inner=1))
+    flow.save(other, wrong)
+    with pytest.raises(ValueError, match="another architecture"):
         flow.load(other)
