@@ -113,10 +113,13 @@ def scored_slices(
 
     Args:
         volumes: scans that no generator learns from.
-        max_slices: of more, whole scans are left out, evenly.
+        max_slices: of more, whole patients are left out, evenly; one stays.
     """
     n_slices = sum(volume.n_slices for volume in volumes)
-    chosen = volumes[:: max(1, math.ceil(n_slices / max_slices))]
+    patients = sorted({volume.raw.patient_id for volume in volumes})
+    # whole patients: every so many scans would be scans of one contrast
+    kept = set(patients[:: max(1, math.ceil(n_slices / max_slices))])
+    chosen = [volume for volume in volumes if volume.raw.patient_id in kept]
     slices: list[ScoredSlice] = []
     for volume in chosen:
         if volume.raw.attributes.get("simulated"):
