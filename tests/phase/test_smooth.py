@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.phase import smooth, smooth_examples
+from synthlib.phase import smooth
+from synthlib.phase.flow import smooth_examples
 
 SHAPE, SPACING_MM = (45, 38), (4.1, 5.3)
 HEIGHTS = (-1.0, -0.4, 0.1, 1.0)

@@ -1,4 +1,4 @@
-"""The flow's network: where a noisy fine phase should move, given the magnitude."""
+"""The network of a stage: where a noisy fine phase should move, given the magnitude."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synthlib.phase.flow import conditions
+
 N_TIMES = 16  # numbers that write a time
 GROUP = 8  # channels of a norm's group
+SEEN = 8  # channels at the entrance: state 2, guess 2, magnitude and its root, place 2
 
 
 @dataclasses.dataclass(frozen=True)
-class FlowArchitecture:
+class Architecture:
     """What must agree for weights to fit.
 
     Attributes:
         widths: channels at the full, half, quarter ... resolution.
         inner: blocks at the lowest resolution.
-        n_labels: kinds of contrast, the last of them unknown.
 
     Raises:
         ValueError: widths that groups of channels do not divide.
     """
 
-    widths: tuple[int, ...] = (16, 32, 64, 128)
+    widths: tuple[int, ...] = (24, 48, 96, 128)
     inner: int = 3
-    n_labels: int = 10
 
     def __post_init__(self) -> None:
         uneven = [width for width in self.widths if width < GROUP or width % GROUP]
@@ -42,15 +43,52 @@ class FlowArchitecture:
         return FlowNetwork(self)
 
 
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a network sees besides the state.
+
+    Attributes:
+        magnitude: (image, 1, y, x), 1 is bright.
+        guess: (image, 2, y, x), (cos, sin) of what is known of the fine phase, on the unit circle.
+        place: (image, 2, y, x), of grids.places.
+        conditions: (image, conditions.LENGTH + 1), the last the log2 of a pixel's mm.
+    """
+
+    magnitude: Tensor
+    guess: Tensor
+    place: Tensor
+    conditions: Tensor
+
+    def to(self, device: torch.device | str) -> Given:
+        return Given(
+            self.magnitude.to(device),
+            self.guess.to(device),
+            self.place.to(device),
+            self.conditions.to(device),
+        )
+
+    def padded(self, multiple: int) -> Given:
+        """Behind and below, to edges that divide; air and no phase in what is new."""
+        ny, nx = self.magnitude.shape[-2:]
+        margin = (0, -nx % multiple, 0, -ny % multiple)
+        cosine = functional.pad(self.guess[:, :1], margin, value=1.0)
+        return Given(
+            functional.pad(self.magnitude, margin),
+            torch.cat([cosine, functional.pad(self.guess[:, 1:], margin)], 1),
+            functional.pad(self.place, margin),
+            self.conditions,
+        )
+
+
 class Block(nn.Module):
     """Two 3x3 convolutions with a shortcut; the conditions scale and shift what is between."""
 
-    def __init__(self, channels: int, conditions: int) -> None:
+    def __init__(self, channels: int, n_conditions: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         self.norm = nn.GroupNorm(channels // GROUP, channels)
-        self.condition = nn.Linear(conditions, 2 * channels)
+        self.condition = nn.Linear(n_conditions, 2 * channels)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.condition.weight)
 
@@ -67,22 +105,25 @@ class FlowNetwork(nn.Module):
     so that no stride leaves a period in the phase.
     """
 
-    def __init__(self, architecture: FlowArchitecture) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         widths = architecture.widths
-        conditions = 4 * widths[0]
-        self.labels = nn.Embedding(architecture.n_labels, conditions)
-        self.numbers = nn.Linear(2 * N_TIMES + 1, conditions)
-        self.enter = nn.Conv2d(4, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(Block(width, conditions) for width in widths[:-1])
+        hidden = 4 * widths[0]
+        self.known = nn.Sequential(
+            nn.Linear(2 * N_TIMES + conditions.LENGTH + 1, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+        )
+        self.enter = nn.Conv2d(SEEN, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(Block(width, hidden) for width in widths[:-1])
         self.wider = nn.ModuleList(
             nn.Conv2d(low, high, 1) for low, high in itertools.pairwise(widths)
         )
-        self.inner = nn.ModuleList(Block(widths[-1], conditions) for _ in range(architecture.inner))
+        self.inner = nn.ModuleList(Block(widths[-1], hidden) for _ in range(architecture.inner))
         self.narrower = nn.ModuleList(
             nn.Conv2d(high, low, 1) for low, high in itertools.pairwise(widths)
         )
-        self.up = nn.ModuleList(Block(width, conditions) for width in widths[:-1])
+        self.up = nn.ModuleList(Block(width, hidden) for width in widths[:-1])
         self.leave = nn.Conv2d(widths[0], 2, 3, padding=1)
         for parameter in self.leave.parameters():
             nn.init.zeros_(parameter)
@@ -92,24 +133,21 @@ class FlowNetwork(nn.Module):
         """Edges of an image must divide by it."""
         return 2 ** len(self.down)
 
-    def forward(
-        self, state: Tensor, magnitude: Tensor, time: Tensor, label: Tensor, log_mm: Tensor
-    ) -> Tensor:
+    def forward(self, state: Tensor, given: Given, time: Tensor) -> Tensor:
         """(cos, sin) of the fine phase that is expected at the end of the path.
 
         Args:
             state: (image, 2, y, x), on the way from noise to (cos, sin).
-            magnitude: (image, 1, y, x), 1 at the 99th percentile of the head.
             time: (image,), 0 is noise, 1 the phase.
-            label: int (image,), the contrast; log_mm: (image,), log2 of the pixel's mm.
 
         Returns:
             (image, 2, y, x).
         """
         turns = torch.arange(1, N_TIMES + 1, device=time.device) * time[:, None] * (torch.pi / 2)
-        numbers = torch.cat([turns.cos(), turns.sin(), log_mm[:, None]], 1)
-        condition = functional.silu(self.numbers(numbers) + self.labels(label))
-        x = self.enter(torch.cat([state, magnitude, magnitude.clamp(min=0).sqrt()], 1))
+        numbers = torch.cat([turns.cos(), turns.sin(), given.conditions], 1)
+        condition = functional.silu(self.known(numbers))
+        root = given.magnitude.clamp(min=0).sqrt()
+        x = self.enter(torch.cat([state, given.guess, given.magnitude, root, given.place], 1))
         kept = []
         for block, wider in zip(self.down, self.wider, strict=True):
             x = block(x, condition)
@@ -123,5 +161,4 @@ class FlowNetwork(nn.Module):
                 coarse, scale_factor=2, mode="bilinear", align_corners=False
             )
             x = self.up[level](x, condition)
-        none = state.new_tensor([1.0, 0.0])[:, None, None]  # (cos, sin) of no fine phase
-        return none + self.leave(functional.silu(x))
+        return given.guess + self.leave(functional.silu(x))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from synthlib import arrays, coils, runs, scanner
 from synthlib.phase import smooth
-from synthlib.phase.flow_examples import CONTRASTS, CONTRASTS_EACH, REACH_MM
+from synthlib.phase.flow.examples import CONTRASTS_EACH, LABELS, REACH_MM
 
 N_SLICES = 5
 PIXEL_MM = 3.2
@@ -24,13 +24,13 @@ def scans_of(number: int, orientation: str, *, seed: int) -> Iterator[Tensor]:
         number: of the subject, from 1; seed: of all draws.
     """
     rng = runs.rng(seed, "smooth", "plan", orientation, number)
-    order = torch.randperm(len(CONTRASTS), generator=rng)[:CONTRASTS_EACH].tolist()
+    order = torch.randperm(len(LABELS), generator=rng)[:CONTRASTS_EACH].tolist()
     low, high = REACH_MM[orientation]
     side = round(FOV_MM[0] / PIXEL_MM)
     settings = scanner.ScanSettings(
         n_subjects=number,
         coil_counts=(COILS[int(torch.randint(len(COILS), (), generator=rng))],),
-        contrasts=tuple(CONTRASTS[i] for i in sorted(order)),
+        contrasts=tuple(LABELS[i] for i in sorted(order)),
         positions_mm=tuple(torch.linspace(low, high, N_SLICES).tolist()),
         orientation=orientation,
         matrix=(side, side),

@@ -1,0 +1,109 @@
+"""From simulated heads to shipped weights: every step of it, each kept, so that a killed run goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from synthlib import runs, tasks
+from synthlib.phase import smooth
+from synthlib.phase.flow import examples, smooth_examples, training, weights
+from synthlib.phase.flow.conditions import ORIENTATIONS
+from synthlib.phase.flow.examples import Example
+from synthlib.phase.flow.model import PhaseFlow
+from synthlib.phase.flow.network import FlowNetwork
+from synthlib.phase.flow.paths import FINE
+
+WEIGHTS = "flow.safetensors"
+COARSE_SETTINGS = training.TrainingSettings()
+FINE_SETTINGS = training.TrainingSettings("fine", FINE, steps=8_000, batch=8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What shipped weights follow from.
+
+    Attributes:
+        first, last: numbers of the subjects that teach; those below are kept for scores.
+        smooth_subjects: of each orientation, for the statistics of smooth phase.
+        seed: of subjects and scans.
+    """
+
+    first: int = 17
+    last: int = 360
+    smooth_subjects: int = 24
+    seed: int = 90210
+    coarse: training.TrainingSettings = COARSE_SETTINGS
+    fine: training.TrainingSettings = FINE_SETTINGS
+
+    def subjects(self) -> range:
+        return range(self.first, self.last + 1)
+
+
+def make_examples(recipe: Recipe, folder: Path, workers: int = 1) -> list[Path]:
+    """The subjects' files in folder / "examples"; those that are there are not made again."""
+    place = folder / "examples"
+    place.mkdir(parents=True, exist_ok=True)
+    paths = [place / f"{recipe.seed}_{number:04d}.safetensors" for number in recipe.subjects()]
+    missing = [
+        (path, number, recipe.seed)
+        for path, number in zip(paths, recipe.subjects(), strict=True)
+        if not path.is_file()
+    ]
+    tasks.run_all(_make_subject, missing, label="subjects", workers=workers)
+    return paths
+
+
+def _make_subject(item: tuple[Path, int, int]) -> None:
+    path, number, seed = item
+    examples.write(path, list(examples.examples(number, seed=seed)))
+
+
+def make_statistics(
+    recipe: Recipe, folder: Path, workers: int = 1
+) -> dict[str, smooth.ScanStatistics]:
+    """Of smooth phase, by orientation; kept in folder / "smooth"."""
+    place = folder / "smooth"
+    place.mkdir(parents=True, exist_ok=True)
+    statistics = {}
+    for orientation in ORIENTATIONS:
+        items = [
+            (place / f"{recipe.seed}_{orientation}_{number:04d}.safetensors", number, orientation, recipe.seed)
+            for number in range(1, recipe.smooth_subjects + 1)
+        ]
+        missing = [item for item in items if not item[0].is_file()]
+        tasks.run_all(_make_smooth, missing, label=f"{orientation} scans", workers=workers)
+        scans: list[Tensor] = []
+        for path, *_ in items:
+            _, kept = weights.read_weights(path, "smooth phase of scans")
+            scans.extend(kept["scans"])
+        statistics[orientation] = smooth.fit_statistics(scans)
+    return statistics
+
+
+def _make_smooth(item: tuple[Path, int, str, int]) -> None:
+    import torch
+
+    path, number, orientation, seed = item
+    scans = list(smooth_examples.scans_of(number, orientation, seed=seed))
+    runs.write_weights(path, {"scans": torch.stack(scans)}, {})
+
+
+def read_examples(paths: Sequence[Path]) -> list[Example]:
+    return [example for path in paths for example in examples.read(path)]
+
+
+def assemble(
+    recipe: Recipe,
+    networks: tuple[FlowNetwork, FlowNetwork],
+    statistics: dict[str, smooth.ScanStatistics],
+    record: dict[str, Any],
+) -> PhaseFlow:
+    """A flow with its record of what it was made of."""
+    stages = recipe.coarse.stage, recipe.fine.stage
+    facts = runs.make_record({"recipe": dataclasses.asdict(recipe)}) | record
+    return PhaseFlow(*networks, stages, statistics, facts)
