@@ -8,13 +8,28 @@ import pytest
 import torch
 
 from synthlib import arrays, runs
-from synthlib.phase import flow, flow_examples, flow_training, smooth
-from synthlib.phase.flow_network import FlowArchitecture
-from synthlib.phase.flow_training import Batch, FlowSettings
+from synthlib.phase import flow, smooth
+from synthlib.phase.flow import (
+    Conditions,
+    batches,
+    conditions,
+    examples,
+    grids,
+    paths,
+    recipe,
+    training,
+)
+from synthlib.phase.flow.network import Architecture, Given
+from synthlib.phase.flow.paths import Stage
 
-SMALL = FlowArchitecture(widths=(8, 16), inner=1)
-SETTINGS = FlowSettings(architecture=SMALL, steps=4, batch=2, patch=32, warm_up=2, save_every=2)
-SHAPE = (45, 38)
+SMALL = Architecture(widths=(8, 16), inner=1)
+COARSE = Stage(SMALL, 0.5, (1, 4), steps=3)
+FINE = Stage(SMALL, 0.25, (1, 3), steps=2)
+SETTINGS = training.TrainingSettings(
+    "coarse", COARSE, steps=4, batch=2, warm_up=2, save_every=2, half=False
+)
+SHAPE, SPACING_MM = (45, 38), (2.0, 2.2)
+QUIET = batches.Degrading(noise=(1e-6, 2e-6), shading=0.0, unknown=0.0)
 
 
 def disc(shape=SHAPE, radius=0.8):
@@ -22,7 +37,7 @@ def disc(shape=SHAPE, radius=0.8):
     return y**2 + x**2 < radius**2
 
 
-def example(seed=0, shape=SHAPE):
+def example(seed=0, shape=SHAPE, orientation="axial"):
     """A head of two tissues: the bright one is turned by 0.6 rad, the dark one is not."""
     rng = torch.Generator().manual_seed(seed)
     blobs = torch.nn.functional.interpolate(
@@ -31,7 +46,7 @@ def example(seed=0, shape=SHAPE):
     head, bright = disc(shape), blobs > 0.3
     magnitude = head * torch.where(bright, 1.0, 0.5)
     fine = head * bright * 0.6
-    return flow_examples.Example("AXT2", 3.0, (2.0, 2.2), "axial", magnitude, fine, head)
+    return examples.Example("AXT2", 3.0, SPACING_MM, orientation, magnitude, fine, head)
 
 
 def random_network(seed=1):
@@ -40,35 +55,61 @@ def random_network(seed=1):
         network = SMALL.build()
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.2)
-    return network.eval()
+    return network.eval().requires_grad_(False)
+
+
+def given(magnitude, seed=None):
+    """All that a network sees of (image, 1, y, x), with no guess and unknown conditions."""
+    n, _, ny, nx = magnitude.shape
+    guess = torch.zeros(n, 2, ny, nx)
+    guess[:, 0] = 1
+    return Given(
+        magnitude, guess, torch.zeros(n, 2, ny, nx), torch.zeros(n, conditions.LENGTH + 1)
+    )
 
 
 # --- examples --------------------------------------------------------------------------
 
 
 def test_plans_cover_orientations_contrasts_and_pixels_and_are_the_same_again():
-    plans = [flow_examples.plan(number, seed=5) for number in range(1, 61)]
-    assert plans[:3] == [flow_examples.plan(number, seed=5) for number in (1, 2, 3)]
-    assert plans[0] != flow_examples.plan(1, seed=6)
-    assert {one.orientation for one in plans} == set(flow_examples.REACH_MM)
-    assert {name for one in plans for name in one.contrasts} == set(flow_examples.CONTRASTS)
+    plans = [examples.plan(number, seed=5) for number in range(1, 61)]
+    assert plans[:3] == [examples.plan(number, seed=5) for number in (1, 2, 3)]
+    assert plans[0] != examples.plan(1, seed=6)
+    assert {one.orientation for one in plans} == set(examples.REACH_MM)
+    assert {name for one in plans for name in one.contrasts} == set(examples.LABELS)
     pixels = [math.sqrt(math.prod(one.spacing_mm)) for one in plans]
-    low, high = flow_examples.PIXEL_MM
+    low, high = examples.PIXEL_MM
     assert low * 0.95 < min(pixels) < 0.9 and 2.0 < max(pixels) < high * 1.05
     assert len({one.seed for one in plans}) == 60  # no head twice
 
 
-def test_examples_are_slices_whose_phase_has_no_smooth_part(monkeypatch):
-    monkeypatch.setattr(flow_examples, "PIXEL_MM", (4.8, 5.2))
-    made = list(flow_examples.examples(2, seed=5))
-    settings = flow_examples.plan(2, seed=5)
-    assert 0 < len(made) <= len(settings.contrasts) * flow_examples.N_SLICES
+def test_examples_are_slices_whose_phase_has_no_smooth_part_and_are_kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(examples, "PIXEL_MM", (4.8, 5.2))
+    made = list(examples.examples(2, seed=5))
+    settings = examples.plan(2, seed=5)
+    assert 0 < len(made) <= len(settings.contrasts) * examples.N_SLICES
     for one in made:
         assert one.magnitude.shape == one.fine.shape == one.head.shape == settings.matrix
         weight = one.magnitude * one.head
-        again = flow_examples.fine_part(one.fine, weight)
+        again = examples.fine_part(one.fine, weight)
         moved = arrays.wrap(again - one.fine)
         assert float((weight * moved.square()).sum() / weight.sum()) < 0.01**2
+    path = tmp_path / "subject.safetensors"
+    examples.write(path, made)
+    for one, back in zip(made, examples.read(path), strict=True):
+        assert (back.label, back.orientation, back.spacing_mm) == (
+            one.label, one.orientation, one.spacing_mm,
+        )  # fmt: skip
+        assert torch.equal(back.head, one.head)
+        assert arrays.wrap(back.fine.float() - one.fine).abs().max() < 2e-3
+        ratio = back.magnitude.float() * one.magnitude.max() - one.magnitude
+        assert ratio.abs().max() < 1e-3 * one.magnitude.max()
+
+
+def test_what_holds_no_examples_is_named(tmp_path):
+    runs.write_weights(tmp_path / "other.safetensors", {"a": torch.zeros(1)}, {})
+    with pytest.raises(ValueError, match="holds no examples"):
+        examples.read(tmp_path / "other.safetensors")
 
 
 def test_the_fine_part_is_what_a_surface_leaves():
@@ -76,8 +117,60 @@ def test_the_fine_part_is_what_a_surface_leaves():
     inside = disc()
     detail = 0.2 * torch.sin(9 * math.pi * x) * torch.sin(8 * math.pi * y)
     whole = arrays.wrap(7 * y - 5 * x + 3 * x * y + 2 * x**3 + 1.3 + detail)
-    fine = flow_examples.fine_part(whole, inside.float())
+    fine = examples.fine_part(whole, inside.float())
     assert (fine - detail)[inside].abs().max() < 0.05
+
+
+# --- conditions ------------------------------------------------------------------------
+
+
+def test_conditions_tell_scans_apart_and_unknown_ones_are_zero():
+    assert not Conditions().vector().any()
+    assert not Conditions("mine", "oblique", None, math.nan, math.nan).vector().any()
+    known = [
+        Conditions.of_protocol(label, orientation, field_t).vector()
+        for label in examples.LABELS
+        for orientation in conditions.ORIENTATIONS
+        for field_t in (1.5, 3.0)
+    ]
+    assert len({tuple(vector.tolist()) for vector in known}) == len(known)
+    later = [Conditions(gradient_echo=True, te_ms=te_ms).vector() for te_ms in (5.0, 20.0)]
+    # two octaves, of the three that are 1
+    assert float((later[1] - later[0]).sum()) == pytest.approx(2 / 3)
+
+
+def test_conditions_are_forgotten_by_groups():
+    vector = Conditions.of_protocol("AXSWI", "sagittal", 1.5).vector()
+    assert torch.equal(conditions.forget(vector, 0.0, runs.rng(0, "x")), vector)
+    assert not conditions.forget(vector, 1.0, runs.rng(0, "x")).any()
+    drawn = [conditions.forget(vector, 0.3, runs.rng(0, i)) for i in range(400)]
+    # a group is lost with 1 - 0.7^2, and all of one group or nothing
+    for group in conditions.GROUPS:
+        lost = sum(not bool(one[group].any()) for one in drawn) / len(drawn)
+        assert lost == pytest.approx(0.51, abs=0.08)
+        assert all(
+            torch.equal(one[group], vector[group]) or not one[group].any() for one in drawn
+        )
+
+
+# --- grids -----------------------------------------------------------------------------
+
+
+def test_a_view_finds_the_head_and_its_bright_end():
+    image = torch.zeros(61, 40)
+    image[10:31, 5:20] = 2.0
+    image[20, 10] = 900.0  # a bright vessel
+    seen = grids.view(image, (1.5, 2.0))
+    assert seen.middle_mm == (pytest.approx(20.5 * 1.5), pytest.approx(12.5 * 2.0))
+    assert seen.bright == pytest.approx(2.0)
+    empty = grids.view(torch.zeros(6, 8), (1.0, 1.0))
+    assert empty.bright == 1 and empty.middle_mm == (3, 4)
+
+
+def test_places_are_millimetres_from_the_middle():
+    place = grids.places((5, 4), (10.0, 20.0), (25.0, 40.0))
+    assert torch.allclose(place[0, :, 0], torch.tensor([-0.2, -0.1, 0, 0.1, 0.2]), atol=1e-6)
+    assert torch.allclose(place[1, 0], torch.tensor([-0.3, -0.1, 0.1, 0.3]), atol=1e-6)
 
 
 # --- network ---------------------------------------------------------------------------
@@ -85,111 +178,116 @@ def test_the_fine_part_is_what_a_surface_leaves():
 
 def test_the_network_has_no_grid_of_its_own():
     network = random_network()
-    shape = (1, 1, 64, 48)
     state = torch.full((1, 2, 64, 48), 0.3)
-    given = torch.full(shape, 0.7), torch.tensor([0.4]), torch.tensor([2]), torch.tensor([0.5])
-    with torch.no_grad():
-        expected = network(state, *given)[..., 20:-20, 20:-20]
-        y, x = torch.meshgrid(torch.arange(64.0), torch.arange(48.0), indexing="ij")
-        wave = 0.5 + 0.3 * torch.sin(0.3 * y + 0.2 * x)
-        phase = torch.atan2(*network(state, wave[None, None], *given[1:])[0].flip(0))
-    assert (expected - expected[..., :1, :1]).abs().max() < 1e-4
+    time = torch.tensor([0.4])
+    flat = network(state, given(torch.full((1, 1, 64, 48), 0.7)), time)[..., 20:-20, 20:-20]
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(48.0), indexing="ij")
+    wave = 0.5 + 0.3 * torch.sin(0.3 * y + 0.2 * x)
+    phase = torch.atan2(*network(state, given(wave[None, None]), time)[0].flip(0))
+    assert (flat - flat[..., :1, :1]).abs().max() < 1e-4
     steps = arrays.wrap(phase.diff(dim=0)).abs()[16:48, 12:36]
     odd, even = steps[::2].mean(), steps[1::2].mean()
     assert float((odd - even).abs() / (odd + even)) < 0.05
 
 
-def test_an_untrained_network_expects_no_fine_phase():
-    network = SMALL.build()
-    batch = flow_training.draw_batch([example()], SETTINGS, 0)
+def test_an_untrained_network_expects_its_guess():
+    batch = batches.coarse_batch([batches.prepare(example(), native=False)], 2, QUIET, 0, 0)
     with torch.no_grad():
-        given = batch.magnitude, torch.zeros(2), batch.label, batch.log_mm
-        expected = network(torch.randn(2, 2, 32, 32), *given)
-    assert torch.equal(expected[:, 0], torch.ones(2, 32, 32)) and not expected[:, 1].any()
+        expected = SMALL.build()(torch.randn(2, 2, 96, 96), batch.given, torch.zeros(2))
+    assert torch.equal(expected, batch.given.guess)
 
 
-# --- training --------------------------------------------------------------------------
+# --- batches ---------------------------------------------------------------------------
 
 
-def test_paths_start_around_no_phase_with_coarse_and_fine_noise():
+def test_paths_start_around_the_guess_with_coarse_and_fine_noise():
     rng = torch.Generator().manual_seed(0)
-    noise = flow_training.source_noise((40, 65, 58), rng)
+    guess = torch.zeros(40, 2, 65, 58)
+    guess[:, 0] = 1
+    stage = Stage(SMALL, 0.5, (1, 4, 16))
+    noise = paths.start(guess, stage, rng)
     assert noise.shape == (40, 2, 65, 58)
     assert torch.allclose(noise.mean((0, 2, 3)), torch.tensor([1.0, 0.0]), atol=0.03)
-    away = noise - torch.tensor([1.0, 0.0])[:, None, None]
+    away = noise - guess
     # a third of the variance is white; bilinear interpolation keeps 4/9 to 1 of the others
-    total = float(away.var()) / flow_training.NOISE_RAD**2
+    total = float(away.var()) / stage.noise_rad**2
     assert 1 / 3 + 2 / 3 * 4 / 9 - 0.05 < total < 1
     neighbours = float((away[..., 1:] * away[..., :-1]).mean() / away.square().mean())
     assert 0.3 < neighbours < 0.7  # white alone: 0
 
 
-def test_batches_depend_on_the_step_alone():
-    examples = [example(seed) for seed in range(3)]
-    once, again, other = (flow_training.draw_batch(examples, SETTINGS, step) for step in (3, 3, 4))
-    for first, second in zip(vars(once).values(), vars(again).values(), strict=True):
+@pytest.mark.parametrize("make", [batches.coarse_batch, batches.fine_batch])
+def test_batches_depend_on_the_step_alone(make):
+    prepared = [batches.prepare(example(seed), native=True) for seed in range(3)]
+    once, again, other = (make(prepared, 2, batches.Degrading(), 7, step) for step in (3, 3, 4))
+    for first, second in zip(vars(once.given).values(), vars(again.given).values(), strict=True):
         assert torch.equal(first, second)
-    assert not torch.equal(once.magnitude, other.magnitude)
+    assert torch.equal(once.target, again.target) and torch.equal(once.weight, again.weight)
+    assert not torch.equal(once.given.magnitude, other.given.magnitude)
 
 
-def test_a_patch_shows_one_place_in_magnitude_and_target():
+@pytest.mark.parametrize("make", [batches.coarse_batch, batches.fine_batch])
+def test_a_batch_shows_one_place_in_magnitude_and_target(make):
     """Mirrored or not, what is bright is what is turned; air has no fine phase and no say."""
-    settings = dataclasses.replace(SETTINGS, noise=(1e-6, 2e-6), shading=0.0, batch=16)
-    batch = flow_training.draw_batch([example()], settings, 0)
-    head = batch.weight > flow_training.FLOOR
-    turned = batch.target[:, 1:] > 0.3
-    seen = batch.magnitude / batch.magnitude.amax((-2, -1), keepdim=True)
-    assert (turned == (seen > 0.75)).float().mean() > 0.999
+    batch = make([batches.prepare(example(), native=True)], 16, QUIET, 0, 0)
+    head = batch.weight > batches.FLOOR
+    seen = batch.given.magnitude / batch.given.magnitude.amax((-2, -1), keepdim=True)
+    turned = torch.atan2(batch.target[:, 1:], batch.target[:, :1])
+    assert (turned[seen > 0.9] > 0.3).float().mean() > 0.97
+    assert (turned[head & (seen < 0.6)] < 0.3).float().mean() > 0.97
     assert torch.equal(batch.target[:, :1][~head], torch.ones(int((~head).sum())))
-    assert torch.allclose(batch.target.square().sum(1), torch.ones(16, 32, 32), atol=1e-6)
+    assert torch.allclose(batch.target.square().sum(1), torch.ones(16, 96, 96), atol=1e-5)
+    # in a mirrored head, too, what lies to the right has the larger place
+    assert (batch.given.place[:, 1].diff(dim=-1)[:, 40:56, 40:56] > 0).all()
+    if make is batches.fine_batch:  # the coarse truth is near the fine one
+        away = (batch.given.guess - batch.target).square().sum(1, keepdim=True)
+        assert away[head].mean() < 0.1
 
 
-def test_a_patch_has_the_conditions_of_its_example():
-    settings = dataclasses.replace(SETTINGS, unknown=0.0, batch=12)
-    batch = flow_training.draw_batch([example()], settings, 0)
-    assert batch.label.tolist() == [flow_examples.CONTRASTS.index("AXT2")] * 12
-    assert torch.allclose(batch.log_mm, torch.tensor(0.5 * math.log2(2.0 * 2.2)))
-    # half the magnitude of the median or less counts less; all that is brighter as much
-    weights = {round(float(value), 2) for value in (batch.weight - flow_training.FLOOR).unique()}
-    bright = float(example().magnitude[example().head].median())
-    assert weights == {0.0, round(0.5 / bright, 2), 1.0}
-    unnamed = dataclasses.replace(settings, unknown=1.0)
-    labels = flow_training.draw_batch([example()], unnamed, 0).label
-    assert labels.tolist() == [flow_training.UNKNOWN] * 12
+def test_a_batch_has_the_conditions_of_its_example():
+    prepared = [batches.prepare(example(), native=True)]
+    coarse = batches.coarse_batch(prepared, 5, QUIET, 0, 0).given.conditions
+    fine = batches.fine_batch(prepared, 5, QUIET, 0, 0).given.conditions
+    told = Conditions.of_protocol("AXT2", "axial", 3.0).vector()
+    assert torch.equal(coarse[:, :-1], told.expand(5, -1)) and torch.equal(
+        fine[:, :-1], told.expand(5, -1)
+    )
+    assert torch.allclose(coarse[:, -1], torch.tensor(math.log2(grids.MM)))
+    assert torch.allclose(fine[:, -1], torch.tensor(0.5 * math.log2(2.0 * 2.2)))
 
 
 def test_sagittal_heads_are_not_mirrored():
-    whole = dataclasses.replace(example(), orientation="sagittal")
-    quiet = {"noise": (1e-6, 2e-6), "shading": 0.0, "patch": 64, "batch": 8}
-    batch = flow_training.draw_batch([whole], dataclasses.replace(SETTINGS, **quiet), 0)
+    whole = batches.prepare(example(orientation="sagittal"), native=True)
+    batch = batches.coarse_batch([whole], 8, QUIET, 0, 0)
     assert (batch.target == batch.target[:1]).all()
-    axial = flow_training.draw_batch([example()], dataclasses.replace(SETTINGS, **quiet), 0)
+    axial = batches.coarse_batch([batches.prepare(example(), native=True)], 8, QUIET, 0, 0)
     assert not (axial.target == axial.target[:1]).all()
 
 
-def test_heads_smaller_than_a_patch_are_padded_with_air():
-    batch = flow_training.draw_batch([example(shape=(21, 40))], SETTINGS, 0)
-    assert batch.magnitude.shape == (2, 1, 32, 32)
-    rows = (batch.weight > flow_training.FLOOR).any(-1)[:, 0]
-    assert (rows.sum(-1) <= 21).all()
-
-
 def test_the_loss_is_none_for_who_knows_the_phase():
-    batch = flow_training.draw_batch([example()], SETTINGS, 1)
+    batch = batches.coarse_batch([batches.prepare(example(), native=True)], 2, QUIET, 0, 1)
 
-    def knowing(state, magnitude, time, label, log_mm):
+    def knowing(state, given, time):
         return batch.target
 
-    assert float(flow_training.loss_of(knowing, batch, torch.Generator().manual_seed(1))) == 0
-    off = Batch(batch.magnitude, -batch.target, batch.weight, batch.label, batch.log_mm)
-    # half a turn away: |2|^2 everywhere
-    opposite = flow_training.loss_of(knowing, off, torch.Generator().manual_seed(1))
-    assert float(opposite) == pytest.approx(4, rel=1e-5)
+    def loss(target):
+        rng = torch.Generator().manual_seed(1)
+        return float(
+            paths.loss_of(knowing, batch.given, target, batch.weight, COARSE, rng)
+        )
+
+    assert loss(batch.target) == 0
+    assert loss(-batch.target) == pytest.approx(4, rel=1e-5)  # half a turn away: |2|^2
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
-    examples = [example(seed) for seed in range(2)]
-    whole, losses = flow_training.train_flow(examples, SETTINGS, tmp_path / "whole")
+# --- training --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["coarse", "fine"])
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, name):
+    settings = dataclasses.replace(SETTINGS, name=name)
+    some = [example(seed) for seed in range(2)]
+    whole, losses = training.train(some, settings, tmp_path / "whole")
 
     class Killed(Exception):
         pass
@@ -202,42 +300,56 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
         keep = runs.write_checkpoint
         patch.setattr(runs, "write_checkpoint", kill)
         with pytest.raises(Killed):
-            flow_training.train_flow(examples, SETTINGS, tmp_path / "killed")
-    resumed, again = flow_training.train_flow(examples, SETTINGS, tmp_path / "killed")
+            training.train(some, settings, tmp_path / "killed")
+    resumed, again = training.train(some, settings, tmp_path / "killed")
     assert losses == again and len(losses) == 2
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
-    flow_training.train_flow([example()], SETTINGS, tmp_path)
+    training.train([example()], SETTINGS, tmp_path)
     other = dataclasses.replace(SETTINGS, steps=6)
     with pytest.raises(ValueError, match="other settings"):
-        flow_training.train_flow([example()], other, tmp_path)
+        training.train([example()], other, tmp_path)
     with pytest.raises(ValueError, match="other settings, examples"):
-        flow_training.train_flow([example(5)], SETTINGS, tmp_path)
+        training.train([example(5)], SETTINGS, tmp_path)
     shutil.rmtree(tmp_path)
     with pytest.raises(ValueError, match="no examples"):
-        flow_training.train_flow([], SETTINGS, tmp_path)
+        training.train([], SETTINGS, tmp_path)
+    with pytest.raises(ValueError, match="stage 'medium'"):
+        training.TrainingSettings("medium")
+
+
+def test_convolutions_in_half_precision_learn_the_same(tmp_path):
+    some = [example(seed) for seed in range(2)]
+    _, full = training.train(some, SETTINGS, tmp_path / "full")
+    _, half = training.train(some, dataclasses.replace(SETTINGS, half=True), tmp_path / "half")
+    assert half == pytest.approx(full, rel=0.05)
 
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
     """A small flow that has seen twelve heads of two tissues."""
-    settings = dataclasses.replace(SETTINGS, steps=220, batch=4, warm_up=20, learning_rate=4e-3)
-    examples = [example(seed) for seed in range(12)]
-    network, losses = flow_training.train_flow(examples, settings, tmp_path_factory.mktemp("flow"))
-    assert losses[-1] < 0.5 * losses[0]
-    return flow.PhaseFlow(network, SMALL)
+    folder = tmp_path_factory.mktemp("flow")
+    usual = {"steps": 400, "batch": 4, "warm_up": 20, "learning_rate": 4e-3, "save_every": 100}
+    networks = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "EDGE", 48)
+        for name, stage in (("coarse", COARSE), ("fine", FINE)):
+            settings = dataclasses.replace(SETTINGS, name=name, stage=stage, **usual)
+            some = [example(seed) for seed in range(12)]
+            network, losses = training.train(some, settings, folder)
+            assert losses[-1] < 0.6 * losses[0], name
+            networks.append(network)
+    return flow.PhaseFlow(*networks, (COARSE, FINE))
 
 
 def test_what_the_magnitude_tells_is_learned(learned):
     unseen = example(99)
-    draws = torch.stack(
-        [
-            learned.fine(unseen.magnitude, (2.0, 2.2), runs.rng(0, i), contrast="AXT2")
-            for i in range(4)
-        ]
+    known = Conditions.of_protocol("AXT2", "axial", 3.0)
+    draws = learned.fine_phase(
+        unseen.magnitude.expand(4, -1, -1), SPACING_MM, runs.rng(0), conditions=known
     )
     bright = unseen.fine > 0
     step = draws[:, bright].mean(1) - draws[:, unseen.head & ~bright].mean(1)
@@ -252,61 +364,80 @@ def writer():
     n = 29
     covariance = torch.eye(n, dtype=torch.float64) * 4
     statistics = smooth.ScanStatistics(torch.zeros(n, dtype=torch.float64), covariance)
-    return flow.PhaseFlow(random_network(), SMALL, {"axial": statistics}, {"seed": 7})
+    return flow.PhaseFlow(
+        random_network(1), random_network(2), (COARSE, FINE), {"axial": statistics}, {"seed": 7}
+    )
+
+
+def without_surface():
+    return dataclasses.replace(writer(), smooth={})
 
 
 def test_slices_of_a_scan_share_their_smooth_phase():
     magnitude = torch.stack([example(seed).magnitude for seed in range(5)])
-    given = {"seed": 3, "name": "series", "contrast": "AXT2"}
-    phase = writer().scan(magnitude, (2.0, 2.2), **given)
-    fine = dataclasses.replace(writer(), smooth={}).scan(magnitude, (2.0, 2.2), **given)
+    scan = {"seed": 3, "name": "series"}
+    phase = writer().scan(magnitude, SPACING_MM, **scan)
+    fine = without_surface().scan(magnitude, SPACING_MM, **scan)
     surface = torch.polar(torch.ones_like(phase), phase - fine)
     assert phase.abs().max() <= math.pi
     # coefficients are straight lines along the stack: second differences vanish, on the circle
     bend = surface[2:] * surface[:-2] * surface[1:-1].conj().square()
     assert bend.angle().abs().max() < 1e-3
     assert (surface[1:] * surface[:-1].conj()).angle().abs().max() > 0.1  # they do change
-    assert torch.equal(phase, writer().scan(magnitude, (2.0, 2.2), **given))
-    assert not torch.equal(phase, writer().scan(magnitude, (2.0, 2.2), **(given | {"seed": 4})))
+    assert torch.equal(phase, writer().scan(magnitude, SPACING_MM, **scan))
+    assert not torch.equal(phase, writer().scan(magnitude, SPACING_MM, **(scan | {"seed": 4})))
 
 
-@pytest.mark.parametrize("shape", [(45, 38), (33, 64)])
+@pytest.mark.parametrize("shape", [(45, 38), (33, 64), (90, 101)])
 def test_phase_does_not_depend_on_the_unit_of_the_magnitude(shape):
-    magnitude = example(shape=shape).magnitude
-    one, thousand = (
-        writer().fine(factor * magnitude, (math.nan, math.nan), runs.rng(0, "x"))
+    magnitude = example(shape=shape).magnitude[None]
+    usual, thousand = (
+        writer().fine_phase(factor * magnitude, (math.nan, math.nan), runs.rng(0, "x"))
         for factor in (1, 1000)
     )
-    assert one.shape == shape
-    assert arrays.wrap(one - thousand).abs().max() < 1e-3
+    assert usual.shape == (1, *shape)
+    assert arrays.wrap(usual - thousand).abs().max() < 1e-3
 
 
-def test_phase_depends_on_contrast_pixel_size_and_orientation():
+def test_phase_depends_on_conditions_pixel_size_and_orientation():
     magnitude = example().magnitude
-    given = {"seed": 1, "scan": "a", "index": 0, "position": 0.5}
-    usual = writer().slice(magnitude, (2.0, 2.0), contrast="AXT2", **given)
-    for spacing_mm, contrast in (((2.0, 2.0), "AXT1"), ((2.0, 2.0), "mine"), ((1.0, 1.0), "AXT2")):
-        other = dataclasses.replace(writer(), smooth={})
-        same = other.slice(magnitude, (2.0, 2.0), contrast="AXT2", **given)
-        assert not torch.equal(other.slice(magnitude, spacing_mm, contrast=contrast, **given), same)
+    place = {"seed": 1, "scan": "a", "index": 0, "position": 0.5}
+    known = Conditions.of_protocol("AXT2", "axial", 3.0)
+    same = without_surface().slice(magnitude, (2.0, 2.0), conditions=known, **place)
+    for spacing_mm, other in (
+        ((2.0, 2.0), Conditions()),
+        ((2.0, 2.0), dataclasses.replace(known, field_t=1.5)),
+        ((1.0, 1.0), known),
+    ):
+        changed = without_surface().slice(magnitude, spacing_mm, conditions=other, **place)
+        assert not torch.equal(changed, same)
+    usual = writer().slice(magnitude, (2.0, 2.0), conditions=known, **place)
     statistics = writer().smooth["axial"]
     wider = smooth.ScanStatistics(statistics.mean, 9 * statistics.covariance)
-    alone = dataclasses.replace(writer(), smooth={"coronal": wider})
-    coronal = alone.slice(magnitude, (2.0, 2.0), contrast="AXT2", orientation="coronal", **given)
-    assert not torch.equal(coronal, usual)
-    one = writer().scan(magnitude[None], (2.0, 2.0), seed=1, name="a", contrast="AXT2")
-    assert torch.equal(one[0], usual)  # a single slice lies in the middle of its stack
+    alone = dataclasses.replace(writer(), smooth={"axial": statistics, "coronal": wider})
+    front = dataclasses.replace(known, orientation="coronal")
+    assert not torch.equal(alone.slice(magnitude, (2.0, 2.0), conditions=front, **place), usual)
+    single = writer().scan(magnitude[None], (2.0, 2.0), seed=1, name="a", conditions=known)
+    assert torch.equal(single[0], usual)  # a single slice lies in the middle of its stack
+
+
+def test_an_image_upside_down_gets_the_same_phase_upside_down():
+    magnitude = example().magnitude
+    place = {"seed": 1, "scan": "a", "index": 0, "position": 0.5}
+    usual = writer().slice(magnitude, SPACING_MM, **place)
+    turned = writer().slice(magnitude.flip(0), SPACING_MM, upside_down=True, **place)
+    assert torch.equal(turned.flip(0), usual)
 
 
 def test_no_steps_are_refused():
     with pytest.raises(ValueError, match="0 steps"):
-        writer().fine(example().magnitude, (1.0, 1.0), runs.rng(0, "x"), steps=0)
+        paths.follow(random_network(), given(torch.ones(1, 1, 8, 8)), torch.ones(1, 2, 8, 8), 0)
     with pytest.raises(ValueError, match="multiples of 8"):
-        FlowArchitecture(widths=(4, 16))
+        Architecture(widths=(4, 16))
 
 
 def test_an_empty_slice_gets_a_phase():
-    phase = writer().fine(torch.zeros(SHAPE), (1.0, 1.0), runs.rng(0, "x"))
+    phase = writer().fine_phase(torch.zeros(1, *SHAPE), (1.0, 1.0), runs.rng(0, "x"))
     assert phase.isfinite().all()
 
 
@@ -314,10 +445,10 @@ def test_a_flow_is_saved_and_loaded(tmp_path):
     path = tmp_path / "flow.safetensors"
     flow.save(path, writer())
     back = flow.load(path)
-    assert back.record == {"seed": 7} and back.architecture == SMALL
+    assert back.record == {"seed": 7} and back.stages == (COARSE, FINE)
     magnitude = example().magnitude
-    given = {"seed": 1, "scan": "a", "index": 2, "position": 0.25}
-    first, second = (one.slice(magnitude, (2.0, 2.0), **given) for one in (writer(), back))
+    place = {"seed": 1, "scan": "a", "index": 2, "position": 0.25}
+    first, second = (one.slice(magnitude, (2.0, 2.0), **place) for one in (writer(), back))
     assert torch.equal(first, second)
 
 
@@ -332,7 +463,20 @@ def test_what_is_no_flow_is_named(tmp_path):
     runs.write_weights(other, {"a": torch.zeros(1)}, {"architecture": "{}"})
     with pytest.raises(ValueError, match="holds no flow"):
         flow.load(other)
-    wrong = dataclasses.replace(writer(), architecture=FlowArchitecture(widths=(8, 24), inner=1))
-    flow.save(other, wrong)
+    wider = Stage(Architecture(widths=(8, 24), inner=1), 0.5, (1, 4), steps=3)
+    flow.save(other, dataclasses.replace(writer(), stages=(wider, FINE)))
     with pytest.raises(ValueError, match="another architecture"):
         flow.load(other)
+
+
+# --- recipe ----------------------------------------------------------------------------
+
+
+def test_subjects_that_are_there_are_not_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(examples, "examples", lambda number, *, seed: [example(number)])
+    small = recipe.Recipe(first=3, last=5)
+    made = recipe.make_examples(small, tmp_path)
+    assert [path.name for path in made] == [f"90210_{n:04d}.safetensors" for n in (3, 4, 5)]
+    monkeypatch.delattr(examples, "examples")
+    assert recipe.make_examples(small, tmp_path) == made
+    assert len(recipe.read_examples(made)) == 3

@@ -19,7 +19,7 @@ from synthlib.phase.flow.network import FlowNetwork
 from synthlib.phase.flow.paths import FINE
 
 WEIGHTS = "flow.safetensors"
-COARSE_SETTINGS = training.TrainingSettings()
+COARSE_SETTINGS = training.TrainingSettings(steps=7_000)
 FINE_SETTINGS = training.TrainingSettings("fine", FINE, steps=8_000, batch=8)
 
 
@@ -34,7 +34,7 @@ class Recipe:
     """
 
     first: int = 17
-    last: int = 360
+    last: int = 300
     smooth_subjects: int = 24
     seed: int = 90210
     coarse: training.TrainingSettings = COARSE_SETTINGS
