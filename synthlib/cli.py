@@ -343,10 +343,9 @@ def _add_synthesize(commands: Any) -> None:
     made.add_argument("--out", required=True, help="folder for the raw data and the report")
     made.add_argument(
         "--generator",
-        default="",
         metavar="WEIGHTS|SOURCE",
-        help="what writes phase: weights of notebook 02 (.safetensors), or sinusoidal, random, "
-        "zero; required except with --phase measured",
+        help="what writes phase: flow-head-v1 (default), which comes with synthlib, weights of "
+        "notebook 02 (.safetensors), or polynomial, sinusoidal, random, zero",
     )
     made.add_argument(
         "--phase",
@@ -432,13 +431,13 @@ def _synthesize(chosen: argparse.Namespace) -> int:
     }
     with _understanding():
         settings = conversion.Settings(
-            generator=_weights(chosen.generator),
             format=chosen.format,
             strict=chosen.strict,
             repair=chosen.repair,
             phase=chosen.phase,
             contrasts=tuple(chosen.contrast or ()),
             seed=chosen.seed,
+            **({"generator": _weights(chosen.generator)} if chosen.generator else {}),
             **of_coils,
         )
         if of_coils and settings.format in conversion.IMAGES:

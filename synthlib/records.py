@@ -331,6 +331,7 @@ class PhasePair:
         recon_shape: (ny, nx) of the scanner's image, for metrics.
         acquired: measured columns of kx, as in :class:`RawVolume`.
         spacing_mm: (y, x) pixel size.
+        upside_down: rows run the other way than in DICOM's views.
     """
 
     name: str
@@ -345,6 +346,7 @@ class PhasePair:
     recon_shape: tuple[int, int]
     acquired: tuple[int, int]
     spacing_mm: tuple[float, float] = UNKNOWN_MM
+    upside_down: bool = False
 
     @property
     def head(self) -> Tensor:

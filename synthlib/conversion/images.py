@@ -63,8 +63,8 @@ def _image_facts(job: Job, prepared: Prepared, volume: ImageVolume) -> dict[str,
     record["audit"] = prepared.report.to_dict()
     record["notes"] = list(volume.notes)
     record["phase"] = source
-    if job.settings.weights and source != MEASURED:
-        record["generator"] = generator_record(job.settings.weights)
+    if job.settings.network and source != MEASURED:
+        record["generator"] = generator_record(job.settings)
     return {
         "contrast": volume.contrast,
         "patient_id": volume.patient_id,

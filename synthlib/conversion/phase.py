@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,28 +12,38 @@ from torch import Tensor
 
 from synthlib import runs
 from synthlib.conversion.settings import MEASURED, WRITTEN, Settings
-from synthlib.phase import generator, sources
+from synthlib.phase import shipped, sources
+from synthlib.phase.flow import Conditions, PhaseFlow
+from synthlib.phase.generator import demonstration
 from synthlib.records import ImageVolume, PhasePair
+
+FLOW, GAN = "flow", "gan"
 
 
 def phase_source(volume: ImageVolume, settings: Settings) -> str:
-    """ "measured", or what wrote the phase: "written: gan", "written: zero" ..."""
+    """ "measured", or what wrote the phase: "written: flow-head-v1", "written: zero" ..."""
     if volume.phase is not None:
         return MEASURED
-    return f"{WRITTEN}: {'gan' if settings.weights else settings.generator}"
+    if settings.weights:
+        return f"{WRITTEN}: {FLOW if isinstance(writer_of(settings), PhaseFlow) else GAN}"
+    return f"{WRITTEN}: {settings.generator}"
 
 
 def write_phase(volume: ImageVolume, pixels: str, index: int, settings: Settings) -> Tensor:
     """Phase of one slice, float32 (y, x), radians; the same whenever it is asked for.
 
-    As it was measured, where the volume has it; else the generator's.
+    As it was measured, where the volume has it; else the generator's. The slices of a
+    series share what belongs to a scan.
+
+    Args:
+        pixels: hash of the volume's magnitudes, which names every draw.
     """
     if volume.phase is not None:
         return volume.phase[index]
     magnitude, name = volume.magnitude[index], f"{pixels}#{index}"
-    if settings.weights:
-        write = _generator(settings.weights, stamp(settings.weights))
-        return write.at_pixels(
+    writer = writer_of(settings) if settings.network else None
+    if writer is not None and not isinstance(writer, PhaseFlow):
+        return writer.at_pixels(
             magnitude,
             volume.spacing_mm,
             seed=settings.seed,
@@ -41,27 +52,75 @@ def write_phase(volume: ImageVolume, pixels: str, index: int, settings: Settings
         )
     pair = PhasePair(
         name=name,
-        volume=volume.name,
+        volume=pixels,
         patient_id=volume.patient_id,
         contrast=volume.contrast,
         slice_index=index,
-        position=index / max(1, volume.n_slices - 1),
+        position=index / (volume.n_slices - 1) if volume.n_slices > 1 else 0.5,
         magnitude=magnitude,
         phase=torch.zeros_like(magnitude),
         support=magnitude > 0,
         recon_shape=(magnitude.shape[0], magnitude.shape[1]),
         acquired=(0, magnitude.shape[1]),
         spacing_mm=volume.spacing_mm,
+        upside_down=volume.upside_down,
     )
-    return sources.write(settings.generator, pair, sources.Context(), seed=settings.seed)
+    if writer is None:
+        smooth = shipped.load(shipped.DEFAULT) if settings.generator == "polynomial" else None
+    else:
+        smooth = writer
+    assert smooth is None or isinstance(smooth, PhaseFlow)
+    context = sources.Context(flow=smooth, conditions=conditions_of(volume))
+    return sources.write(
+        FLOW if writer else settings.generator, pair, context, seed=settings.seed
+    )
 
 
-def generator_record(weights: Path) -> dict[str, object]:
-    architecture = _generator(weights, stamp(weights)).architecture
-    return {
-        "weights_sha256": _sha256(weights, stamp(weights)),
-        "architecture": dataclasses.asdict(architecture),
-    }
+def conditions_of(volume: ImageVolume) -> Conditions:
+    """What the header tells a flow of the scan."""
+
+    def number(name: str) -> float:
+        return float(str(volume.facts.get(name, math.nan)))
+
+    return Conditions.of_label(
+        volume.contrast,
+        orientation=volume.orientation,
+        te_ms=number("te_ms"),
+        ti_ms=number("ti_ms"),
+        flip_deg=number("flip_deg"),
+        field_t=volume.field_t,
+    )
+
+
+def writer_of(settings: Settings) -> shipped.Writer:
+    """The network that writes phase, read once."""
+    assert settings.network
+    time = stamp(settings.weights) if settings.weights else 0
+    return _writer(settings.network, time)
+
+
+def takes_global_state(settings: Settings) -> bool:
+    """Whether draws are a network's dropout, which takes torch's global state: one at a time."""
+    return bool(settings.network) and not isinstance(writer_of(settings), PhaseFlow)
+
+
+def generator_record(settings: Settings) -> dict[str, object]:
+    """Of the network that wrote phase: which weights, and how it is built."""
+    writer = writer_of(settings)
+    path = settings.weights or shipped.path_of(settings.network)
+    record: dict[str, object] = {"weights_sha256": _sha256(path, stamp(path))}
+    if isinstance(writer, PhaseFlow):
+        record["stages"] = [dataclasses.asdict(stage) for stage in writer.stages]
+    else:
+        record["architecture"] = dataclasses.asdict(writer.architecture)
+    if note := demonstration_note(settings):
+        record["demonstration"] = note
+    return record
+
+
+def demonstration_note(settings: Settings) -> str:
+    """What to say of a network that learned from few scans; "" for any other, or for none."""
+    return demonstration(writer_of(settings).record) if settings.network else ""
 
 
 def stamp(path: Path) -> int:
@@ -70,8 +129,8 @@ def stamp(path: Path) -> int:
 
 
 @lru_cache(maxsize=2)
-def _generator(weights: Path, stamp: int) -> generator.PhaseGenerator:
-    return generator.load(weights)
+def _writer(name: str, stamp: int) -> shipped.Writer:
+    return shipped.load(name)
 
 
 @lru_cache(maxsize=2)

@@ -13,7 +13,13 @@ from typing import Any
 from synthlib import arrays, bank, runs, synthesis, tasks
 from synthlib.conversion.coils import coils_of, donors_for, noise_scan, noise_std
 from synthlib.conversion.job import MADE, Job, Outcome, Prepared, Stopped, digits
-from synthlib.conversion.phase import generator_record, phase_source, stamp, write_phase
+from synthlib.conversion.phase import (
+    generator_record,
+    phase_source,
+    stamp,
+    takes_global_state,
+    write_phase,
+)
 from synthlib.conversion.settings import MEASURED, Settings
 from synthlib.figures import thumbnails
 from synthlib.formats.raw_header import RawHeader
@@ -110,8 +116,7 @@ def _write(
             writer.put(index, kspace, rss)
         return thumbnails.thumbnail(magnitude, phase, rss) if index == middle else b""
 
-    # the network's dropout takes torch's global state
-    if settings.weights and volume.phase is None:
+    if volume.phase is None and takes_global_state(settings):
         with writer:
             return b"".join([make(index) for index in range(volume.n_slices)])
     if n_threads == 1:
@@ -147,8 +152,8 @@ def _header(
         "distance": match.distance,
     }
     record["noise"] = {**dataclasses.asdict(level), "std_out": std}
-    if settings.weights and source != MEASURED:
-        record["generator"] = generator_record(settings.weights)
+    if settings.network and source != MEASURED:
+        record["generator"] = generator_record(settings)
     n_samples = settings.oversampling * volume.magnitude.shape[1]
     return RawHeader(
         contrast=volume.contrast,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
@@ -14,9 +15,9 @@ from synthlib import archive, bank, formats, runs, tasks
 from synthlib.conversion import annotations as labelled
 from synthlib.conversion import one, private, report
 from synthlib.conversion.one import ASIDE, MADE, THERE, Job, Outcome
+from synthlib.conversion.phase import demonstration_note, takes_global_state, writer_of
 from synthlib.conversion.private import PARTS, pseudonym_salt, require_pseudonyms
-from synthlib.conversion.settings import FOLDERS, IMAGES, Settings
-from synthlib.phase import generator
+from synthlib.conversion.settings import FOLDERS, IMAGES, MEASURED, Settings
 
 MOST_ABREAST = 4  # series in memory at the same time
 
@@ -108,8 +109,10 @@ def synthesize(
     inputs = [Path(place).expanduser().absolute() for place in given]
     archive.require_inputs(inputs)
     salt = pseudonym_salt(out, salt_file)
-    if settings.weights:
-        generator.load(settings.weights)  # a wrong file is told before any work
+    if settings.network and settings.phase != MEASURED:
+        writer_of(settings)  # a wrong file is told before any work
+        if note := demonstration_note(settings):
+            warnings.warn(note, stacklevel=2)
     donors: list[str] = []
     if settings.maps != bank.SIMULATED:  # so is a wrong bank
         opened = bank.open_bank(settings.maps, n_coils=settings.n_coils).donors
@@ -125,7 +128,7 @@ def synthesize(
         "arrays", "records", "formats", "archive", "audit", "bank", "coils", "synthesis",
         "phase", "conversion", "scanner", "runs",
     )  # fmt: skip
-    weights = runs.sha256(settings.weights) if settings.weights else ""
+    weights = runs.sha256(settings.weights) if settings.weights else settings.generator
     jobs, outcomes = [], {}
     for series in found.series:
         if settings.contrasts and series.contrast not in settings.contrasts:
@@ -146,8 +149,8 @@ def synthesize(
     alone = workers <= 1 and not scheduler
     if todo and workers > 1 and settings.maps == bank.SIMULATED and settings.format not in IMAGES:
         bank.open_bank(settings.maps, n_coils=settings.n_coils)  # once, not by every worker
-    # A generator's dropout takes torch's global state: one series after the other.
-    abreast = _Abreast(todo) if alone and todo and not settings.weights else None
+    together = settings.phase == MEASURED or not takes_global_state(settings)
+    abreast = _Abreast(todo) if alone and todo and together else None
     with abreast or nullcontext():
         made = tasks.run_all(
             abreast or _convert_and_keep,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthlib import bank
-from synthlib.phase import sources
+from synthlib.phase import shipped, sources
 
 # Endings of what is written last: a result that has it is complete.
 FORMATS = {
@@ -32,8 +32,8 @@ AUTO, MEASURED, WRITTEN = "auto", "measured", "written"
 PHASES = (AUTO, MEASURED, WRITTEN)
 RAW = FOLDERS["fastmri"]
 MATCH, NONE = "match", "none"
-# Sources that need nothing but the slice itself.
-PLAIN_SOURCES = ("sinusoidal", "random", "zero")
+# Sources that need no trained network.
+PLAIN_SOURCES = ("polynomial", "sinusoidal", "random", "zero")
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class Settings:
     """How raw data are made of magnitude images.
 
     Attributes:
-        generator: a file of weights (.safetensors) that notebook 02 left, or
-            "sinusoidal", "random", "zero"; "" where only measured phase is taken.
+        generator: weights that come with synthlib by name ("flow-head-v1"), a file of
+            weights (.safetensors), or a source without a network: "polynomial",
+            "sinusoidal", "random", "zero".
         maps: folder of a coil bank, or "simulated".
         n_coils: of the raw data.
         format: "fastmri", "mrd" or "cfl"; "nifti" (magnitude and phase) or
@@ -63,7 +64,7 @@ class Settings:
         ValueError: a setting that cannot be.
     """
 
-    generator: str = ""
+    generator: str = shipped.DEFAULT
     maps: str = bank.SIMULATED
     n_coils: int = 16
     format: str = "fastmri"
@@ -104,27 +105,27 @@ class Settings:
                 f"noise {self.noise} with format {self.format}; noise is the coils', and images "
                 "keep what they have. Leave noise out, or choose a format of raw data"
             )
-        needed = self.generator or self.phase != MEASURED
-        if needed and self.weights is None and self.generator not in PLAIN_SOURCES:
-            if not self.generator:
-                raise ValueError(
-                    "no generator for series without measured phase; expected a file of weights "
-                    f"(.safetensors), one of {', '.join(PLAIN_SOURCES)}, or phase {MEASURED}"
-                )
+        if self.weights is None and self.generator not in (*PLAIN_SOURCES, *shipped.SHA256):
             why = (
                 "needs phase of other scans" if self.generator in sources.REGISTRY else "is unknown"
             )
             if self.generator == sources.MEASURED:
                 why = f"is no generator: choose phase {MEASURED}, or {AUTO} beside a generator"
+            known = ", ".join((*shipped.SHA256, *PLAIN_SOURCES))
             raise ValueError(
-                f"generator {self.generator!r} {why}; expected a file of weights (.safetensors) of "
-                f"notebook 02_gan_training, or one of {', '.join(PLAIN_SOURCES)}"
+                f"generator {self.generator!r} {why}; expected one of {known}, or a file of "
+                "weights (.safetensors)"
             )
 
     @property
     def weights(self) -> Path | None:
-        """The file of a trained generator, if one is asked for."""
-        return Path(self.generator) if self.generator.endswith(".safetensors") else None
+        """The user's file of weights, if one is asked for."""
+        return Path(self.generator) if self.generator.endswith(shipped.SUFFIX) else None
+
+    @property
+    def network(self) -> str:
+        """What shipped.load takes where a network writes phase; "" for a plain source."""
+        return "" if self.generator in PLAIN_SOURCES else self.generator
 
     def key(self) -> dict[str, object]:
         """What changes the raw data; which series are taken does not."""
@@ -133,7 +134,9 @@ class Settings:
     def record(self) -> dict[str, object]:
         """For keys and records: no path, for a path may hold a name; nothing that is not used."""
         facts = dataclasses.asdict(self)
-        facts["generator"] = "gan" if self.weights else self.generator or "none"
+        facts["generator"] = "a file of weights" if self.weights else self.generator
+        if self.phase == MEASURED:
+            facts["generator"] = "none"
         facts["maps"] = self.maps if self.maps == bank.SIMULATED else "a folder"
         if self.format in IMAGES:
             return {name: value for name, value in facts.items() if name not in OF_COILS}

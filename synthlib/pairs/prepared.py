@@ -57,6 +57,7 @@ class PreparedVolume:
             recon_shape=raw.recon_shape,
             acquired=raw.acquired,
             spacing_mm=raw.spacing_mm,
+            upside_down=raw.upside_down,
         )
 
     def maps(self, index: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from synthlib.phase.settings import Architecture
 # run the other way than in DICOM's views.
 PIXELS, UPSIDE_DOWN = "pixels_mm", "upside_down"
 LEAST_EDGE = 16  # pixels of a resampled image
+FEW_SCANS = 100  # fewer are a demonstration
 ALIKE = 1.25  # pixel sizes that differ by less need no resampling
 
 
@@ -173,6 +174,21 @@ def _architecture(name: str, entries: dict[str, Any]) -> Architecture:
             "synthlib does not know. Update synthlib, or use weights of this version."
         )
     return Architecture(**entries)
+
+
+def demonstration(record: Mapping[str, Any]) -> str:
+    """What to say of weights that learned from fewer than FEW_SCANS scans; "" for any other.
+
+    Args:
+        record: of a generator or a flow.
+    """
+    n_scans = int(record.get("parameters", {}).get("n_scans", 0)) or len(record.get("inputs", ()))
+    if not 0 < n_scans < FEW_SCANS:
+        return ""
+    return (
+        f"these weights learned from {n_scans} scans: they show how the chain works, and their "
+        f"phase is not to be trained on. Take the default, or weights of {FEW_SCANS} scans or more"
+    )
 
 
 def device_for(accelerator: str) -> str:

@@ -2,7 +2,8 @@
 
 A source takes the slice (its magnitude and, for the measured phase, its phase),
 what the data set knows (Context) and a random generator, and gives radians
-(y, x) in (-pi, pi]. To add one, write the function and put @source above it.
+(y, x) in (-pi, pi]. To add one, write the function and put @source above it. Where
+slices of a scan share a draw (by_scan), the generator is that of the scan.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 from synthlib import arrays, pairs, runs, tasks
+from synthlib.phase import shipped
+from synthlib.phase.flow import Conditions, PhaseFlow
 from synthlib.phase.generator import PhaseGenerator, device_for, load
 from synthlib.phase.polynomial import PolynomialStatistics, fit_statistics
 from synthlib.records import PhasePair
@@ -32,11 +35,15 @@ class Context:
         generator: the trained conditional GAN, for "gan".
         donors: scans of other patients than those to be written, for "other_patient".
         polynomial: statistics of measured phase, for "polynomial".
+        flow: for "flow"; its statistics of scans for "polynomial" where there are no others.
+        conditions: of the scan, for "flow"; None: what the slice's label tells.
     """
 
     generator: PhaseGenerator | None = None
     donors: Sequence[pairs.PreparedVolume] = field(default_factory=tuple)
     polynomial: PolynomialStatistics | None = None
+    flow: PhaseFlow | None = None
+    conditions: Conditions | None = None
 
 
 Source = Callable[[PhasePair, Context, torch.Generator], Tensor]
@@ -44,20 +51,25 @@ Source = Callable[[PhasePair, Context, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Entry:
-    """A source with the label for figures and tables."""
+    """A source with the label for figures and tables.
+
+    Attributes:
+        by_scan: its random generator is that of the scan, the same for all slices.
+    """
 
     label: str
     make: Source
+    by_scan: bool = False
 
 
 REGISTRY: dict[str, Entry] = {}
 
 
-def source(name: str, label: str) -> Callable[[Source], Source]:
-    """Register a function as the source of that name."""
+def source(name: str, label: str, *, by_scan: bool = False) -> Callable[[Source], Source]:
+    """Register a function as the source of that name; by_scan: see Entry."""
 
     def register(function: Source) -> Source:
-        REGISTRY[name] = Entry(label, function)
+        REGISTRY[name] = Entry(label, function, by_scan)
         return function
 
     return register
@@ -96,7 +108,9 @@ def write(name: str, pair: PhasePair, context: Context, *, seed: int) -> Tensor:
         ValueError: unknown name, or the context lacks what the source needs.
     """
     require_known([name])
-    phase = REGISTRY[name].make(pair, context, runs.rng(seed, "phase", name, pair.name))
+    entry = REGISTRY[name]
+    drawn_for = pair.volume if entry.by_scan else pair.name
+    phase = entry.make(pair, context, runs.rng(seed, "phase", name, drawn_for))
     arrays.require_same_grid(magnitude=pair.magnitude, phase=phase)
     return arrays.wrap(phase).to(torch.float32)
 
@@ -120,7 +134,14 @@ def open_context(
         polynomial=fit_statistics([volume.pair(index) for volume, index in some])
         if len(some) > 1
         else None,
+        flow=_shipped_flow(),
     )
+
+
+def _shipped_flow() -> PhaseFlow:
+    writer = shipped.load(shipped.DEFAULT)
+    assert isinstance(writer, PhaseFlow)
+    return writer
 
 
 @source(MEASURED, "Measured phase")
@@ -139,6 +160,29 @@ def gan(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
         )
     draw = int(torch.randint(2**53, (), generator=rng))
     return context.generator.at_pixels(pair.magnitude, pair.spacing_mm, seed=draw)
+
+
+@source("flow", "Flow (synthetic)", by_scan=True)
+def flow(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
+    """A smooth surface that the scan's slices share, and fine phase by a conditional flow.
+
+    It learned from simulated heads alone; see phase.flow.
+    """
+    if context.flow is None:
+        raise ValueError(
+            "phase source 'flow' needs a flow, none was given; take phase.load("
+            f"{shipped.DEFAULT!r}), or leave flow out of the sources."
+        )
+    return context.flow.slice(
+        pair.magnitude,
+        pair.spacing_mm,
+        seed=int(torch.randint(2**53, (), generator=rng)),
+        scan=pair.volume,
+        index=pair.name,
+        position=pair.position,
+        conditions=context.conditions or Conditions.of_label(pair.contrast),
+        upside_down=pair.upside_down,
+    )
 
 
 @source("sinusoidal", "Sinusoidal")
@@ -189,13 +233,24 @@ def other_patient(pair: PhasePair, context: Context, rng: torch.Generator) -> Te
     return arrays.resample(donor.image, (pair.magnitude.shape[0], pair.magnitude.shape[1])).angle()
 
 
-@source("polynomial", "Smooth polynomial")
+@source("polynomial", "Smooth polynomial", by_scan=True)
 def polynomial(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
-    """Control: a smooth random polynomial with the statistics of measured phase."""
-    if context.polynomial is None:
+    """Control: a smooth random polynomial with the statistics of measured phase.
+
+    Slices of a scan share it: all of it with statistics of slices, its course along the
+    stack with those of scans, which a flow has.
+    """
+    shape = pair.magnitude.shape[0], pair.magnitude.shape[1]
+    if context.polynomial is not None:
+        return context.polynomial.draw(shape, rng)
+    if context.flow is None:
         raise ValueError(
             "phase source 'polynomial' needs statistics of measured phase, none were given; "
             "fit them with phase.polynomial.fit_statistics, or leave polynomial out."
         )
-    ny, nx = pair.magnitude.shape
-    return context.polynomial.draw((ny, nx), rng)
+    known = context.conditions or Conditions.of_label(pair.contrast)
+    surface = context.flow.surface(
+        shape, pair.spacing_mm, seed=int(torch.randint(2**53, (), generator=rng)),
+        scan=pair.volume, position=pair.position, orientation=known.orientation,
+    )  # fmt: skip
+    return surface.flip(0) if pair.upside_down else surface

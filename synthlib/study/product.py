@@ -20,7 +20,7 @@ import torch
 from synthlib import bank, conversion, formats, pairs, runs, scanner
 from synthlib import coils as coil_maps
 from synthlib.formats import nifti, prepared_hdf5
-from synthlib.phase import generator
+from synthlib.phase import shipped
 from synthlib.records import RawVolume, orientation_of
 
 DONOR, OWN = "donor", "own"
@@ -55,7 +55,7 @@ def product_scans(
     Args:
         volumes: axial scans; their magnitudes keep their units.
         folder: for archive, raw data and prepared files, relative to the project root.
-        weights: of the trained generator (.safetensors), or "sinusoidal", "random", "zero".
+        weights: as conversion.Settings takes its generator.
         n_coils: of the product.
         seed: every draw follows from it.
         noise: as conversion.Settings takes it: "match", "none", or an SNR.
@@ -84,8 +84,8 @@ def product_scans(
     code = runs.code_fingerprint("study.product", "formats.nifti", "bank", "pairs")
     images = _write_archive(volumes, folder / f"images-{code}")
     settings = conversion.Settings(generator=weights, n_coils=n_coils, noise=noise, seed=seed)
-    if settings.weights:
-        generator.load(settings.weights)  # a wrong file is refused before any work
+    if settings.network:
+        shipped.load(settings.network)  # a wrong file is refused before any work
     content = runs.sha256(weights) if settings.weights else weights
     out = folder / f"{coils}-{noise}-{runs.fingerprint(settings.record(), content)}"
     if coils == DONOR:

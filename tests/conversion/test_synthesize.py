@@ -200,7 +200,8 @@ def test_a_generator_writes_the_phase(make, place):
     result = make(generator=str(weights), noise="none")
     assert result.count(conversion.MADE) == 2
     record = json.loads(h5py.File(raw(result)[0]).attrs["record"])
-    assert record["parameters"]["synthesize"]["generator"] == "gan"
+    assert record["parameters"]["synthesize"]["generator"] == "a file of weights"
+    assert record["phase"] == "written: gan"
     assert len(record["generator"]["weights_sha256"]) == 64
     reviewed = next(iter(conversion.review(result)))
     assert float(reviewed.phase.std()) > 0.01
@@ -342,7 +343,7 @@ def test_labels_and_boxes_come_along(make, place, head):
     [
         ({"generator": "measured"}, "is no generator: choose phase measured"),
         ({"generator": "nonsense"}, "generator 'nonsense' is unknown"),
-        ({"generator": ""}, "no generator for series without measured phase"),
+        ({"generator": "gan"}, "generator 'gan' needs phase of other scans; expected one of flow"),
         ({"phase": "best"}, "phase .best. is unknown; choose one of auto, measured, written"),
         ({"format": "nifti", "noise": 5.0}, "noise 5.0 with format nifti"),
         ({"format": "dicom"}, "format 'dicom' is unknown; choose one of fastmri, mrd, cfl"),

@@ -11,7 +11,7 @@ from scipy import stats
 from synthlib import pairs
 from synthlib.phase import sources
 
-SEVEN = {"measured", "gan", "sinusoidal", "random", "zero", "other_patient", "polynomial"}
+EIGHT = {"flow", "measured", "gan", "sinusoidal", "random", "zero", "other_patient", "polynomial"}
 
 
 def reshaped(pair, shape, name):
@@ -24,8 +24,8 @@ def on_circle(phase, reference):
 
 
 def test_the_registry_has_the_papers_sources_and_two_controls():
-    assert set(sources.REGISTRY) == SEVEN
-    assert len({entry.label for entry in sources.REGISTRY.values()}) == 7
+    assert set(sources.REGISTRY) == EIGHT
+    assert len({entry.label for entry in sources.REGISTRY.values()}) == 8
 
 
 def test_an_unknown_name_is_refused_with_those_that_are_known(study, context):
@@ -37,16 +37,16 @@ def test_an_unknown_name_is_refused_with_those_that_are_known(study, context):
     ):
         with pytest.raises(ValueError, match=r"'perlin' is unknown; expected one of .*zero") as e:
             refuse()
-        assert all(name in str(e.value) for name in SEVEN)
+        assert all(name in str(e.value) for name in EIGHT)
 
 
-@pytest.mark.parametrize("name", ["gan", "other_patient", "polynomial"])
+@pytest.mark.parametrize("name", ["gan", "flow", "other_patient", "polynomial"])
 def test_a_source_whose_context_is_missing_says_what_it_needs(study, name):
     with pytest.raises(ValueError, match=f"'{name}' needs"):
         sources.write(name, study["test"][0].pair(0), sources.Context(), seed=1)
 
 
-@pytest.mark.parametrize("name", sorted(SEVEN))
+@pytest.mark.parametrize("name", sorted(EIGHT))
 def test_every_source_gives_radians_on_the_circle_and_the_magnitudes_matrix(study, context, name):
     pair = study["test"][0].pair(0)
     for seed in range(3):
@@ -57,7 +57,7 @@ def test_every_source_gives_radians_on_the_circle_and_the_magnitudes_matrix(stud
         assert phase.max() <= np.float32(math.pi)
 
 
-@pytest.mark.parametrize("name", sorted(SEVEN))
+@pytest.mark.parametrize("name", sorted(EIGHT))
 def test_a_slices_phase_follows_from_seed_and_name_not_from_the_order_of_work(study, context, name):
     slices = pairs.all_pairs(study["test"])
     torch.manual_seed(1)
@@ -70,14 +70,14 @@ def test_a_slices_phase_follows_from_seed_and_name_not_from_the_order_of_work(st
     assert torch.equal(torch.stack(together), torch.stack(forwards))
 
 
-@pytest.mark.parametrize("name", sorted(SEVEN - {"measured", "zero"}))
+@pytest.mark.parametrize("name", sorted(EIGHT - {"measured", "zero"}))
 def test_another_seed_gives_another_phase(study, context, name):
     pair = study["test"][0].pair(0)
     drawn = [sources.write(name, pair, context, seed=seed) for seed in range(8)]
     assert any(not torch.allclose(drawn[0], other) for other in drawn[1:])
 
 
-@pytest.mark.parametrize("name", sorted(SEVEN - {"measured", "zero", "other_patient"}))
+@pytest.mark.parametrize("name", sorted(EIGHT - {"measured", "zero", "other_patient", "polynomial"}))
 def test_two_slices_of_one_magnitude_get_different_phases(study, context, name):
     pair = study["test"][0].pair(0)
     twin = dataclasses.replace(pair, name="another slice")
@@ -85,7 +85,7 @@ def test_two_slices_of_one_magnitude_get_different_phases(study, context, name):
     assert not torch.allclose(first, second)
 
 
-@pytest.mark.parametrize("name", sorted(SEVEN))
+@pytest.mark.parametrize("name", sorted(EIGHT))
 def test_global_random_state_is_untouched(study, context, name):
     pair = study["test"][0].pair(0)
     torch.manual_seed(3)

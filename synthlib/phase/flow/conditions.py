@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from synthlib.records import orientation_of
 from synthlib.scanner.sequences import protocol_at
 
 # Contrasts without the two letters that name the orientation of the slices.
@@ -15,6 +16,11 @@ CONTRASTS = ("T1", "T1POST", "T2", "T2LONG", "FLAIR", "T1GRE", "GRE", "MPRAGE", 
 ORIENTATIONS = ("axial", "coronal", "sagittal")
 USUAL_TE_MS, OCTAVES = 20.0, 3.0  # of the echo time: 2.5 to 160 ms is -1 to 1
 USUAL_FIELD_T = 3.0
+LEAST_EXCITATION_DEG = 60.0  # of spin echoes; gradient echoes of short TR have less
+GRADIENT_ECHO = {  # what a contrast tells of its echo
+    "T2": False, "T2LONG": False, "FLAIR": False,
+    "T1GRE": True, "GRE": True, "MPRAGE": True, "SWI": True,
+}  # fmt: skip
 # Places of a vector that are known or unknown together.
 GROUPS = (
     slice(0, len(CONTRASTS)),
@@ -51,6 +57,39 @@ class Conditions:
         return cls(
             label[2:], orientation, not protocol.is_spin_echo, protocol.te_ms, float(field_t)
         )
+
+    @classmethod
+    def of_label(
+        cls,
+        label: str,
+        *,
+        orientation: str = "",
+        te_ms: float = math.nan,
+        ti_ms: float = math.nan,
+        flip_deg: float = math.nan,
+        field_t: float = math.nan,
+    ) -> Conditions:
+        """Of a scan's label ("AXT1POST", "SAGT2", "MPRAGE") and what a header may tell.
+
+        A small flip angle is a gradient echo's; one that is T1-weighted is a T1GRE, or with
+        an inversion an MPRAGE.
+
+        Args:
+            orientation: of the header; else the label's.
+            ti_ms, flip_deg: nan if unknown, as the others.
+        """
+        orientation = orientation if orientation in ORIENTATIONS else orientation_of(label, "")
+        name = label.upper()
+        for start in ("SAG", "COR", "AX", "SA", "CO"):  # as labels begin
+            if name.startswith(start):
+                name = name.removeprefix(start)
+                break
+        name = {"T1PRE": "T1"}.get(name, name)
+        known = math.isfinite(flip_deg) and flip_deg > 0
+        echo = flip_deg < LEAST_EXCITATION_DEG if known else GRADIENT_ECHO.get(name)
+        if name == "T1" and echo:
+            name = "MPRAGE" if ti_ms > 0 else "T1GRE"
+        return cls(name if name in CONTRASTS else "", orientation, echo, te_ms, field_t)
 
     def vector(self) -> Tensor:
         """Float32 (LENGTH,); what is unknown is all zero."""

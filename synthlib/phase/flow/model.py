@@ -14,6 +14,7 @@ from synthlib.phase.flow import grids
 from synthlib.phase.flow.conditions import Conditions
 from synthlib.phase.flow.network import FlowNetwork, Given
 from synthlib.phase.flow.paths import COARSE, FINE, Stage, follow, start
+from synthlib.records import UNKNOWN_MM
 
 USUAL = "axial"  # orientation of slices that do not say theirs
 
@@ -33,6 +34,32 @@ class PhaseFlow:
     stages: tuple[Stage, Stage] = (COARSE, FINE)
     smooth: dict[str, smooth.ScanStatistics] = dataclasses.field(default_factory=dict)
     record: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __call__(
+        self,
+        magnitude: Tensor,
+        *,
+        seed: int,
+        name: str = "",
+        spacing_mm: tuple[float, float] = UNKNOWN_MM,
+        conditions: Conditions | None = None,
+    ) -> Tensor:
+        """Phase of a slice (y, x) or of all slices of a scan (slice, y, x), of its shape.
+
+        Args:
+            magnitude: >= 0, any unit; the others as in :meth:`scan`.
+
+        Raises:
+            ValueError: neither a slice nor a scan.
+        """
+        if magnitude.ndim not in (2, 3):
+            raise ValueError(
+                f"magnitude of shape {tuple(magnitude.shape)}; expected a slice (y, x) or a scan "
+                "(slice, y, x)"
+            )
+        stack = magnitude.reshape(-1, *magnitude.shape[-2:])
+        phase = self.scan(stack, spacing_mm, seed=seed, name=name, conditions=conditions)
+        return phase.reshape(magnitude.shape)
 
     @tasks.torch_threads(1)
     def scan(
@@ -72,7 +99,7 @@ class PhaseFlow:
         *,
         seed: int,
         scan: str,
-        index: int,
+        index: int | str,
         position: float,
         conditions: Conditions | None = None,
         upside_down: bool = False,
@@ -82,7 +109,7 @@ class PhaseFlow:
         Args:
             magnitude: (y, x), >= 0, any unit; spacing_mm: (y, x) of a pixel, nan if unknown.
             seed, scan: choose the scan's smooth part; with the index its fine part.
-            index: of the slice; position: 0 to 1 through the stack.
+            index: of the slice, or its name; position: 0 to 1 through the stack.
             conditions: of the scan; None is unknown.
             upside_down: rows run the other way than in DICOM's views.
         """
@@ -91,12 +118,33 @@ class PhaseFlow:
         rng = runs.rng(seed, "flow", "fine", scan, index)
         phase = self.fine_phase(seen[None], spacing_mm, rng, conditions=conditions)[0]
         if self.smooth:
-            statistics = self.smooth.get(conditions.orientation) or self.smooth[USUAL]
-            coefficients = statistics.draw(runs.rng(seed, "flow", "smooth", scan))
             shape = seen.shape[0], seen.shape[1]
-            phase = phase + smooth.surface(coefficients, shape, spacing_mm, 2 * position - 1)
+            phase = phase + self.surface(
+                shape, spacing_mm, seed=seed, scan=scan, position=position,
+                orientation=conditions.orientation,
+            )  # fmt: skip
         phase = arrays.wrap(phase)
         return phase.flip(0) if upside_down else phase
+
+    def surface(
+        self,
+        shape: tuple[int, int],
+        spacing_mm: tuple[float, float],
+        *,
+        seed: int,
+        scan: str,
+        position: float,
+        orientation: str = USUAL,
+    ) -> Tensor:
+        """The smooth part of a slice alone: float32 (y, x), radians, not wrapped.
+
+        Args:
+            shape: (y, x); the others as in :meth:`slice`. Another orientation than those of
+                `smooth` is taken for USUAL.
+        """
+        statistics = self.smooth.get(orientation) or self.smooth[USUAL]
+        coefficients = statistics.draw(runs.rng(seed, "flow", "smooth", scan))
+        return smooth.surface(coefficients, shape, spacing_mm, 2 * position - 1)
 
     @torch.no_grad()
     def fine_phase(

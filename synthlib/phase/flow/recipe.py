@@ -93,6 +93,10 @@ def _make_smooth(item: tuple[Path, int, str, int]) -> None:
     runs.write_weights(path, {"scans": torch.stack(scans)}, {})
 
 
+def n_scans(recipe: Recipe) -> int:
+    return examples.CONTRASTS_EACH * len(recipe.subjects())
+
+
 def read_examples(paths: Sequence[Path]) -> list[Example]:
     return [example for path in paths for example in examples.read(path)]
 
@@ -105,5 +109,6 @@ def assemble(
 ) -> PhaseFlow:
     """A flow with its record of what it was made of."""
     stages = recipe.coarse.stage, recipe.fine.stage
-    facts = runs.make_record({"recipe": dataclasses.asdict(recipe)}) | record
+    parameters = {"recipe": dataclasses.asdict(recipe), "n_scans": n_scans(recipe)}
+    facts = runs.make_record(parameters) | record
     return PhaseFlow(*networks, stages, statistics, facts)

@@ -19,8 +19,12 @@ from synthlib.phase.generator import read_weights, require_fit
 PARTS = ("coarse", "fine")
 
 
-def save(path: str | Path, writer: PhaseFlow) -> None:
-    """Write weights and statistics as safetensors, with stages and record inside."""
+def save(path: str | Path, writer: PhaseFlow, *, half: bool = False) -> None:
+    """Write weights and statistics as safetensors, with stages and record inside.
+
+    Args:
+        half: networks in half precision, for files that are shipped.
+    """
     metadata = {
         "flow": json.dumps([dataclasses.asdict(stage) for stage in writer.stages]),
         "record": json.dumps(writer.record, sort_keys=True, default=str),
@@ -29,7 +33,7 @@ def save(path: str | Path, writer: PhaseFlow) -> None:
     for part in PARTS:
         network: FlowNetwork = getattr(writer, part)
         for name, value in network.state_dict().items():
-            tensors[f"{part}.{name}"] = value
+            tensors[f"{part}.{name}"] = value.half() if half else value
     runs.write_weights(path, tensors, metadata)
 
 
