@@ -23,8 +23,8 @@ from synthlib.phase.flow.network import Architecture, Given
 from synthlib.phase.flow.paths import Stage
 
 SMALL = Architecture(widths=(8, 16), inner=1)
-COARSE = Stage(SMALL, 0.5, (1, 4), steps=3)
-FINE = Stage(SMALL, 0.25, (1, 3), steps=2)
+COARSE = Stage(SMALL, 0.4, 0.4, (1, 4), steps=3)
+FINE = Stage(SMALL, 0.2, 0.1, (1, 3), steps=2)
 SETTINGS = training.TrainingSettings(
     "coarse", COARSE, steps=4, batch=2, warm_up=2, save_every=2, half=False
 )
@@ -191,10 +191,16 @@ def test_the_network_has_no_grid_of_its_own():
 
 
 def test_an_untrained_network_expects_its_guess():
-    batch = batches.coarse_batch([batches.prepare(example(), native=False)], 2, QUIET, 0, 0)
+    """At first its guess; then, as the noise fades, more and more of the state."""
+    known = given(torch.rand(2, 1, 64, 48))
+    state = torch.randn(2, 2, 64, 48)
     with torch.no_grad():
-        expected = SMALL.build()(torch.randn(2, 2, 96, 96), batch.given, torch.zeros(2))
-    assert torch.equal(expected, batch.given.guess)
+        first, later = (
+            paths.expected(SMALL.build(), state, known, torch.full((2,), time), COARSE)
+            for time in (0.0, 0.999)
+        )
+    assert torch.equal(first, known.guess)
+    assert (later - state).abs().max() < 0.02
 
 
 # --- batches ---------------------------------------------------------------------------
@@ -204,7 +210,7 @@ def test_paths_start_around_the_guess_with_coarse_and_fine_noise():
     rng = torch.Generator().manual_seed(0)
     guess = torch.zeros(40, 2, 65, 58)
     guess[:, 0] = 1
-    stage = Stage(SMALL, 0.5, (1, 4, 16))
+    stage = Stage(SMALL, 0.5, 0.4, (1, 4, 16))
     noise = paths.start(guess, stage, rng)
     assert noise.shape == (40, 2, 65, 58)
     assert torch.allclose(noise.mean((0, 2, 3)), torch.tensor([1.0, 0.0]), atol=0.03)
@@ -267,17 +273,20 @@ def test_sagittal_heads_are_not_mirrored():
 def test_the_loss_is_none_for_who_knows_the_phase():
     batch = batches.coarse_batch([batches.prepare(example(), native=True)], 2, QUIET, 0, 1)
 
-    def knowing(state, given, time):
-        return batch.target
-
-    def loss(target):
+    def loss(network, target):
         rng = torch.Generator().manual_seed(1)
-        return float(
-            paths.loss_of(knowing, batch.given, target, batch.weight, COARSE, rng)
-        )
+        return float(paths.loss_of(network, batch.given, target, batch.weight, COARSE, rng))
 
-    assert loss(batch.target) == 0
-    assert loss(-batch.target) == pytest.approx(4, rel=1e-5)  # half a turn away: |2|^2
+    def knowing(state, given, time):
+        """What is missing to the target, from the state in units of its s.d."""
+        time = time.view(-1, 1, 1, 1)
+        spread = ((0.4 * time) ** 2 + (0.4 * (1 - time)) ** 2).sqrt()
+        linear = given.guess + 0.4**2 * time / spread * state
+        return (batch.target - linear) / (0.4 * 0.4 * (1 - time) / spread)
+
+    assert loss(knowing, batch.target) < 1e-8
+    # an untrained network makes the error of the linear guess, a little less where there is air
+    assert 0.1 < loss(SMALL.build(), batch.target) < 3
 
 
 # --- training --------------------------------------------------------------------------
@@ -430,8 +439,11 @@ def test_an_image_upside_down_gets_the_same_phase_upside_down():
 
 
 def test_no_steps_are_refused():
+    standing = dataclasses.replace(COARSE, steps=0)
     with pytest.raises(ValueError, match="0 steps"):
-        paths.follow(random_network(), given(torch.ones(1, 1, 8, 8)), torch.ones(1, 2, 8, 8), 0)
+        paths.follow(
+            random_network(), given(torch.ones(1, 1, 8, 8)), torch.ones(1, 2, 8, 8), standing
+        )
     with pytest.raises(ValueError, match="multiples of 8"):
         Architecture(widths=(4, 16))
 
@@ -463,7 +475,7 @@ def test_what_is_no_flow_is_named(tmp_path):
     runs.write_weights(other, {"a": torch.zeros(1)}, {"architecture": "{}"})
     with pytest.raises(ValueError, match="holds no flow"):
         flow.load(other)
-    wider = Stage(Architecture(widths=(8, 24), inner=1), 0.5, (1, 4), steps=3)
+    wider = Stage(Architecture(widths=(8, 24), inner=1), 0.4, 0.4, (1, 4), steps=3)
     flow.save(other, dataclasses.replace(writer(), stages=(wider, FINE)))
     with pytest.raises(ValueError, match="another architecture"):
         flow.load(other)

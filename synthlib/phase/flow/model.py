@@ -187,6 +187,6 @@ class PhaseFlow:
                 torch.stack([grids.places(shape, mm, view.middle_mm) for view in views]),
                 torch.cat([vector, torch.tensor([grids.log_mm(mm)])]).expand(n, -1),
             )
-            pair = follow(network, given, start(given.guess, stage, rng), stage.steps)
+            pair = follow(network, given, start(given.guess, stage, rng), stage)
             pair = grids.unit(pair)
         return torch.atan2(pair[:, 1], pair[:, 0])

@@ -134,10 +134,10 @@ class FlowNetwork(nn.Module):
         return 2 ** len(self.down)
 
     def forward(self, state: Tensor, given: Given, time: Tensor) -> Tensor:
-        """(cos, sin) of the fine phase that is expected at the end of the path.
+        """What is to be added to the best linear guess; see paths.expected.
 
         Args:
-            state: (image, 2, y, x), on the way from noise to (cos, sin).
+            state: (image, 2, y, x), off the guess, in units of its s.d.
             time: (image,), 0 is noise, 1 the phase.
 
         Returns:
@@ -161,4 +161,5 @@ class FlowNetwork(nn.Module):
                 coarse, scale_factor=2, mode="bilinear", align_corners=False
             )
             x = self.up[level](x, condition)
-        return given.guess + self.leave(functional.silu(x))
+        added: Tensor = self.leave(functional.silu(x))
+        return added

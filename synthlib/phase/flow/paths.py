@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import torch
@@ -10,7 +11,8 @@ from torch.nn import functional
 
 from synthlib.phase.flow.network import Architecture, FlowNetwork, Given
 
-EARLY = 1.5  # times are uniform numbers to this power
+LATE = 2.0  # power of the steps' times
+LAST = 0.98  # time that is learned: at 1 nothing is left to expect
 
 
 @dataclass(frozen=True)
@@ -18,19 +20,20 @@ class Stage:
     """One of the flow's two networks with the noise that its paths start from.
 
     Attributes:
-        noise_rad: s.d. of that noise around the guess, about as wide as what it becomes.
+        noise_rad: s.d. of that noise around the guess; phase_rad: of what it becomes.
         scales: pixels between the independent values of the noise's parts.
         steps: of Euler's method on the way from noise to phase.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
-    noise_rad: float = 0.5
+    noise_rad: float = 0.4
+    phase_rad: float = 0.4
     scales: tuple[int, ...] = (1, 4, 16)
     steps: int = 6
 
 
 COARSE = Stage()
-FINE = Stage(Architecture((16, 32, 64), 2), noise_rad=0.25, scales=(1, 3), steps=2)
+FINE = Stage(Architecture((16, 32, 64), 2), 0.15, 0.12, scales=(1, 3), steps=2)
 
 
 def start(guess: Tensor, stage: Stage, rng: torch.Generator) -> Tensor:
@@ -52,22 +55,63 @@ def start(guess: Tensor, stage: Stage, rng: torch.Generator) -> Tensor:
     return guess + stage.noise_rad * noise.to(guess.device)  # drawn alike for every device
 
 
-def follow(network: FlowNetwork, given: Given, state: Tensor, steps: int) -> Tensor:
+def expected(
+    network: FlowNetwork, state: Tensor, given: Given, time: Tensor, stage: Stage
+) -> Tensor:
+    """(cos, sin) of the fine phase that is expected at the end of the path: (image, 2, y, x).
+
+    The best linear guess from the state, and what the network adds to it, in units of
+    that guess's error: near the end of the path the network need not learn to copy.
+
+    Args:
+        state: (image, 2, y, x), on the way from noise to (cos, sin); time: (image,), 0 to 1.
+
+    Source: Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models,
+    NeurIPS 2022, whose noise is added, and not mixed in.
+    """
+    shape = (-1, 1, 1, 1)
+    away = state - given.guess
+    spread = _spread(time, stage).view(shape)
+    kept = (time * stage.phase_rad**2).view(shape) / spread.square()
+    added = network(away / spread, given, time)
+    return given.guess + kept * away + _error(time, stage).view(shape) * added
+
+
+def _spread(time: Tensor, stage: Stage) -> Tensor:
+    """S.d. of a state around the guess."""
+    return torch.sqrt((time * stage.phase_rad) ** 2 + ((1 - time) * stage.noise_rad) ** 2)
+
+
+def _error(time: Tensor, stage: Stage) -> Tensor:
+    """S.d. of the phase around the best linear guess from the state."""
+    return stage.phase_rad * stage.noise_rad * (1 - time) / _spread(time, stage)
+
+
+def follow(network: FlowNetwork, given: Given, state: Tensor, stage: Stage) -> Tensor:
     """From noise to (cos, sin) of a draw, by Euler's method: (image, 2, y, x).
 
     Raises:
         ValueError: fewer than one step.
     """
-    if steps < 1:
-        raise ValueError(f"{steps} steps from noise to phase; expected 1 or more. 2 to 6 are usual.")
+    if stage.steps < 1:
+        raise ValueError(f"{stage.steps} steps from noise to phase; expected 1 or more. 2 to 6 are usual.")
     ny, nx = state.shape[-2:]
     given = given.padded(network.multiple)
     padded_y, padded_x = given.magnitude.shape[-2:]
     state = functional.pad(state, (0, padded_x - nx, 0, padded_y - ny))
-    for step in range(steps):
-        time = torch.full((len(state),), step / steps, device=state.device)
-        state = state + (network(state, given, time) - state) / (steps - step)
+    for now, then in itertools.pairwise(times_of(stage.steps)):
+        time = torch.full((len(state),), now, device=state.device)
+        end = expected(network, state, given, time, stage)
+        state = state + (end - state) * (then - now) / (1 - now)
     return state[..., :ny, :nx]
+
+
+def times_of(steps: int) -> list[float]:
+    """Where Euler's method stands, 0 to 1: closer together where the noise is small.
+
+    Steps of one length would end by a mean over all that is finer than the last one's noise.
+    """
+    return [1 - (1 - step / steps) ** LATE for step in range(steps + 1)]
 
 
 def loss_of(
@@ -78,10 +122,9 @@ def loss_of(
     stage: Stage,
     rng: torch.Generator,
 ) -> Tensor:
-    """Weighted mean square error of the phase that the network expects at the end of a path.
+    """Weighted mean square error of what the network expects, by that of the best linear guess.
 
-    Paths are straight, so that it gives the velocity, too; early times, where little but the
-    magnitude tells the phase, are drawn more often.
+    Paths are straight, so that the expected end gives the velocity, too.
 
     Args:
         target: (image, 2, y, x), (cos, sin); weight: >= 0 (image, 1, y, x).
@@ -89,8 +132,8 @@ def loss_of(
     Source: Lipman et al., Flow Matching for Generative Modeling, ICLR 2023; Liu et al., ICLR 2023.
     """
     first = start(given.guess, stage, rng)
-    time = torch.rand(len(target), generator=rng).pow(EARLY).to(target.device)
+    time = (LAST * torch.rand(len(target), generator=rng)).to(target.device)
     state = first + time[:, None, None, None] * (target - first)
-    expected = network(state, given, time).float()
-    error = (expected - target).square().sum(1, keepdim=True)
+    off = expected(network, state, given, time, stage).float() - target
+    error = (off / _error(time, stage)[:, None, None, None]).square().sum(1, keepdim=True)
     return (error * weight).sum() / weight.sum()

@@ -19,8 +19,8 @@ from synthlib.phase.flow.network import FlowNetwork
 from synthlib.phase.flow.paths import FINE
 
 WEIGHTS = "flow.safetensors"
-COARSE_SETTINGS = training.TrainingSettings(steps=7_000)
-FINE_SETTINGS = training.TrainingSettings("fine", FINE, steps=8_000, batch=8)
+COARSE_SETTINGS = training.TrainingSettings(steps=6_000)
+FINE_SETTINGS = training.TrainingSettings("fine", FINE, steps=5_000, batch=8)
 
 
 @dataclasses.dataclass(frozen=True)
