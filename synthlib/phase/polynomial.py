@@ -51,6 +51,20 @@ def fit_statistics(pairs_of_phase: Sequence[PhasePair]) -> PolynomialStatistics:
     return PolynomialStatistics(fits.mean(0), fits.mT.cov())
 
 
+def fine_part(phase: Tensor, weight: Tensor) -> Tensor:
+    """A phase less its smooth surface of DEGREE and its constant: float32 (y, x), radians.
+
+    Fitted on the circle (:func:`fit`), so that a tilt of several turns does no harm.
+
+    Args:
+        phase: radians (y, x), wrapped or not; weight: >= 0 (y, x), the magnitude in the head.
+    """
+    arrays.require_same_grid(phase=phase, weight=weight)
+    rest = phase.double() - surface(fit(phase, weight), (phase.shape[0], phase.shape[1]))
+    mean = (weight * torch.polar(torch.ones_like(rest), rest)).sum().angle()
+    return arrays.wrap(rest - mean).float()
+
+
 @tasks.torch_threads(1)
 def fit(phase: Tensor, weight: Tensor, terms: Tensor | None = None) -> Tensor:
     """Coefficients (term,) of the smooth polynomial closest to a wrapped phase.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from synthlib import arrays, metrics
 from synthlib.likeness import measures
-from synthlib.phase import tissue
+from synthlib.phase import polynomial, tissue
 from synthlib.records import PhasePair
 
 LEAST_FINE_RAD = 1e-5  # rms; less is the rounding of a phase that is a surface
@@ -84,17 +84,6 @@ def residues_per_1000(phase: Tensor, head: Tensor) -> float:
     return measures.residues_per_1000(phase, head)
 
 
-def fine_part(phase: Tensor, weight: Tensor) -> Tensor:
-    """A phase less its own smooth surface of degree 4, on the circle: float32 (y, x), radians.
-
-    The surface and its constant are fitted where there is weight, without unwrapping
-    (likeness.measures.smooth_phase): tissue.fine_part, which is for phase that does not
-    wrap in the brain, cannot follow a tilt of several turns.
-    """
-    arrays.require_same_grid(phase=phase, weight=weight)
-    return arrays.wrap(phase.double() - measures.smooth_phase(phase, weight)).float()
-
-
 def fine_correlation(phase: Tensor, truth: Tensor, weight: Tensor) -> float:
     """Weighted correlation on the circle of two phases' fine parts, -1 to 1.
 
@@ -117,7 +106,7 @@ def fine_correlation(phase: Tensor, truth: Tensor, weight: Tensor) -> float:
     weight = weight.double()
     parts = []
     for whole in (phase, truth):
-        fine = fine_part(whole, weight).double()
+        fine = polynomial.fine_part(whole, weight).double()
         parts.append(metrics.align_constant(fine, torch.zeros_like(fine), weight).sin())
     a, b = parts
     rms_a, rms_b = (((weight * part.square()).sum() / weight.sum()).sqrt() for part in parts)
@@ -139,7 +128,7 @@ def ventricle_step(phase: Tensor, known: tissue.KnownSlice) -> float:
     """
     if not tissue.shows_ventricles(known) or not _fluid_is_bright(known):
         return math.nan
-    return tissue.ventricle_step(fine_part(phase, known.weights["brain"]), known)
+    return tissue.ventricle_step(polynomial.fine_part(phase, known.weights["brain"]), known)
 
 
 def _fluid_is_bright(known: tissue.KnownSlice) -> bool:
@@ -202,7 +191,7 @@ def spread(draws: Tensor, weight: Tensor) -> float:
 
 def fine_spread(draws: Tensor, weight: Tensor) -> float:
     """:func:`spread` of the draws' fine parts, each without a surface of its own: radians."""
-    return spread(torch.stack([fine_part(draw, weight) for draw in draws]), weight)
+    return spread(torch.stack([polynomial.fine_part(draw, weight) for draw in draws]), weight)
 
 
 def distance(phase: Tensor, truth: Tensor, weight: Tensor) -> float:

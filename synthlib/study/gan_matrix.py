@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from synthlib import pairs, runs, tasks
-from synthlib.phase import scores, sources, tissue
+from synthlib.phase import polynomial, scores, sources, tissue
 from synthlib.phase.generator import PhaseGenerator
 from synthlib.phase.settings import GanSettings
 from synthlib.phase.training import Job
@@ -220,7 +220,7 @@ def patient_spreads(slices: Sequence[PhasePair]) -> dict[str, float]:
             continue
         brightness = [pair.magnitude / pair.magnitude[pair.head].median() for pair in group]
         common = common * torch.stack(brightness).mean(0)
-        fine = [scores.fine_part(pair.phase, pair.magnitude * pair.head) for pair in group]
+        fine = [polynomial.fine_part(pair.phase, pair.magnitude * pair.head) for pair in group]
         whole = [pair.phase for pair in group]
         for name, phases in (("spread", whole), ("fine_spread", fine)):
             agreements[name].append(scores.agreement(torch.stack(phases), common))
@@ -259,7 +259,7 @@ def pictures(
     return {
         name: {
             "phase": torch.where(shown.head, phase, torch.nan),
-            "fine": torch.where(shown.head, scores.fine_part(phase, weight), torch.nan),
+            "fine": torch.where(shown.head, polynomial.fine_part(phase, weight), torch.nan),
         }
         for name, phase in phases.items()
     }

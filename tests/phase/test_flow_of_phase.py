@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from synthlib import arrays, runs
-from synthlib.phase import flow, smooth
+from synthlib.phase import flow, polynomial, smooth
 from synthlib.phase.flow import (
     Conditions,
     batches,
     conditions,
     examples,
+    familiarity,
     grids,
     paths,
     recipe,
@@ -91,7 +92,7 @@ def test_examples_are_slices_whose_phase_has_no_smooth_part_and_are_kept(monkeyp
     for one in made:
         assert one.magnitude.shape == one.fine.shape == one.head.shape == settings.matrix
         weight = one.magnitude * one.head
-        again = examples.fine_part(one.fine, weight)
+        again = polynomial.fine_part(one.fine, weight)
         moved = arrays.wrap(again - one.fine)
         assert float((weight * moved.square()).sum() / weight.sum()) < 0.01**2
     path = tmp_path / "subject.safetensors"
@@ -117,7 +118,7 @@ def test_the_fine_part_is_what_a_surface_leaves():
     inside = disc()
     detail = 0.2 * torch.sin(9 * math.pi * x) * torch.sin(8 * math.pi * y)
     whole = arrays.wrap(7 * y - 5 * x + 3 * x * y + 2 * x**3 + 1.3 + detail)
-    fine = examples.fine_part(whole, inside.float())
+    fine = polynomial.fine_part(whole, inside.float())
     assert (fine - detail)[inside].abs().max() < 0.05
 
 
@@ -374,7 +375,8 @@ def writer():
     covariance = torch.eye(n, dtype=torch.float64) * 4
     statistics = smooth.ScanStatistics(torch.zeros(n, dtype=torch.float64), covariance)
     return flow.PhaseFlow(
-        random_network(1), random_network(2), (COARSE, FINE), {"axial": statistics}, {"seed": 7}
+        random_network(1), random_network(2), (COARSE, FINE), {"axial": statistics}, None,
+        {"seed": 7},
     )
 
 
@@ -492,3 +494,48 @@ def test_subjects_that_are_there_are_not_made_again(tmp_path, monkeypatch):
     monkeypatch.delattr(examples, "examples")
     assert recipe.make_examples(small, tmp_path) == made
     assert len(recipe.read_examples(made)) == 3
+
+
+# --- what the flow knows of its own limits -----------------------------------------------
+
+
+def test_uncertainty_is_none_for_draws_that_agree_and_large_for_those_that_do_not():
+    magnitude = example().magnitude
+
+    def untrained(phase_rad):
+        """Networks that add nothing: draws are as wide as the stages say."""
+        stages = tuple(Stage(SMALL, 0.4, rad, (1, 4), steps=8) for rad in phase_rad)
+        return flow.PhaseFlow(SMALL.build(), SMALL.build(), stages)
+
+    certain = untrained((1e-4, 1e-4)).uncertainty(magnitude, SPACING_MM, seed=1)
+    assert certain.shape == SHAPE and certain.max() < 1e-2
+    wide = untrained((1e-4, 0.3))
+    uncertain = wide.uncertainty(magnitude, SPACING_MM, seed=1, n_draws=32)
+    # noise of two scales, of which interpolation keeps 4/9 to 1
+    assert 0.3 * 0.8 < float(uncertain.square().mean().sqrt()) < 0.3 * 1.1
+    again = wide.uncertainty(magnitude, SPACING_MM, seed=1, n_draws=32)
+    assert torch.equal(uncertain, again)
+    known = without_surface()
+    with pytest.raises(ValueError, match="1 draws; expected two"):
+        known.uncertainty(magnitude, SPACING_MM, seed=1, n_draws=1)
+
+
+def test_what_is_no_head_is_unfamiliar(tmp_path):
+    some = [example(seed) for seed in range(60)]
+    knows = recipe.with_familiarity(writer(), some[:45], some[45:], seed=1)
+    rng = runs.rng(5)
+    noise = torch.randn(4, *SHAPE, generator=rng).abs()
+    heads = torch.stack([one.magnitude for one in some[45:]])
+    heads = (heads + 0.02 * torch.randn(heads.shape, generator=rng)).abs()
+    apart = knows.unfamiliarity(noise, SPACING_MM)
+    assert apart.min() > knows.familiar.limit
+    assert knows.unfamiliarity(heads, SPACING_MM).median() < knows.familiar.limit
+    turned = knows.unfamiliarity(heads.flip(1), SPACING_MM, upside_down=True)
+    assert torch.equal(turned, knows.unfamiliarity(heads, SPACING_MM))
+    flow.save(tmp_path / "f.safetensors", knows)
+    back = flow.load(tmp_path / "f.safetensors")
+    assert torch.equal(back.unfamiliarity(noise, SPACING_MM), apart)
+    with pytest.raises(ValueError, match="do not know what they learned from"):
+        writer().unfamiliarity(noise, SPACING_MM)
+    with pytest.raises(ValueError, match="3 heads for 24 activations"):
+        familiarity.fit(torch.ones(3, 24), torch.ones(3, 24))

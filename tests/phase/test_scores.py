@@ -120,11 +120,11 @@ def test_a_surface_that_wraps_many_times_has_no_fine_part():
     steep = surface(1, 8.0)[DISC]
     assert steep.max() - steep.min() > 4 * math.pi
     phase = arrays.wrap(surface(1, 8.0) + 2.5)
-    assert scores.fine_part(phase, WEIGHT)[DISC].abs().max() < 1e-4
+    assert polynomial.fine_part(phase, WEIGHT)[DISC].abs().max() < 1e-4
 
 
 def test_detail_stays_when_the_surface_goes():
-    fine = scores.fine_part(arrays.wrap(surface(1) + DETAIL), WEIGHT)[DISC].double()
+    fine = polynomial.fine_part(arrays.wrap(surface(1) + DETAIL), WEIGHT)[DISC].double()
     assert (fine - DETAIL[DISC]).square().mean().sqrt() < 0.1 * DETAIL[DISC].square().mean().sqrt()
 
 
@@ -168,7 +168,7 @@ def test_independent_noise_does_not_correlate_though_it_is_large_at_the_same_pla
         noise = sd * torch.randn(2, NY, NX, generator=draw, dtype=torch.float64)
         phases = [arrays.wrap(surface(k) + part) for k, part in zip((3, 4), noise, strict=True)]
         ours.append(scores.fine_correlation(*phases, weight))
-        phasors = (torch.exp(1j * scores.fine_part(p, weight)[DISC].double()) for p in phases)
+        phasors = (torch.exp(1j * polynomial.fine_part(p, weight)[DISC].double()) for p in phases)
         a, b = (phasor - phasor.mean() for phasor in phasors)
         complex_r.append(float((a * b.conj()).sum().real / (a.norm() * b.norm())))
     assert np.mean(complex_r) > 0.12
@@ -183,7 +183,7 @@ def test_fine_parts_near_half_a_turn_do_not_jump(draw):
     other = torch.where(some, -3.1 * sign, DETAIL)
     weight = DISC.double()
     found = scores.fine_correlation(one, other, weight)
-    lines = [scores.fine_part(phase, weight)[DISC].double() for phase in (one, other)]
+    lines = [polynomial.fine_part(phase, weight)[DISC].double() for phase in (one, other)]
     assert torch.corrcoef(torch.stack(lines))[0, 1] < 0.5
     assert found > 0.9
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synthlib import arrays, runs, scanner
+from synthlib import runs, scanner
 from synthlib.phase import polynomial
 from synthlib.phase.flow import conditions
 from synthlib.phase.generator import read_weights
@@ -95,23 +95,11 @@ def examples(number: int, *, seed: int) -> Iterator[Example]:
             head = labels > 0
             if int(head.sum()) < 0.05 * head.numel():
                 continue
-            fine = fine_part(phase, magnitude * head)
+            fine = polynomial.fine_part(phase, magnitude * head)
             yield Example(
                 label, settings.field_t, settings.spacing_mm, settings.orientation,
                 magnitude, fine, head,
             )  # fmt: skip
-
-
-def fine_part(phase: Tensor, weight: Tensor) -> Tensor:
-    """A phase less its smooth surface of polynomial.DEGREE and its constant, wrapped.
-
-    Args:
-        phase: radians (y, x); weight: >= 0 (y, x), the magnitude inside the head.
-    """
-    surface = polynomial.surface(polynomial.fit(phase, weight), (phase.shape[0], phase.shape[1]))
-    rest = arrays.wrap(phase - surface)
-    mean = (weight * torch.polar(torch.ones_like(rest), rest)).sum().angle()
-    return arrays.wrap(rest - mean)
 
 
 def write(path: Path, subject: Sequence[Example]) -> None:

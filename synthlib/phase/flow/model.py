@@ -10,13 +10,14 @@ from torch import Tensor
 
 from synthlib import arrays, runs, tasks
 from synthlib.phase import smooth
-from synthlib.phase.flow import grids
+from synthlib.phase.flow import familiarity, grids
 from synthlib.phase.flow.conditions import Conditions
 from synthlib.phase.flow.network import FlowNetwork, Given
 from synthlib.phase.flow.paths import COARSE, FINE, Stage, follow, start
 from synthlib.records import UNKNOWN_MM
 
 USUAL = "axial"  # orientation of slices that do not say theirs
+LEAST_RESULTANT = 1e-6  # squared, of draws that have nothing in common
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,7 @@ class PhaseFlow:
     Attributes:
         coarse, fine: networks of the stages.
         smooth: statistics of scans by orientation.
+        familiar: what the heads looked like that it learned from, None if nobody noted it.
         record: of the training.
     """
 
@@ -33,6 +35,7 @@ class PhaseFlow:
     fine: FlowNetwork
     stages: tuple[Stage, Stage] = (COARSE, FINE)
     smooth: dict[str, smooth.ScanStatistics] = dataclasses.field(default_factory=dict)
+    familiar: familiarity.Familiarity | None = None
     record: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __call__(
@@ -164,29 +167,121 @@ class PhaseFlow:
         Returns:
             (slice, y, x); each slice a draw of its own.
         """
-        images = magnitude.float()[:, None]
-        n, ny, nx = magnitude.shape
-        spacing_mm = grids.known_spacing(spacing_mm, (ny, nx))
-        views = [grids.view(image[0], spacing_mm) for image in images]
-        scaled = images / torch.tensor([view.bright for view in views])[:, None, None, None]
+        seen = _Seen.of(magnitude, spacing_mm)
         vector = (conditions or Conditions()).vector()
-        coarse_shape = grids.coarse_shape((ny, nx), spacing_mm)
-        coarse_mm = tuple(
-            count * mm / coarse
-            for count, mm, coarse in zip((ny, nx), spacing_mm, coarse_shape, strict=True)
-        )
-        pair = torch.zeros(n, 2, *coarse_shape)
+        pair = torch.zeros(len(magnitude), 2, *seen.coarse_shape)
         pair[:, 0] = 1  # no phase is the coarse stage's guess
-        for network, stage, shape, mm in (
-            (self.coarse, self.stages[0], coarse_shape, (coarse_mm[0], coarse_mm[1])),
-            (self.fine, self.stages[1], (ny, nx), spacing_mm),
+        for network, stage, (shape, mm) in zip(
+            (self.coarse, self.fine), self.stages, seen.grids(), strict=True
         ):
-            given = Given(
-                grids.resize(scaled, shape),
-                grids.unit(grids.resize(pair, shape)),
-                torch.stack([grids.places(shape, mm, view.middle_mm) for view in views]),
-                torch.cat([vector, torch.tensor([grids.log_mm(mm)])]).expand(n, -1),
-            )
+            given = seen.given(shape, mm, pair, vector)
             pair = follow(network, given, start(given.guess, stage, rng), stage)
             pair = grids.unit(pair)
         return torch.atan2(pair[:, 1], pair[:, 0])
+
+    @tasks.torch_threads(1)
+    def uncertainty(
+        self,
+        magnitude: Tensor,
+        spacing_mm: tuple[float, float],
+        *,
+        seed: int,
+        conditions: Conditions | None = None,
+        n_draws: int = 8,
+    ) -> Tensor:
+        """How much draws of the fine phase differ, pixel by pixel: float32 (y, x), radians.
+
+        The circular standard deviation sqrt(-2 ln rho), with rho^2 freed of what few draws
+        add to it: 0 where the magnitude tells all, 3.7 at most.
+
+        Args:
+            magnitude: (y, x); spacing_mm, conditions: as in :meth:`slice`.
+            n_draws: 2 or more.
+
+        Raises:
+            ValueError: fewer than two draws.
+        """
+        if n_draws < 2:
+            raise ValueError(f"{n_draws} draws; expected two or more, 8 are usual")
+        stack = magnitude.expand(n_draws, -1, -1)
+        rng = runs.rng(seed, "flow", "uncertainty")
+        draws = self.fine_phase(stack, spacing_mm, rng, conditions=conditions)
+        mean = torch.polar(torch.ones_like(draws), draws).mean(0)
+        squared = (n_draws * mean.abs().square() - 1) / (n_draws - 1)
+        return (-squared.clamp(LEAST_RESULTANT, 1).log()).sqrt()
+
+    @torch.no_grad()
+    @tasks.torch_threads(1)
+    def unfamiliarity(
+        self, magnitude: Tensor, spacing_mm: tuple[float, float], *, upside_down: bool = False
+    ) -> Tensor:
+        """How unlike images are the heads that the flow learned from: (slice,), 1 is usual.
+
+        Beyond familiar.limit lie few heads; see phase.flow.familiarity.
+
+        Args:
+            magnitude: (slice, y, x); the others as in :meth:`slice`.
+
+        Raises:
+            ValueError: weights that do not know what they learned from.
+        """
+        if self.familiar is None:
+            raise ValueError("these weights do not know what they learned from; train them anew")
+        images = magnitude.flip(1) if upside_down else magnitude
+        return self.familiar.distance(
+            torch.cat([self.activations(image[None], spacing_mm) for image in images])
+        )
+
+    @torch.no_grad()
+    def activations(self, magnitude: Tensor, spacing_mm: tuple[float, float]) -> Tensor:
+        """What the coarse network sees in (slice, y, x), told nothing else: (slice, activation)."""
+        seen = _Seen.of(magnitude, spacing_mm)
+        shape, mm = seen.grids()[0]
+        pair = torch.zeros(len(magnitude), 2, *shape)
+        pair[:, 0] = 1
+        given = seen.given(shape, mm, pair, Conditions().vector())
+        return self.coarse.activations(given.padded(self.coarse.multiple))
+
+
+Grid = tuple[tuple[int, int], tuple[float, float]]  # (y, x) pixels, and mm of a pixel
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """Images as both stages look at them."""
+
+    scaled: Tensor  # (slice, 1, y, x), 1 is bright
+    views: list[grids.View]
+    spacing_mm: tuple[float, float]
+
+    @classmethod
+    def of(cls, magnitude: Tensor, spacing_mm: tuple[float, float]) -> _Seen:
+        images = magnitude.float()[:, None]
+        known = grids.known_spacing(spacing_mm, (magnitude.shape[1], magnitude.shape[2]))
+        views = [grids.view(image[0], known) for image in images]
+        bright = torch.tensor([view.bright for view in views])
+        return cls(images / bright[:, None, None, None], views, known)
+
+    @property
+    def coarse_shape(self) -> tuple[int, int]:
+        return self.grids()[0][0]
+
+    def grids(self) -> tuple[Grid, Grid]:
+        """The coarse grid and the images' own."""
+        ny, nx = self.scaled.shape[-2:]
+        coarse = grids.coarse_shape((ny, nx), self.spacing_mm)
+        y, x = (
+            n * mm / few for n, mm, few in zip((ny, nx), self.spacing_mm, coarse, strict=True)
+        )
+        return (coarse, (y, x)), ((ny, nx), self.spacing_mm)
+
+    def given(
+        self, shape: tuple[int, int], mm: tuple[float, float], pair: Tensor, vector: Tensor
+    ) -> Given:
+        """On one of the grids, with (cos, sin) of the guess on any other."""
+        return Given(
+            grids.resize(self.scaled, shape),
+            grids.unit(grids.resize(pair, shape)),
+            torch.stack([grids.places(shape, mm, view.middle_mm) for view in self.views]),
+            torch.cat([vector, torch.tensor([grids.log_mm(mm)])]).expand(len(self.views), -1),
+        )

@@ -143,6 +143,21 @@ class FlowNetwork(nn.Module):
         Returns:
             (image, 2, y, x).
         """
+        added, _ = self._run(state, given, time)
+        return added
+
+    def activations(self, given: Given) -> Tensor:
+        """Mean over the image of what every level sees of it at the path's beginning.
+
+        Returns:
+            (image, sum of the widths).
+        """
+        nothing = torch.zeros_like(given.guess)
+        _, seen = self._run(nothing, given, given.conditions.new_zeros(len(nothing)))
+        return torch.cat([level.mean((-2, -1)) for level in seen], 1)
+
+    def _run(self, state: Tensor, given: Given, time: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What is to be added, and the levels on the way down with the innermost."""
         turns = torch.arange(1, N_TIMES + 1, device=time.device) * time[:, None] * (torch.pi / 2)
         numbers = torch.cat([turns.cos(), turns.sin(), given.conditions], 1)
         condition = functional.silu(self.known(numbers))
@@ -155,11 +170,11 @@ class FlowNetwork(nn.Module):
             x = functional.avg_pool2d(wider(x), 2)
         for block in self.inner:
             x = block(x, condition)
+        seen = [*kept, x]
         for level in reversed(range(len(self.up))):
             coarse = self.narrower[level](x)
             x = kept[level] + functional.interpolate(
                 coarse, scale_factor=2, mode="bilinear", align_corners=False
             )
             x = self.up[level](x, condition)
-        added: Tensor = self.leave(functional.silu(x))
-        return added
+        return self.leave(functional.silu(x)), seen

@@ -7,11 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from synthlib import runs, tasks
 from synthlib.phase import smooth
-from synthlib.phase.flow import examples, smooth_examples, training, weights
+from synthlib.phase.flow import (
+    batches,
+    examples,
+    familiarity,
+    grids,
+    smooth_examples,
+    training,
+    weights,
+)
 from synthlib.phase.flow.conditions import ORIENTATIONS
 from synthlib.phase.flow.examples import Example
 from synthlib.phase.flow.model import PhaseFlow
@@ -111,4 +120,23 @@ def assemble(
     stages = recipe.coarse.stage, recipe.fine.stage
     parameters = {"recipe": dataclasses.asdict(recipe), "n_scans": n_scans(recipe)}
     facts = runs.make_record(parameters) | record
-    return PhaseFlow(*networks, stages, statistics, facts)
+    return PhaseFlow(*networks, stages, statistics, None, facts)
+
+
+def with_familiarity(
+    writer: PhaseFlow, learned: Sequence[Example], kept_back: Sequence[Example], seed: int
+) -> PhaseFlow:
+    """The flow with what heads look like to it, shaded and noisy as they are measured."""
+
+    def seen(some: Sequence[Example], name: str) -> Tensor:
+        made = []
+        for number, example in enumerate(some):
+            magnitude = example.magnitude.float()
+            bright = grids.view(magnitude, example.spacing_mm).bright
+            rng = runs.rng(seed, "familiar", name, number)
+            image = batches.as_measured(magnitude / bright, batches.Degrading(), rng)
+            made.append(writer.activations(image[None], example.spacing_mm))
+        return torch.cat(made)
+
+    familiar = familiarity.fit(seen(learned, "learned"), seen(kept_back, "kept back"))
+    return dataclasses.replace(writer, familiar=familiar)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from synthlib import runs
 from synthlib.phase import smooth
+from synthlib.phase.flow import familiarity
 from synthlib.phase.flow.model import PhaseFlow
 from synthlib.phase.flow.network import Architecture, FlowNetwork
 from synthlib.phase.flow.paths import Stage
@@ -29,7 +30,7 @@ def save(path: str | Path, writer: PhaseFlow, *, half: bool = False) -> None:
         "flow": json.dumps([dataclasses.asdict(stage) for stage in writer.stages]),
         "record": json.dumps(writer.record, sort_keys=True, default=str),
     }
-    tensors = smooth.to_tensors(writer.smooth)
+    tensors = smooth.to_tensors(writer.smooth) | familiarity.to_tensors(writer.familiar)
     for part in PARTS:
         network: FlowNetwork = getattr(writer, part)
         for name, value in network.state_dict().items():
@@ -59,7 +60,12 @@ def load(path: str | Path) -> PhaseFlow:
     ]
     record = json.loads(metadata.get("record", "{}"))
     return PhaseFlow(
-        networks[0], networks[1], (stages[0], stages[1]), smooth.from_tensors(tensors), record
+        networks[0],
+        networks[1],
+        (stages[0], stages[1]),
+        smooth.from_tensors(tensors),
+        familiarity.from_tensors(tensors),
+        record,
     )
 
 
