@@ -343,6 +343,7 @@ def _add_synthesize(commands: Any) -> None:
     made.add_argument("--out", required=True, help="folder for the raw data and the report")
     made.add_argument(
         "--generator",
+        default="flow-head-v1",  # phase.shipped.DEFAULT, which is slow to import
         metavar="WEIGHTS|SOURCE",
         help="what writes phase: flow-head-v1 (default), which comes with synthlib, weights of "
         "notebook 02 (.safetensors), or polynomial, sinusoidal, random, zero",
@@ -431,13 +432,13 @@ def _synthesize(chosen: argparse.Namespace) -> int:
     }
     with _understanding():
         settings = conversion.Settings(
+            generator=_weights(chosen.generator),
             format=chosen.format,
             strict=chosen.strict,
             repair=chosen.repair,
             phase=chosen.phase,
             contrasts=tuple(chosen.contrast or ()),
             seed=chosen.seed,
-            **({"generator": _weights(chosen.generator)} if chosen.generator else {}),
             **of_coils,
         )
         if of_coils and settings.format in conversion.IMAGES:

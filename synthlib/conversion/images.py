@@ -10,7 +10,7 @@ import torch
 
 from synthlib import runs
 from synthlib.conversion.job import MADE, Job, Outcome, Prepared, Stopped, digits
-from synthlib.conversion.phase import generator_record, phase_source, write_phase
+from synthlib.conversion.phase import generator_record, phase_notes, phase_source, write_phase
 from synthlib.conversion.settings import MEASURED
 from synthlib.figures import thumbnails
 from synthlib.formats import nifti
@@ -40,7 +40,7 @@ def make_images(job: Job, prepared: Prepared, n_threads: int, stop: threading.Ev
     return dataclasses.replace(
         prepared.outcome,
         status=MADE,
-        notes=volume.notes,
+        notes=[*volume.notes, *phase_notes(volume, settings)],
         picture=base64.b64encode(picture).decode(),
         facts={
             "matrix": f"{ny} x {nx}",
@@ -61,7 +61,7 @@ def _image_facts(job: Job, prepared: Prepared, volume: ImageVolume) -> dict[str,
     record = runs.make_record({"synthesize": job.settings.record()})
     record["inputs"] = {"pixels_sha256": prepared.pixels}
     record["audit"] = prepared.report.to_dict()
-    record["notes"] = list(volume.notes)
+    record["notes"] = [*volume.notes, *phase_notes(volume, job.settings)]
     record["phase"] = source
     if job.settings.network and source != MEASURED:
         record["generator"] = generator_record(job.settings)

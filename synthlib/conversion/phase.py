@@ -18,6 +18,7 @@ from synthlib.phase.generator import demonstration
 from synthlib.records import ImageVolume, PhasePair
 
 FLOW, GAN = "flow", "gan"
+LOOKED_AT = 5  # slices of a volume, to see whether it is a head
 
 
 def phase_source(volume: ImageVolume, settings: Settings) -> str:
@@ -71,9 +72,7 @@ def write_phase(volume: ImageVolume, pixels: str, index: int, settings: Settings
         smooth = writer
     assert smooth is None or isinstance(smooth, PhaseFlow)
     context = sources.Context(flow=smooth, conditions=conditions_of(volume))
-    return sources.write(
-        FLOW if writer else settings.generator, pair, context, seed=settings.seed
-    )
+    return sources.write(FLOW if writer else settings.generator, pair, context, seed=settings.seed)
 
 
 def conditions_of(volume: ImageVolume) -> Conditions:
@@ -121,6 +120,30 @@ def generator_record(settings: Settings) -> dict[str, object]:
 def demonstration_note(settings: Settings) -> str:
     """What to say of a network that learned from few scans; "" for any other, or for none."""
     return demonstration(writer_of(settings).record) if settings.network else ""
+
+
+def phase_notes(volume: ImageVolume, settings: Settings) -> list[str]:
+    """What to say of a volume that is unlike those that the network learned from.
+
+    Some slices of it are looked at; by one in two beyond the limit it is told.
+    """
+    if volume.phase is not None or not settings.network:
+        return []
+    writer = writer_of(settings)
+    if not isinstance(writer, PhaseFlow) or writer.familiar is None:
+        return []
+    places = torch.linspace(0, volume.n_slices - 1, LOOKED_AT + 2)[1:-1].round().int()
+    chosen = sorted(set(places.tolist()))
+    apart = writer.unfamiliarity(
+        volume.magnitude[chosen], volume.spacing_mm, upside_down=volume.upside_down
+    )
+    limit = writer.familiar.limit
+    if float((apart > limit).float().mean()) < 0.5:
+        return []
+    return [
+        f"unlike the heads that the flow learned from (distance {float(apart.median()):.1f}, usual "
+        f"is 1, limit {limit:.1f}): its phase is a guess; look at it, or take polynomial"
+    ]
 
 
 def stamp(path: Path) -> int:

@@ -15,6 +15,7 @@ from synthlib.conversion.coils import coils_of, donors_for, noise_scan, noise_st
 from synthlib.conversion.job import MADE, Job, Outcome, Prepared, Stopped, digits
 from synthlib.conversion.phase import (
     generator_record,
+    phase_notes,
     phase_source,
     stamp,
     takes_global_state,
@@ -45,6 +46,7 @@ def make_raw_data(job: Job, prepared: Prepared, n_threads: int, stop: threading.
     mean = float(inside.mean())
     std, note = noise_std(settings, level, mean)
     notes = [*volume.notes, *match.notes, *([note] if note else [])]
+    notes += phase_notes(volume, settings)
     n_slices, ny, nx = volume.magnitude.shape
     shape = settings.oversampling * ny, nx
     coils = coils_of(

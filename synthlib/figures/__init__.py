@@ -3,6 +3,7 @@
 from synthlib.figures.complexes import complex_panels
 from synthlib.figures.conversions import Made, paired, received
 from synthlib.figures.cures import generator_matrix
+from synthlib.figures.flows import flow_phase
 from synthlib.figures.maps import beyond_the_support, coil_maps, coil_view, combination, gauges
 from synthlib.figures.networks import (
     benchmark_curves,
@@ -34,6 +35,7 @@ __all__ = [
     "convergence",
     "data_overview",
     "differences",
+    "flow_phase",
     "gains",
     "gauges",
     "generator_matrix",

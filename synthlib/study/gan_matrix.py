@@ -27,6 +27,7 @@ from synthlib.phase.training import Job
 from synthlib.records import PhasePair
 
 PAPER = "as in the paper"
+SUCCESSOR = "flow"  # the source beside the generators that are trained here
 CONTROLS = ("other_patient", "polynomial")  # sources that need no training
 MAX_SLICES = 200  # to score on
 N_DRAWS = 4  # of every generator and control for a slice
@@ -136,7 +137,7 @@ def score_all(
     *,
     seed: int,
 ) -> list[Row]:
-    """Score every generator, the controls and the measured phase on every slice.
+    """Score every generator, the flow, the controls and the measured phase on every slice.
 
     Args:
         trained: (name, seed) to generator, in the order of the rows.
@@ -145,7 +146,7 @@ def score_all(
         seed: of the draws.
 
     Returns:
-        A row for each generator, seed and slice, then for each control, then for the
+        A row for each generator, seed and slice, then for the flow, each control, then for the
         measured phase, whose spread is that between patients (:func:`patient_spreads`).
 
     Raises:
@@ -160,7 +161,7 @@ def score_all(
     ]
     drawn += [
         (sources.label(source), seed, partial(control_draws, source, context, seed=seed))
-        for source in CONTROLS
+        for source in (SUCCESSOR, *CONTROLS)
     ]
     rows: list[Row] = []
     with tasks.Progress("generators scored", len(drawn) + 1) as progress:
@@ -252,7 +253,7 @@ def pictures(
     for (name, _), writer in trained.items():
         if name not in phases:
             phases[name] = generator_draws(writer, shown, seed=seed)[0]
-    for source in CONTROLS:
+    for source in (SUCCESSOR, *CONTROLS):
         phases[sources.label(source)] = control_draws(source, context, shown, seed=seed)[0]
     phases[measured_label()] = shown.phase
     weight = shown.magnitude * shown.head

@@ -8,6 +8,7 @@ measured phase (:func:`with_noise`). Intervals and tests count patients or scans
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,9 @@ from scipy import stats
 from torch import Tensor
 
 from synthlib import arrays, metrics, runs, tasks
-from synthlib.phase import scores, sources
+from synthlib.phase import polynomial, scores, sources
+from synthlib.phase.flow import Conditions, PhaseFlow
+from synthlib.phase.flow.model import circular
 from synthlib.records import PhasePair
 from synthlib.study import discrimination, gan_matrix
 from synthlib.study.gan_matrix import ScoredSlice
@@ -26,6 +29,8 @@ from synthlib.study.roc import Auroc
 
 N_DRAWS = 7  # of a source for a slice: eight ranks
 QUICK = discrimination.Settings()
+SAID_RAD = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 4.0)  # bins of the flow's uncertainty
+LEAST_PIXELS = 100  # of a bin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,8 +288,90 @@ def verdict(made: Sequence[Card], source: str) -> str:
         step, true = card.means["ventricle_step"], measured.means["ventricle_step"]
         if not math.isnan(step * true):
             word = "the same" if step * true > 0 else "another"
-            lines.append(f"step at the ventricles {step:+.3f} rad, {word} sign as measured ({true:+.3f})")
+            lines.append(
+                f"step at the ventricles {step:+.3f} rad, {word} sign as measured ({true:+.3f})"
+            )
     if card.auroc is not None:
         word = "is" if card.auroc.is_distinguished else "is not"
         lines.append(f"{word} distinguished from measured phase: AUROC {card.auroc.value:.2f}")
     return "\n".join(lines)
+
+
+# --- the flow's own doubt --------------------------------------------------------------
+
+
+def calibration(
+    slices: Sequence[ScoredSlice], writer: PhaseFlow, *, seed: int, n_draws: int = 8
+) -> list[dict[str, str]]:
+    """Does the flow err as much as it says? Rows for tables.from_dicts, by what it says.
+
+    The truth is the fine part of the object's noise-free phase; the error that of the draws'
+    mean direction; both are pooled over the pixels of the head.
+
+    Args:
+        slices: simulated ones.
+        n_draws: that tell the uncertainty.
+
+    Raises:
+        ValueError: no slice whose truth is known.
+    """
+    said, erred = [], []
+    for scored in slices:
+        if scored.known is None:
+            continue
+        pair, weight = scored.pair, scored.pair.magnitude * scored.pair.head
+        image = pair.magnitude.flip(0) if pair.upside_down else pair.magnitude
+        rng = runs.rng(seed, "calibration", pair.name)
+        known = Conditions.of_label(pair.contrast)
+        stack = image.expand(n_draws, -1, -1)
+        draws = writer.fine_phase(stack, pair.spacing_mm, rng, conditions=known)
+        draws = draws.flip(-2) if pair.upside_down else draws
+        sd, middle = circular(draws)
+        truth = polynomial.fine_part(scored.known.phase, weight)
+        off = metrics.align_constant(truth - middle, torch.zeros_like(truth), weight)
+        said.append(sd[pair.head])
+        erred.append(arrays.wrap(off)[pair.head])
+    if not said:
+        raise ValueError("no slice whose truth is known; expected simulated scans")
+    sds, errors = torch.cat(said), torch.cat(erred)
+    rows = []
+    for low, high in itertools.pairwise(SAID_RAD):
+        chosen = (sds >= low) & (sds < high)
+        if int(chosen.sum()) < LEAST_PIXELS:
+            continue
+        # the mean of n draws is itself off by one n-th of their variance
+        expected = float((sds[chosen].square().mean() * (1 + 1 / n_draws)).sqrt())
+        rows.append(
+            {
+                "uncertainty (rad)": f"{low:g} to {high:g}",
+                "expected rms error": f"{expected:.3f}",
+                "rms error": f"{float(errors[chosen].square().mean().sqrt()):.3f}",
+                "share of the head": f"{100 * float(chosen.float().mean()):.1f} %",
+            }
+        )
+    return rows
+
+
+def pictures(
+    slices: Sequence[ScoredSlice], context: sources.Context, writer: PhaseFlow, *, seed: int
+) -> tuple[list[dict[str, Tensor]], list[str]]:
+    """One slice of each contrast as figures.flow_phase shows it, and its label."""
+    by_contrast = {scored.pair.contrast: scored.pair for scored in reversed(slices)}
+    made, labels = [], []
+    for contrast, pair in sorted(by_contrast.items()):
+        weight = pair.magnitude * pair.head
+        flow, again = draws_of("flow", pair, context, seed=seed, n_draws=2)
+        phases = {"measured": pair.phase, "flow": flow, "again": again}
+        phases["gan"] = draws_of("gan", pair, context, seed=seed, n_draws=1)[0]
+        shown = dict(phases)
+        for name in ("measured", "flow", "gan"):
+            shown[f"{name}_fine"] = polynomial.fine_part(phases[name], weight)
+        image = pair.magnitude.flip(0) if pair.upside_down else pair.magnitude
+        unsure = writer.uncertainty(
+            image, pair.spacing_mm, seed=seed, conditions=Conditions.of_label(contrast)
+        )
+        shown["uncertainty"] = unsure.flip(0) if pair.upside_down else unsure
+        masked = {name: torch.where(pair.head, phase, torch.nan) for name, phase in shown.items()}
+        made.append({"magnitude": pair.magnitude, **masked})
+        labels.append(contrast)
+    return made, labels

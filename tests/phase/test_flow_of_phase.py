@@ -64,9 +64,7 @@ def given(magnitude, seed=None):
     n, _, ny, nx = magnitude.shape
     guess = torch.zeros(n, 2, ny, nx)
     guess[:, 0] = 1
-    return Given(
-        magnitude, guess, torch.zeros(n, 2, ny, nx), torch.zeros(n, conditions.LENGTH + 1)
-    )
+    return Given(magnitude, guess, torch.zeros(n, 2, ny, nx), torch.zeros(n, conditions.LENGTH + 1))
 
 
 # --- examples --------------------------------------------------------------------------
@@ -149,9 +147,7 @@ def test_conditions_are_forgotten_by_groups():
     for group in conditions.GROUPS:
         lost = sum(not bool(one[group].any()) for one in drawn) / len(drawn)
         assert lost == pytest.approx(0.51, abs=0.08)
-        assert all(
-            torch.equal(one[group], vector[group]) or not one[group].any() for one in drawn
-        )
+        assert all(torch.equal(one[group], vector[group]) or not one[group].any() for one in drawn)
 
 
 # --- grids -----------------------------------------------------------------------------
@@ -375,7 +371,11 @@ def writer():
     covariance = torch.eye(n, dtype=torch.float64) * 4
     statistics = smooth.ScanStatistics(torch.zeros(n, dtype=torch.float64), covariance)
     return flow.PhaseFlow(
-        random_network(1), random_network(2), (COARSE, FINE), {"axial": statistics}, None,
+        random_network(1),
+        random_network(2),
+        (COARSE, FINE),
+        {"axial": statistics},
+        None,
         {"seed": 7},
     )
 
@@ -511,8 +511,8 @@ def test_uncertainty_is_none_for_draws_that_agree_and_large_for_those_that_do_no
     assert certain.shape == SHAPE and certain.max() < 1e-2
     wide = untrained((1e-4, 0.3))
     uncertain = wide.uncertainty(magnitude, SPACING_MM, seed=1, n_draws=32)
-    # noise of two scales, of which interpolation keeps 4/9 to 1
-    assert 0.3 * 0.8 < float(uncertain.square().mean().sqrt()) < 0.3 * 1.1
+    # interpolation keeps 4/9 to 1 of the coarser half of the noise, steps of Euler a little less
+    assert 0.3 * 0.65 < float(uncertain.square().mean().sqrt()) < 0.3 * 1.1
     again = wide.uncertainty(magnitude, SPACING_MM, seed=1, n_draws=32)
     assert torch.equal(uncertain, again)
     known = without_surface()

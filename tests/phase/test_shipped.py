@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from synthlib import phase, runs
+from synthlib import cli, conversion, phase, runs
 from synthlib.phase import flow, generator, shipped
 
 MOST_BYTES = 10e6
@@ -37,6 +37,12 @@ def test_weights_are_loaded_by_name_and_write_phase():
     assert not torch.equal(single, writer(disc(), seed=2))
     with pytest.raises(ValueError, match=r"shape \(48,\); expected a slice"):
         writer(disc()[0], seed=1)
+
+
+def test_the_command_lines_default_is_the_librarys():
+    settings = conversion.Settings()
+    chosen = cli._parser().parse_args(["synthesize", "images", "--out", "raw"])
+    assert chosen.generator == shipped.DEFAULT == settings.generator
 
 
 def test_damaged_weights_are_refused(tmp_path, monkeypatch):

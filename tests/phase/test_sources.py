@@ -77,7 +77,9 @@ def test_another_seed_gives_another_phase(study, context, name):
     assert any(not torch.allclose(drawn[0], other) for other in drawn[1:])
 
 
-@pytest.mark.parametrize("name", sorted(EIGHT - {"measured", "zero", "other_patient", "polynomial"}))
+@pytest.mark.parametrize(
+    "name", sorted(EIGHT - {"measured", "zero", "other_patient", "polynomial"})
+)
 def test_two_slices_of_one_magnitude_get_different_phases(study, context, name):
     pair = study["test"][0].pair(0)
     twin = dataclasses.replace(pair, name="another slice")

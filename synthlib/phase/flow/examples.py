@@ -104,9 +104,7 @@ def examples(number: int, *, seed: int) -> Iterator[Example]:
 
 def write(path: Path, subject: Sequence[Example]) -> None:
     """Keep a subject's examples as safetensors, in half precision: 3e-3 rad at half a turn."""
-    rows = [
-        [one.label, one.field_t, list(one.spacing_mm), one.orientation] for one in subject
-    ]
+    rows = [[one.label, one.field_t, list(one.spacing_mm), one.orientation] for one in subject]
     tensors = {}
     for index, one in enumerate(subject):
         scale = float(one.magnitude.max()) or 1.0  # halves end at 65504

@@ -191,8 +191,7 @@ class PhaseFlow:
     ) -> Tensor:
         """How much draws of the fine phase differ, pixel by pixel: float32 (y, x), radians.
 
-        The circular standard deviation sqrt(-2 ln rho), with rho^2 freed of what few draws
-        add to it: 0 where the magnitude tells all, 3.7 at most.
+        See :func:`circular`: 0 where the magnitude tells all, 3.7 at most.
 
         Args:
             magnitude: (y, x); spacing_mm, conditions: as in :meth:`slice`.
@@ -206,9 +205,7 @@ class PhaseFlow:
         stack = magnitude.expand(n_draws, -1, -1)
         rng = runs.rng(seed, "flow", "uncertainty")
         draws = self.fine_phase(stack, spacing_mm, rng, conditions=conditions)
-        mean = torch.polar(torch.ones_like(draws), draws).mean(0)
-        squared = (n_draws * mean.abs().square() - 1) / (n_draws - 1)
-        return (-squared.clamp(LEAST_RESULTANT, 1).log()).sqrt()
+        return circular(draws)[0]
 
     @torch.no_grad()
     @tasks.torch_threads(1)
@@ -243,6 +240,20 @@ class PhaseFlow:
         return self.coarse.activations(given.padded(self.coarse.multiple))
 
 
+def circular(draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Circular standard deviation and mean direction (y, x), radians, of two draws or more.
+
+    sqrt(-2 ln rho), with rho^2 freed of what few draws add to it.
+
+    Args:
+        draws: radians (draw, y, x).
+    """
+    n = len(draws)
+    mean = torch.polar(torch.ones_like(draws), draws).mean(0)
+    squared = (n * mean.abs().square() - 1) / (n - 1)
+    return (-squared.clamp(LEAST_RESULTANT, 1).log()).sqrt(), mean.angle()
+
+
 Grid = tuple[tuple[int, int], tuple[float, float]]  # (y, x) pixels, and mm of a pixel
 
 
@@ -270,9 +281,7 @@ class _Seen:
         """The coarse grid and the images' own."""
         ny, nx = self.scaled.shape[-2:]
         coarse = grids.coarse_shape((ny, nx), self.spacing_mm)
-        y, x = (
-            n * mm / few for n, mm, few in zip((ny, nx), self.spacing_mm, coarse, strict=True)
-        )
+        y, x = (n * mm / few for n, mm, few in zip((ny, nx), self.spacing_mm, coarse, strict=True))
         return (coarse, (y, x)), ((ny, nx), self.spacing_mm)
 
     def given(

@@ -94,7 +94,9 @@ def follow(network: FlowNetwork, given: Given, state: Tensor, stage: Stage) -> T
         ValueError: fewer than one step.
     """
     if stage.steps < 1:
-        raise ValueError(f"{stage.steps} steps from noise to phase; expected 1 or more. 2 to 6 are usual.")
+        raise ValueError(
+            f"{stage.steps} steps from noise to phase; expected 1 or more. 2 to 6 are usual."
+        )
     ny, nx = state.shape[-2:]
     given = given.padded(network.multiple)
     padded_y, padded_x = given.magnitude.shape[-2:]

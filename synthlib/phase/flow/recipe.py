@@ -1,4 +1,4 @@
-"""From simulated heads to shipped weights: every step of it, each kept, so that a killed run goes on."""
+"""From simulated heads to shipped weights; every step is kept, so that a killed run goes on."""
 
 from __future__ import annotations
 
@@ -81,7 +81,12 @@ def make_statistics(
     statistics = {}
     for orientation in ORIENTATIONS:
         items = [
-            (place / f"{recipe.seed}_{orientation}_{number:04d}.safetensors", number, orientation, recipe.seed)
+            (
+                place / f"{recipe.seed}_{orientation}_{number:04d}.safetensors",
+                number,
+                orientation,
+                recipe.seed,
+            )
             for number in range(1, recipe.smooth_subjects + 1)
         ]
         missing = [item for item in items if not item[0].is_file()]

@@ -55,8 +55,7 @@ def load(path: str | Path) -> PhaseFlow:
         raise ValueError(f"{path.name} holds no flow; expected a file that phase.flow.save wrote.")
     stages = [_stage(path.name, entries) for entries in json.loads(metadata["flow"])]
     networks = [
-        _network(path.name, stage, part, tensors)
-        for part, stage in zip(PARTS, stages, strict=True)
+        _network(path.name, stage, part, tensors) for part, stage in zip(PARTS, stages, strict=True)
     ]
     record = json.loads(metadata.get("record", "{}"))
     return PhaseFlow(
