@@ -486,14 +486,44 @@ def test_what_is_no_flow_is_named(tmp_path):
 # --- recipe ----------------------------------------------------------------------------
 
 
-def test_subjects_that_are_there_are_not_made_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(examples, "examples", lambda number, *, seed: [example(number)])
-    small = recipe.Recipe(first=3, last=5)
-    made = recipe.make_examples(small, tmp_path)
-    assert [path.name for path in made] == [f"90210_{n:04d}.safetensors" for n in (3, 4, 5)]
-    monkeypatch.delattr(examples, "examples")
-    assert recipe.make_examples(small, tmp_path) == made
-    assert len(recipe.read_examples(made)) == 3
+@pytest.fixture
+def small_recipe(monkeypatch):
+    """Of drawn heads instead of simulated ones."""
+
+    def slices(number, *, seed):
+        return [example(100 * number + i) for i in range(12)]
+
+    def scans(number, orientation, *, seed):
+        return torch.randn(3, 29, dtype=torch.float64, generator=runs.rng(seed, number))
+
+    monkeypatch.setattr(examples, "examples", slices)
+    monkeypatch.setattr(recipe.smooth_examples, "scans_of", scans)
+    fine = dataclasses.replace(SETTINGS, name="fine", stage=FINE)
+    return recipe.Recipe(3, 5, smooth_subjects=3, seed=1, coarse=SETTINGS, fine=fine)
+
+
+def test_a_recipe_is_followed_to_weights_and_nothing_is_made_twice(
+    tmp_path, small_recipe, monkeypatch
+):
+    made = recipe.make(small_recipe, tmp_path)
+    names = sorted(path.name for path in (tmp_path / "examples").iterdir())
+    assert names == [f"1_{number:04d}.safetensors" for number in range(1, 6)]
+    assert set(made.smooth) == set(conditions.ORIENTATIONS) and made.familiar is not None
+    assert made.record["parameters"]["n_scans"] == 9
+    for room, name in ((examples, "examples"), (recipe.smooth_examples, "scans_of")):
+        monkeypatch.delattr(room, name)
+    again = recipe.make(small_recipe, tmp_path)
+    for key, value in made.coarse.state_dict().items():
+        assert torch.equal(value, again.coarse.state_dict()[key]), key
+    path = tmp_path / recipe.WEIGHTS
+    flow.save(path, made, half=True)
+    magnitude = example().magnitude
+    assert torch.equal(flow.load(path)(magnitude, seed=1), made(magnitude, seed=1))
+
+
+def test_stages_can_be_trained_side_by_side(tmp_path, small_recipe):
+    assert recipe.make(small_recipe, tmp_path, stage="fine") is None
+    assert (tmp_path / "fine.ckpt").is_file() and not (tmp_path / "coarse.ckpt").is_file()
 
 
 # --- what the flow knows of its own limits -----------------------------------------------

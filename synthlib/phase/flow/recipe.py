@@ -50,17 +50,55 @@ class Recipe:
     fine: training.TrainingSettings = FINE_SETTINGS
 
     def subjects(self) -> range:
+        """That teach."""
         return range(self.first, self.last + 1)
 
+    def kept_back(self) -> range:
+        """That tell how unlike a usual head may be, and on which scores are taken."""
+        return range(1, self.first)
 
-def make_examples(recipe: Recipe, folder: Path, workers: int = 1) -> list[Path]:
+
+def make(
+    recipe: Recipe, folder: Path, *, stage: str = "", workers: int = 1, device: str = "cpu"
+) -> PhaseFlow | None:
+    """All of it, or up to one stage of the training.
+
+    Args:
+        folder: of examples, statistics and checkpoints; what is there is not made again.
+        stage: "coarse" or "fine": train that one alone and return None.
+        workers: processes for the subjects; device: of the training.
+    """
+    learned = read_examples(make_examples(recipe, folder, recipe.subjects(), workers))
+    trained = {
+        name: training.train(learned, settings, folder, device)
+        for name, settings in (("coarse", recipe.coarse), ("fine", recipe.fine))
+        if stage in ("", name)
+    }
+    if stage:
+        return None
+    kept_back = read_examples(make_examples(recipe, folder, recipe.kept_back(), workers))
+    statistics = make_statistics(recipe, folder, workers)
+    losses = {name: [round(value, 5) for value in of] for name, (_, of) in trained.items()}
+    networks = rounded(trained["coarse"][0]), rounded(trained["fine"][0])
+    writer = assemble(recipe, networks, statistics, {"losses": losses})
+    return with_familiarity(writer, learned, kept_back, recipe.seed)
+
+
+def rounded(network: FlowNetwork) -> FlowNetwork:
+    """As a file in half precision gives it back, on the CPU."""
+    return network.half().float().cpu().eval().requires_grad_(False)
+
+
+def make_examples(
+    recipe: Recipe, folder: Path, subjects: Sequence[int], workers: int = 1
+) -> list[Path]:
     """The subjects' files in folder / "examples"; those that are there are not made again."""
     place = folder / "examples"
     place.mkdir(parents=True, exist_ok=True)
-    paths = [place / f"{recipe.seed}_{number:04d}.safetensors" for number in recipe.subjects()]
+    paths = [place / f"{recipe.seed}_{number:04d}.safetensors" for number in subjects]
     missing = [
         (path, number, recipe.seed)
-        for path, number in zip(paths, recipe.subjects(), strict=True)
+        for path, number in zip(paths, subjects, strict=True)
         if not path.is_file()
     ]
     tasks.run_all(_make_subject, missing, label="subjects", workers=workers)

@@ -125,7 +125,6 @@ class _Training:
         with runs.seeded(settings.seed, "flow", settings.name, "weights"):
             network = settings.stage.architecture.build()
         network = network.to(device)
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         mean = copy.deepcopy(network).eval().requires_grad_(False)
         adam = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-2)
         return cls(settings, key, network, mean, adam)
