@@ -74,8 +74,8 @@ def _study(folder: Path, workers: int) -> experiments.Study:
     job = training.Job(parts["gan"], [], folder / "gan", gan, "the demo's GAN")
     path = training.publish(training.train(job), folder, 8)
     settings = networks.NetworkSettings(
-        "unrolled", 1, 24, 12, pools=2, steps=STEPS, learning_rate=2e-3, schedule="one_cycle", loss="l2",
-        accelerator="cpu",
+        "unrolled", 1, 24, 12, pools=2, steps=STEPS, learning_rate=2e-3,
+        schedule="one_cycle", loss="l2", accelerator="cpu",
     )  # fmt: skip
     return experiments.Study(parts, path, settings, folder / "benchmark", SEED, workers)
 
@@ -91,11 +91,12 @@ def _print(where: str, rows: Sequence[dict[str, Any]], sources: Sequence[str]) -
             off = values - base
             half = stats.t.ppf(0.975, len(off) - 1) * off.std(ddof=1) / len(off) ** 0.5
             low, high = off.mean() - half, off.mean() + half
-            inside = "equivalent" if low > -MARGIN_DB and high < MARGIN_DB else ""
+            word = "equivalent" if low > -MARGIN_DB and high < MARGIN_DB else ""
             each = " ".join(f"{value:.2f}" for value in values) if len(values) < 8 else ""
             print(
                 f"{where:15s} R={acceleration} {name:15s} {values.mean():6.2f} dB, "
-                f"{off.mean():+.2f} ({low:+.2f} to {high:+.2f}), {len(off)} patients {inside} {each}",
+                f"{off.mean():+.2f} ({low:+.2f} to {high:+.2f}), "
+                f"{len(off)} patients {word} {each}",
                 flush=True,
             )
 
