@@ -139,7 +139,7 @@ class FlowNetwork(nn.Module):
         """What is to be added to the best linear guess; see paths.expected.
 
         Args:
-            state: (image, 2, y, x), off the guess, in units of its s.d.
+            state: (image, 2, y, x), the best linear guess, off the guess, by the phase's s.d.
             time: (image,), 0 is noise, 1 the phase.
 
         Returns:

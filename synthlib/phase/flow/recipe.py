@@ -28,8 +28,8 @@ from synthlib.phase.flow.network import FlowNetwork
 from synthlib.phase.flow.paths import FINE
 
 WEIGHTS = "flow.safetensors"
-COARSE_SETTINGS = training.TrainingSettings(steps=6_000)
-FINE_SETTINGS = training.TrainingSettings("fine", FINE, steps=5_000, batch=8)
+COARSE_SETTINGS = training.TrainingSettings(steps=4_500)
+FINE_SETTINGS = training.TrainingSettings("fine", FINE, steps=4_000, batch=8)
 
 
 @dataclasses.dataclass(frozen=True)
