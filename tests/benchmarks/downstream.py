@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     chosen = parser.parse_args()
     folder = Path(chosen.folder).absolute()
-    study = _study(folder, chosen.workers)
+    study = open_study(folder, chosen.workers)
     cells = [
         study.cell("downstream", source, acceleration, seed, [data])
         for source in chosen.sources
@@ -63,8 +63,9 @@ def main() -> None:
         _print("measured heads", of_heads, chosen.sources)
 
 
-def _study(folder: Path, workers: int) -> experiments.Study:
-    parts = pairs.open_study(
+def open_study(folder: Path, workers: int) -> experiments.Study:
+    """The demo's study, with its GAN, for networks of STEPS steps."""
+    parts = pairs.openopen_study(
         "simulated", n_coils=8, out_dir=folder, gan_fraction=0.28, test_fraction=0.46, seed=SEED,
         simulate=scanner.ScanSettings(n_subjects=36, n_slices=3, matrix=(96, 80)), workers=workers,
     )  # fmt: skip
