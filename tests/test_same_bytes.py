@@ -19,7 +19,18 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib import bank, coils, datasets, formats, likeness, mapstore, pairs, scanner, tasks
+from synthlib import (
+    bank,
+    coils,
+    datasets,
+    formats,
+    likeness,
+    mapstore,
+    pairs,
+    phase,
+    scanner,
+    tasks,
+)
 from synthlib.bank import building
 from synthlib.phase import polynomial, sources, training
 from synthlib.records import RawVolume
@@ -68,7 +79,8 @@ def phases(ready: list[pairs.PreparedVolume], folder: Path) -> Arrays:
     """Weights of a generator, phases of all sources, a fitted surface."""
     generator = training.train(training.Job(ready, [], folder / "gan", TRAINING))
     slices = pairs.all_pairs(ready)
-    context = sources.Context(generator, ready, polynomial.fit_statistics(slices))
+    flow = phase.load("flow-head-v1")
+    context = sources.Context(generator, ready, polynomial.fit_statistics(slices), flow)
     return {
         **{name: value.numpy() for name, value in generator.network.state_dict().items()},
         **{

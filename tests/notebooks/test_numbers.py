@@ -64,7 +64,7 @@ def test_02_errors_of_the_generator(study: Study, tmp_path: Path) -> None:
 def test_03_errors_of_all_sources(study: Study, tmp_path: Path) -> None:
     weights = training.find_or_train("tiny", study, tmp_path, SEED)
     context = sources.open_context(weights, study["gan"])
-    names = ["measured", "gan", "sinusoidal", "random", "zero", "other_patient", "polynomial"]
+    names = ["measured", "flow", "gan", "sinusoidal", "random", "zero", "other_patient", "polynomial"]
     tolerance = {sources.label("gan"): TRAINED_RAD, "": ROUNDED_RAD}
     assert_close(
         table_of("03_phase_gallery", "tab_03_phase_error"), rows_of(study, names, context), tolerance

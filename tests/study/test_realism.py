@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib import arrays, runs
+from synthlib import arrays, figures, phase, runs
+from synthlib.figures import flows
 from synthlib.phase import sources
 from synthlib.study import gan_matrix, realism
 
@@ -107,3 +108,56 @@ def test_cards_of_a_study(study, context):
         realism.verdict(made, "gan")
     with pytest.raises(ValueError, match="no slices"):
         realism.cards(names, [], context, n_coils=8, seed=3)
+
+
+class Doubtful:
+    """A flow whose draws are normal around nothing, wide where the magnitude is bright."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def fine_phase(self, magnitude, spacing_mm, rng, *, conditions):
+        wide = 0.3 + 0.3 * (magnitude > magnitude.median())
+        return arrays.wrap(self.factor * wide * torch.randn(magnitude.shape, generator=rng))
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_calibration_tells_a_flow_that_is_too_sure(study, factor):
+    """The truth is drawn as a flow of factor 1 says; half of that is too sure by a factor of 2."""
+    scored = gan_matrix.scored_slices(study["test"])[0]
+    true = Doubtful(1.0)
+    slices = []
+    for number in range(6):
+        rng = runs.rng(3, number)
+        magnitude = torch.rand(45, 38, generator=rng) + 0.5
+        head = torch.ones(45, 38, dtype=torch.bool)
+        pair = dataclasses.replace(
+            scored.pair, magnitude=magnitude, support=head, phase=torch.zeros(45, 38)
+        )
+        truth = true.fine_phase(magnitude[None], (1, 1), rng, conditions=None)[0]
+        known = dataclasses.replace(scored.known, pair=pair, phase=truth)
+        slices.append(gan_matrix.ScoredSlice(pair, known))
+    rows = realism.calibration(slices, Doubtful(factor), seed=1, n_draws=32)
+    assert len(rows) >= 2
+    assert sum(float(row["share of the head"].split()[0]) for row in rows) > 95
+    for row in rows:
+        ratio = float(row["rms error"]) / float(row["expected rms error"])
+        if float(row["share of the head"].split()[0]) > 20:
+            assert ratio == pytest.approx(1 / factor, rel=0.2)
+    with pytest.raises(ValueError, match="no slice whose truth is known"):
+        realism.calibration([gan_matrix.ScoredSlice(scored.pair, None)], true, seed=1)
+
+
+def test_pictures_have_a_row_a_contrast(study, context):
+    slices = gan_matrix.scored_slices(study["test"])
+    writer = phase.load("flow-head-v1")
+    shown, labels = realism.pictures(slices, context, writer, seed=1)
+    assert labels == sorted({scored.pair.contrast for scored in slices})
+    for images in shown:
+        assert set(images) == set(flows.COLUMNS)
+        head = ~images["measured"].isnan()
+        assert 0.05 < head.float().mean() < 0.95
+        assert images["uncertainty"][head].isfinite().all()
+    figure = figures.flow_phase(shown, labels)
+    panels = [axes for axes in figure.axes if axes.images]
+    assert len(panels) >= len(labels) * len(flows.COLUMNS)
