@@ -569,3 +569,16 @@ def test_what_is_no_head_is_unfamiliar(tmp_path):
         writer().unfamiliarity(noise, SPACING_MM)
     with pytest.raises(ValueError, match="3 heads for 24 activations"):
         familiarity.fit(torch.ones(3, 24), torch.ones(3, 24))
+
+
+def test_a_volume_hangs_together():
+    """Slices of one magnitude differ by the fine stage's noise alone, two scans by all of it."""
+    still = Stage(SMALL, 1e-6, 1e-6, (1, 3), steps=2)
+    scans = [
+        dataclasses.replace(without_surface(), stages=(COARSE, still), fine=SMALL.build()).scan(
+            example().magnitude.expand(3, -1, -1), SPACING_MM, seed=1, name=name
+        )
+        for name in ("a", "b")
+    ]
+    assert arrays.wrap(scans[0] - scans[0][:1]).abs().max() < 1e-3
+    assert arrays.wrap(scans[0] - scans[1]).abs().max() > 0.1

@@ -77,7 +77,8 @@ class PhaseFlow:
     ) -> Tensor:
         """Phase of all slices of a scan: float32 (slice, y, x), radians in (-pi, pi].
 
-        The slices share one smooth draw; each has a draw of its own of the fine part.
+        The slices share one smooth draw, and the coarse stage's noise, so that the volume hangs
+        together; the fine stage's noise is each slice's own.
 
         Args:
             magnitude: (slice, y, x); the others as in :meth:`slice`.
@@ -111,15 +112,21 @@ class PhaseFlow:
 
         Args:
             magnitude: (y, x), >= 0, any unit; spacing_mm: (y, x) of a pixel, nan if unknown.
-            seed, scan: choose the scan's smooth part; with the index its fine part.
+            seed, scan: choose what the scan's slices share; with the index what they do not.
             index: of the slice, or its name; position: 0 to 1 through the stack.
             conditions: of the scan; None is unknown.
             upside_down: rows run the other way than in DICOM's views.
         """
         conditions = conditions or Conditions()
         seen = magnitude.flip(0) if upside_down else magnitude
-        rng = runs.rng(seed, "flow", "fine", scan, index)
-        phase = self.fine_phase(seen[None], spacing_mm, rng, conditions=conditions)[0]
+        phase = self.fine_phase(
+            seen[None],
+            spacing_mm,
+            # neighbours are alike, and so are their phases where paths start alike
+            runs.rng(seed, "flow", "coarse", scan),
+            own=runs.rng(seed, "flow", "fine", scan, index),
+            conditions=conditions,
+        )[0]
         if self.smooth:
             shape = seen.shape[0], seen.shape[1]
             phase = phase + self.surface(
@@ -156,13 +163,14 @@ class PhaseFlow:
         spacing_mm: tuple[float, float],
         rng: torch.Generator,
         *,
+        own: torch.Generator | None = None,
         conditions: Conditions | None = None,
     ) -> Tensor:
         """A draw of the fine phase of slices at their own resolution: float32, radians.
 
         Args:
             magnitude: (slice, y, x), >= 0, any unit; spacing_mm: as in :meth:`slice`.
-            rng: draws where the paths start.
+            rng: draws where the paths start; own: where those of the fine stage do, if given.
 
         Returns:
             (slice, y, x); each slice a draw of its own.
@@ -171,11 +179,11 @@ class PhaseFlow:
         vector = (conditions or Conditions()).vector()
         pair = torch.zeros(len(magnitude), 2, *seen.coarse_shape)
         pair[:, 0] = 1  # no phase is the coarse stage's guess
-        for network, stage, (shape, mm) in zip(
-            (self.coarse, self.fine), self.stages, seen.grids(), strict=True
+        for network, stage, (shape, mm), draws in zip(
+            (self.coarse, self.fine), self.stages, seen.grids(), (rng, own or rng), strict=True
         ):
             given = seen.given(shape, mm, pair, vector)
-            pair = follow(network, given, start(given.guess, stage, rng), stage)
+            pair = follow(network, given, start(given.guess, stage, draws), stage)
             pair = grids.unit(pair)
         return torch.atan2(pair[:, 1], pair[:, 0])
 
