@@ -86,7 +86,7 @@ def test_the_report_and_every_file_say_whose_phase_it_is(place, make, head, phas
         with h5py.File(job.target) as file:
             assert file.attrs["phase_source"] == sources[job.series.name]
             assert json.loads(file.attrs["record"])["phase"] == sources[job.series.name]
-    only = make("only", phase="measured", generator="")
+    only = make("only", phase="measured")
     assert (only.count(conversion.MADE), only.count(conversion.ASIDE)) == (1, 2)
     assert "no measured phase that could be used" in only.outcomes[-1].reason + str(only.outcomes)
     written = make("written", phase="written")

@@ -38,7 +38,7 @@ def phase_of(of, settings):
 
 
 def test_without_a_word_the_shipped_flow_writes_phase(make):
-    result = make(noise="none")
+    result = make(generator=conversion.Settings().generator, noise="none")
     record = json.loads(h5py.File(sorted(job.target for job in result.jobs)[0]).attrs["record"])
     assert record["phase"] == f"written: {shipped.DEFAULT}"
     assert record["generator"]["weights_sha256"] == shipped.SHA256[shipped.DEFAULT]
