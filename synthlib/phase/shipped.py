@@ -10,7 +10,7 @@ from synthlib.phase import flow, generator
 
 FOLDER = Path(__file__).parent / "weights"
 DEFAULT = "flow-head-v1"
-SHA256 = {DEFAULT: "1eaf3f77a431391fae6780be98fa3501847978816aebd25671812a3817c52878"}
+SHA256 = {DEFAULT: "2d2688d6f59eedac9e189462aefb9d706372cc23e399e74f37b996fe197f7500"}
 SUFFIX = ".safetensors"
 
 Writer = flow.PhaseFlow | generator.PhaseGenerator
