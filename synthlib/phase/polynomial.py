@@ -82,6 +82,20 @@ def fit(phase: Tensor, weight: Tensor, terms: Tensor | None = None) -> Tensor:
     """
     ny, nx = phase.shape
     basis = (_basis((ny, nx)) if terms is None else terms).reshape(ny, nx, -1)
+    start = arrays.least_squares(*difference_equations(phase, weight, basis))
+    return closest_on_circle(phase.flatten(), weight.flatten(), basis.flatten(0, 1), start)
+
+
+def difference_equations(phase: Tensor, weight: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """What coefficients have to fulfil so that differences of neighbours are as the phase's.
+
+    Args:
+        phase: radians (y, x), wrapped or not; weight: >= 0 (y, x).
+        basis: float64 (y, x, term).
+
+    Returns:
+        columns (equation, term) and values (equation,) for arrays.least_squares.
+    """
     rows, values = [], []
     for axis in (0, 1):
         ends = torch.diff(phase, dim=axis), torch.diff(basis, dim=axis)
@@ -91,25 +105,27 @@ def fit(phase: Tensor, weight: Tensor, terms: Tensor | None = None) -> Tensor:
         root = both.double().sqrt().flatten()
         rows.append(ends[1].flatten(0, 1) * root[:, None])
         values.append(arrays.wrap(ends[0]).double().flatten() * root)
-    start = arrays.least_squares(torch.cat(rows), torch.cat(values))
-    return _closest_on_circle(phase, weight, basis.flatten(0, 1), start)
+    return torch.cat(rows), torch.cat(values)
 
 
-def _closest_on_circle(phase: Tensor, weight: Tensor, basis: Tensor, start: Tensor) -> Tensor:
+def closest_on_circle(phase: Tensor, weight: Tensor, basis: Tensor, start: Tensor) -> Tensor:
     """Coefficients (term,) at the nearest minimum of sum w (1 - cos(phase - surface)).
+
+    A constant is fitted, too, and left out of the result.
 
     Its gradient is that of a weighted least squares fit of the wrapped rest r whose weights
     are w sin(r) / r: what lies across the circle counts nothing.
 
     Args:
+        phase, weight: (pixel,).
         basis: float64 (pixel, term), without the constant; start: (term,) to begin with.
 
     Source: iteratively reweighted least squares, Holland & Welsch, Commun Stat A6:813 (1977).
     """
-    inside = weight.flatten() > 0
+    inside = weight > 0
     if not bool(inside.any()):
         return start
-    weights, values = weight.flatten()[inside].double(), phase.flatten()[inside].double()
+    weights, values = weight[inside].double(), phase[inside].double()
     columns = basis[inside]
     columns = torch.cat([columns, torch.ones_like(columns[:, :1])], 1)
     rest = arrays.wrap(values - columns[:, :-1] @ start)

@@ -85,21 +85,57 @@ def fit_scan(slices: Sequence[SliceOfScan]) -> Tensor:
     """
     if len(slices) < 2:
         raise ValueError(f"{len(slices)} slices of a scan; expected two or more to see its change")
-    fits, constants = [], []
-    for one in sorted(slices, key=lambda one: one.height):
-        shape = (one.phase.shape[0], one.phase.shape[1])
-        terms = _terms(shape, one.spacing_mm)
-        fits.append(polynomial.fit(one.phase, one.weight, terms))
-        rest = one.phase - (terms @ fits[-1]).reshape(shape).float()
-        constants.append((one.weight * torch.polar(torch.ones_like(rest), rest)).sum().angle())
-    heights = torch.tensor(sorted(one.height for one in slices), dtype=torch.float64)
-    turned = torch.stack(constants).double()
-    steps = arrays.wrap(turned.diff()).cumsum(0)
+    ordered = sorted(slices, key=lambda part: part.height)
+    heights = torch.tensor([part.height for part in ordered], dtype=torch.float64)
+    bases = [_along(part) for part in ordered]  # (y, x, 2 terms) each
+    # All slices at once: a small one would leave high orders to chance.
+    equations = [
+        polynomial.difference_equations(part.phase, part.weight, basis)
+        for part, basis in zip(ordered, bases, strict=True)
+    ]
+    rows, values = (torch.cat(parts) for parts in zip(*equations, strict=True))
+    start = arrays.least_squares(rows, values)
+    constants = torch.stack(
+        [
+            _constant(part.phase - (basis @ start).float(), part.weight)
+            for part, basis in zip(ordered, bases, strict=True)
+        ]
+    ).double()
+    own = [_indicator(basis, index, len(ordered)) for index, basis in enumerate(bases)]
+    closest = polynomial.closest_on_circle(
+        torch.cat([part.phase.flatten() for part in ordered]),
+        torch.cat([part.weight.flatten() for part in ordered]),
+        torch.cat(own),
+        torch.cat([start, constants[1:] - constants[0]]),
+    )
+    n_values = len(start)
+    constants = torch.cat([constants.new_zeros(1), closest[n_values:]])
+    steps = arrays.wrap(constants.diff()).cumsum(0)
     course = torch.cat([steps.new_zeros(1), steps])
     columns = torch.stack([torch.ones_like(heights), heights], 1)
-    values = torch.cat([torch.stack(fits), course[:, None]], 1)
-    line = torch.stack([arrays.least_squares(columns, value) for value in values.mT], 1)
-    return torch.cat([line[0, :-1], line[1]])
+    change = arrays.least_squares(columns, course)[1]
+    return torch.cat([closest[:n_values], change[None]])
+
+
+def _along(part: SliceOfScan) -> Tensor:
+    """Terms at the middle of the stack, and their change with the height: (y, x, 2 terms)."""
+    shape = part.phase.shape[0], part.phase.shape[1]
+    terms = _terms(shape, part.spacing_mm)
+    return torch.cat([terms, part.height * terms], 1).reshape(*shape, -1)
+
+
+def _constant(rest: Tensor, weight: Tensor) -> Tensor:
+    """Circular mean of a phase (y, x)."""
+    return (weight * torch.polar(torch.ones_like(rest), rest)).sum().angle()
+
+
+def _indicator(basis: Tensor, index: int, n_slices: int) -> Tensor:
+    """(pixel, term) of a slice, with a constant of its own for each slice but the first."""
+    flat = basis.flatten(0, 1)
+    own = flat.new_zeros(len(flat), n_slices - 1)
+    if index:
+        own[:, index - 1] = 1
+    return torch.cat([flat, own], 1)
 
 
 def fit_statistics(scans: Sequence[Tensor]) -> ScanStatistics:
@@ -117,8 +153,13 @@ def fit_statistics(scans: Sequence[Tensor]) -> ScanStatistics:
     return ScanStatistics(values.mean(0), values.mT.cov())
 
 
+def kind(orientation: str, *, gradient_echo: bool) -> str:
+    """Name of scans of like statistics: phase of gradient echoes follows the field."""
+    return f"{orientation} {'gradient' if gradient_echo else 'spin'} echo"
+
+
 def to_tensors(statistics: Mapping[str, ScanStatistics]) -> dict[str, Tensor]:
-    """By orientation, as entries of a file of weights."""
+    """By kind, as entries of a file of weights."""
     return {
         f"smooth.{name}.{part}": getattr(of, part)
         for name, of in statistics.items()

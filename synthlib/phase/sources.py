@@ -251,6 +251,6 @@ def polynomial(pair: PhasePair, context: Context, rng: torch.Generator) -> Tenso
     known = context.conditions or Conditions.of_label(pair.contrast)
     surface = context.flow.surface(
         shape, pair.spacing_mm, seed=int(torch.randint(2**53, (), generator=rng)),
-        scan=pair.volume, position=pair.position, orientation=known.orientation,
+        scan=pair.volume, position=pair.position, conditions=known,
     )  # fmt: skip
     return surface.flip(0) if pair.upside_down else surface

@@ -31,6 +31,7 @@ N_DRAWS = 7  # of a source for a slice: eight ranks
 QUICK = discrimination.Settings()
 SAID_RAD = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 4.0)  # bins of the flow's uncertainty
 LEAST_PIXELS = 100  # of a bin
+LEAST_PATIENTS = 4  # for an AUROC
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Card:
         correlations: patient to the mean correlation of fine parts with the truth.
         energy: mean energy score, nan for measured phase; see :func:`energy_score`.
         ranks: (scan,) rank of the measured phase among its draws at one pixel, 0 to N_DRAWS.
-        auroc: of a network that is to distinguish it from measured phase.
+        auroc: of a network that is to distinguish it from measured phase, None where there
+            are too few patients.
     """
 
     source: str
@@ -142,7 +144,9 @@ def _card(
     if measured:
         means |= gan_matrix.patient_spreads(pairs)
     auroc = None
-    if network is not None:
+    # either part of the patients needs two of each kind; the control's are of one kind each
+    fewest = 2 * LEAST_PATIENTS if measured else LEAST_PATIENTS
+    if network is not None and len(by_patient) >= fewest:
         auroc = (
             discrimination.auroc_of_same(pairs, seed=seed, settings=network)
             if measured

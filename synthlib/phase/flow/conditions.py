@@ -18,7 +18,7 @@ USUAL_TE_MS, OCTAVES = 20.0, 3.0  # of the echo time: 2.5 to 160 ms is -1 to 1
 USUAL_FIELD_T = 3.0
 LEAST_EXCITATION_DEG = 60.0  # of spin echoes; gradient echoes of short TR have less
 GRADIENT_ECHO = {  # what a contrast tells of its echo
-    "T2": False, "T2LONG": False, "FLAIR": False,
+    "T1": False, "T1POST": False, "T2": False, "T2LONG": False, "FLAIR": False,
     "T1GRE": True, "GRE": True, "MPRAGE": True, "SWI": True,
 }  # fmt: skip
 # Places of a vector that are known or unknown together.

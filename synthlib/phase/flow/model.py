@@ -26,7 +26,7 @@ class PhaseFlow:
 
     Attributes:
         coarse, fine: networks of the stages.
-        smooth: statistics of scans by orientation.
+        smooth: statistics of scans by smooth.kind.
         familiar: what the heads looked like that it learned from, None if nobody noted it.
         record: of the training.
     """
@@ -131,7 +131,7 @@ class PhaseFlow:
             shape = seen.shape[0], seen.shape[1]
             phase = phase + self.surface(
                 shape, spacing_mm, seed=seed, scan=scan, position=position,
-                orientation=conditions.orientation,
+                conditions=conditions,
             )  # fmt: skip
         phase = arrays.wrap(phase)
         return phase.flip(0) if upside_down else phase
@@ -144,15 +144,20 @@ class PhaseFlow:
         seed: int,
         scan: str,
         position: float,
-        orientation: str = USUAL,
+        conditions: Conditions | None = None,
     ) -> Tensor:
         """The smooth part of a slice alone: float32 (y, x), radians, not wrapped.
 
         Args:
-            shape: (y, x); the others as in :meth:`slice`. Another orientation than those of
-                `smooth` is taken for USUAL.
+            shape: (y, x); the others as in :meth:`slice`. An unknown orientation is taken for
+                axial, an unknown echo for a spin echo.
         """
-        statistics = self.smooth.get(orientation) or self.smooth[USUAL]
+        known = conditions or Conditions()
+        echo = bool(known.gradient_echo)
+        statistics = (
+            self.smooth.get(smooth.kind(known.orientation, gradient_echo=echo))
+            or self.smooth[smooth.kind(USUAL, gradient_echo=echo)]
+        )
         coefficients = statistics.draw(runs.rng(seed, "flow", "smooth", scan))
         return smooth.surface(coefficients, shape, spacing_mm, 2 * position - 1)
 

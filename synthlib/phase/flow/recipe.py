@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from synthlib.phase.flow import (
     training,
     weights,
 )
-from synthlib.phase.flow.conditions import ORIENTATIONS
+from synthlib.phase.flow.conditions import ORIENTATIONS, Conditions
 from synthlib.phase.flow.examples import Example
 from synthlib.phase.flow.model import PhaseFlow
 from synthlib.phase.flow.network import FlowNetwork
@@ -113,10 +115,10 @@ def _make_subject(item: tuple[Path, int, int]) -> None:
 def make_statistics(
     recipe: Recipe, folder: Path, workers: int = 1
 ) -> dict[str, smooth.ScanStatistics]:
-    """Of smooth phase, by orientation; kept in folder / "smooth"."""
+    """Of smooth phase, by smooth.kind; its scans are kept in folder / "smooth"."""
     place = folder / "smooth"
     place.mkdir(parents=True, exist_ok=True)
-    statistics = {}
+    statistics: dict[str, smooth.ScanStatistics] = {}
     for orientation in ORIENTATIONS:
         items = [
             (
@@ -129,11 +131,13 @@ def make_statistics(
         ]
         missing = [item for item in items if not item[0].is_file()]
         tasks.run_all(_make_smooth, missing, label=f"{orientation} scans", workers=workers)
-        scans: list[Tensor] = []
+        by_kind: dict[str, list[Tensor]] = defaultdict(list)
         for path, *_ in items:
-            _, kept = weights.read_weights(path, "smooth phase of scans")
-            scans.extend(kept["scans"])
-        statistics[orientation] = smooth.fit_statistics(scans)
+            metadata, kept = weights.read_weights(path, "smooth phase of scans")
+            for label, scan in zip(json.loads(metadata["labels"]), kept["scans"], strict=True):
+                echo = bool(Conditions.of_label(label).gradient_echo)
+                by_kind[smooth.kind(orientation, gradient_echo=echo)].append(scan)
+        statistics |= {name: smooth.fit_statistics(scans) for name, scans in by_kind.items()}
     return statistics
 
 
@@ -141,8 +145,10 @@ def _make_smooth(item: tuple[Path, int, str, int]) -> None:
     import torch
 
     path, number, orientation, seed = item
-    scans = list(smooth_examples.scans_of(number, orientation, seed=seed))
-    runs.write_weights(path, {"scans": torch.stack(scans)}, {})
+    labels, scans = zip(
+        *smooth_examples.scans_of(number, orientation, seed=seed), strict=True
+    )
+    runs.write_weights(path, {"scans": torch.stack(scans)}, {"labels": json.dumps(labels)})
 
 
 def n_scans(recipe: Recipe) -> int:

@@ -17,8 +17,8 @@ FOV_MM = (230.0, 230.0)
 COILS = (4, 8, 12, 16)
 
 
-def scans_of(number: int, orientation: str, *, seed: int) -> Iterator[Tensor]:
-    """What :func:`smooth.fit_scan` tells of each contrast of a subject: float64 (value,).
+def scans_of(number: int, orientation: str, *, seed: int) -> Iterator[tuple[str, Tensor]]:
+    """Each contrast of a subject, and what :func:`smooth.fit_scan` tells of it: float64 (value,).
 
     Args:
         number: of the subject, from 1; seed: of all draws.
@@ -40,8 +40,8 @@ def scans_of(number: int, orientation: str, *, seed: int) -> Iterator[Tensor]:
         seed=runs.seed_for(seed, "smooth", "scan", orientation, number),
     )
     subject = scanner.subjects(settings)[-1]
-    for scan in scanner.scans(settings, subject):
-        yield smooth.fit_scan([_slice(scan, index) for index in range(N_SLICES)])
+    for label, scan in zip(settings.contrasts, scanner.scans(settings, subject), strict=True):
+        yield label, smooth.fit_scan([_slice(scan, index) for index in range(N_SLICES)])
 
 
 def _slice(scan: scanner.Scan, index: int) -> smooth.SliceOfScan:
