@@ -3,7 +3,7 @@
     python -m tests.benchmarks.downstream FOLDER [SOURCE ...] [--heads FOLDER]
 
 The study is the demo's (8 coils, 96 x 80, 36 simulated patients), its unrolled networks are
-trained for STEPS steps at each R of ACCELERATIONS from each of SEEDS, on the magnitudes of the
+trained for STEPS steps at each R from each of SEEDS, on the magnitudes of the
 same training patients. They are tested on the simulated test patients' scans, and with --heads
 on measured scans at each R. Networks that are there are not trained again.
 
@@ -28,7 +28,7 @@ from synthlib.recon import grid, networks
 from synthlib.study import experiments, heads, measured_scans
 
 SOURCES = ("measured", "flow", "gan", "polynomial", "other_patient", "sinusoidal", "zero")
-ACCELERATIONS, SEEDS, STEPS = (4, 6), (1, 2), 300
+SEEDS, STEPS = (1, 2), 300
 MARGIN_DB = 0.3  # within which a source is as good as measured phase
 SEED = 2023
 
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("sources", nargs="*", default=list(SOURCES))
     parser.add_argument("--heads", default="")
+    parser.add_argument("--accelerations", nargs="+", type=int, default=[4, 6], metavar="R")
     parser.add_argument("--workers", type=int, default=1)
     chosen = parser.parse_args()
     folder = Path(chosen.folder).absolute()
@@ -46,16 +47,16 @@ def main() -> None:
         study.cell("downstream", source, acceleration, seed, [data])
         for source in chosen.sources
         for data in [study.training_data(source, study.parts["train"])]
-        for acceleration in ACCELERATIONS
+        for acceleration in chosen.accelerations
         for seed in SEEDS
     ]
     rows = grid.rows_of(grid.run(cells, workers=chosen.workers))
-    floor = [study.cell("downstream", grid.CG_SENSE, r, 0) for r in ACCELERATIONS]
+    floor = [study.cell("downstream", grid.CG_SENSE, r, 0) for r in chosen.accelerations]
     _print("simulated", rows + grid.rows_of(grid.run(floor)), chosen.sources)
     if chosen.heads:
         scans = measured_scans.open_scans(chosen.heads, folder)
         of_heads: list[dict[str, Any]] = []
-        for acceleration in ACCELERATIONS:
+        for acceleration in chosen.accelerations:
             test = heads.HeadTest(scans, acceleration, study.settings.center_fraction, (1, 2))
             trained = [cell for cell in cells if cell.acceleration == acceleration]
             for row in heads.network_rows(test, trained):
@@ -83,7 +84,7 @@ def open_study(folder: Path, workers: int) -> experiments.Study:
 
 def _print(where: str, rows: Sequence[dict[str, Any]], sources: Sequence[str]) -> None:
     names = [*sources, *sorted({row["source"] for row in rows} - set(sources))]
-    for acceleration in ACCELERATIONS:
+    for acceleration in sorted({row["acceleration"] for row in rows}):
         means = {name: _patient_means(rows, name, acceleration) for name in names}
         patients = sorted(means["measured"])
         for name in names:

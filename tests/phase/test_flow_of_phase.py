@@ -30,6 +30,7 @@ SETTINGS = training.TrainingSettings(
     "coarse", COARSE, steps=4, batch=2, warm_up=2, save_every=2, half=False
 )
 SHAPE, SPACING_MM = (45, 38), (2.0, 2.2)
+AXIAL, CORONAL = (smooth.kind(name, gradient_echo=False) for name in ("axial", "coronal"))
 QUIET = batches.Degrading(noise=(1e-6, 2e-6), shading=0.0, unknown=0.0)
 
 
@@ -374,7 +375,7 @@ def writer():
         random_network(1),
         random_network(2),
         (COARSE, FINE),
-        {"axial": statistics},
+        {AXIAL: statistics},
         None,
         {"seed": 7},
     )
@@ -423,9 +424,9 @@ def test_phase_depends_on_conditions_pixel_size_and_orientation():
         changed = without_surface().slice(magnitude, spacing_mm, conditions=other, **place)
         assert not torch.equal(changed, same)
     usual = writer().slice(magnitude, (2.0, 2.0), conditions=known, **place)
-    statistics = writer().smooth["axial"]
+    statistics = writer().smooth[AXIAL]
     wider = smooth.ScanStatistics(statistics.mean, 9 * statistics.covariance)
-    alone = dataclasses.replace(writer(), smooth={"axial": statistics, "coronal": wider})
+    alone = dataclasses.replace(writer(), smooth={AXIAL: statistics, CORONAL: wider})
     front = dataclasses.replace(known, orientation="coronal")
     assert not torch.equal(alone.slice(magnitude, (2.0, 2.0), conditions=front, **place), usual)
     single = writer().scan(magnitude[None], (2.0, 2.0), seed=1, name="a", conditions=known)
@@ -494,7 +495,9 @@ def small_recipe(monkeypatch):
         return [example(100 * number + i) for i in range(12)]
 
     def scans(number, orientation, *, seed):
-        return torch.randn(3, 29, dtype=torch.float64, generator=runs.rng(seed, number))
+        rng = runs.rng(seed, number)
+        for label in ("AXT1", "AXT2", "AXFLAIR", "AXGRE", "AXSWI", "AXT1GRE"):
+            yield label, torch.randn(29, dtype=torch.float64, generator=rng)
 
     monkeypatch.setattr(examples, "examples", slices)
     monkeypatch.setattr(recipe.smooth_examples, "scans_of", scans)
@@ -508,7 +511,12 @@ def test_a_recipe_is_followed_to_weights_and_nothing_is_made_twice(
     made = recipe.make(small_recipe, tmp_path)
     names = sorted(path.name for path in (tmp_path / "examples").iterdir())
     assert names == [f"1_{number:04d}.safetensors" for number in range(1, 6)]
-    assert set(made.smooth) == set(conditions.ORIENTATIONS) and made.familiar is not None
+    kinds = [
+        smooth.kind(name, gradient_echo=echo)
+        for name in conditions.ORIENTATIONS
+        for echo in (False, True)
+    ]
+    assert set(made.smooth) == set(kinds) and made.familiar is not None
     assert made.record["parameters"]["n_scans"] == 9
     for room, name in ((examples, "examples"), (recipe.smooth_examples, "scans_of")):
         monkeypatch.delattr(room, name)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from synthlib import cli, conversion, phase, runs
-from synthlib.phase import flow, generator, shipped
+from synthlib.phase import flow, generator, shipped, smooth
 
 MOST_BYTES = 10e6
 
@@ -27,7 +27,12 @@ def test_shipped_weights_are_small_and_have_their_card():
 def test_weights_are_loaded_by_name_and_write_phase():
     writer = phase.load("flow-head-v1")
     assert isinstance(writer, flow.PhaseFlow)
-    assert set(writer.smooth) == set(flow.conditions.ORIENTATIONS)
+    kinds = [
+        smooth.kind(name, gradient_echo=echo)
+        for name in flow.conditions.ORIENTATIONS
+        for echo in (False, True)
+    ]
+    assert set(writer.smooth) == set(kinds)
     assert not generator.demonstration(writer.record)
     single = writer(disc(), seed=1)
     assert single.shape == (61, 48) and single.abs().max() <= math.pi

@@ -145,9 +145,7 @@ def _make_smooth(item: tuple[Path, int, str, int]) -> None:
     import torch
 
     path, number, orientation, seed = item
-    labels, scans = zip(
-        *smooth_examples.scans_of(number, orientation, seed=seed), strict=True
-    )
+    labels, scans = zip(*smooth_examples.scans_of(number, orientation, seed=seed), strict=True)
     runs.write_weights(path, {"scans": torch.stack(scans)}, {"labels": json.dumps(labels)})
 
 
