@@ -66,7 +66,7 @@ def main() -> None:
 
 def open_study(folder: Path, workers: int) -> experiments.Study:
     """The demo's study, with its GAN, for networks of STEPS steps."""
-    parts = pairs.openopen_study(
+    parts = pairs.open_study(
         "simulated", n_coils=8, out_dir=folder, gan_fraction=0.28, test_fraction=0.46, seed=SEED,
         simulate=scanner.ScanSettings(n_subjects=36, n_slices=3, matrix=(96, 80)), workers=workers,
     )  # fmt: skip

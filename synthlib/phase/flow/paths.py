@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field
 
 import torch
@@ -11,7 +10,6 @@ from torch.nn import functional
 
 from synthlib.phase.flow.network import Architecture, FlowNetwork, Given
 
-LATE = 2.0  # power of the steps' times
 BEGINNINGS = 0.4  # share of the paths that are learned at their beginning
 LEAST_ERROR = 0.02  # of the stage's own, for images without any fine phase
 LAST = 0.98  # time that is learned: at 1 nothing is left to expect
@@ -107,19 +105,11 @@ def follow(network: FlowNetwork, given: Given, state: Tensor, stage: Stage) -> T
     given = given.padded(network.multiple)
     padded_y, padded_x = given.magnitude.shape[-2:]
     state = functional.pad(state, (0, padded_x - nx, 0, padded_y - ny))
-    for now, then in itertools.pairwise(times_of(stage.steps)):
-        time = torch.full((len(state),), now, device=state.device)
+    for step in range(stage.steps):
+        time = torch.full((len(state),), step / stage.steps, device=state.device)
         end = expected(network, state, given, time, stage)
-        state = state + (end - state) * (then - now) / (1 - now)
+        state = state + (end - state) / (stage.steps - step)
     return state[..., :ny, :nx]
-
-
-def times_of(steps: int) -> list[float]:
-    """Where Euler's method stands, 0 to 1: closer together where the noise is small.
-
-    Steps of one length would end by a mean over all that is finer than the last one's noise.
-    """
-    return [1 - (1 - step / steps) ** LATE for step in range(steps + 1)]
 
 
 def loss_of(
