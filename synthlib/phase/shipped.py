@@ -10,7 +10,7 @@ from synthlib.phase import flow, generator
 
 FOLDER = Path(__file__).parent / "weights"
 DEFAULT = "flow-head-v1"
-SHA256 = {DEFAULT: "2d2688d6f59eedac9e189462aefb9d706372cc23e399e74f37b996fe197f7500"}
+SHA256 = {DEFAULT: "e599678305e140da3085644efb965ca070ce16b4a5953d1954e85c717ba65bd9"}
 SUFFIX = ".safetensors"
 
 Writer = flow.PhaseFlow | generator.PhaseGenerator
