@@ -27,12 +27,13 @@ def make_images(job: Job, prepared: Prepared, n_threads: int, stop: threading.Ev
             raise Stopped
         slices.append(write_phase(volume, prepared.pixels, index, settings))
     phase = torch.stack(slices)
+    notes = [*volume.notes, *phase_notes(volume, settings)]
     middle = int(prepared.head.area.argmax())
     nifti.write_images(
         job.target.with_name(job.series.name),
         volume,
         phase,
-        facts=_image_facts(job, prepared, volume),
+        facts=_image_facts(job, prepared, volume, notes),
         as_complex=settings.format == "nifti-complex",
     )
     _, ny, nx = volume.magnitude.shape
@@ -40,7 +41,7 @@ def make_images(job: Job, prepared: Prepared, n_threads: int, stop: threading.Ev
     return dataclasses.replace(
         prepared.outcome,
         status=MADE,
-        notes=[*volume.notes, *phase_notes(volume, settings)],
+        notes=notes,
         picture=base64.b64encode(picture).decode(),
         facts={
             "matrix": f"{ny} x {nx}",
@@ -54,14 +55,16 @@ def make_images(job: Job, prepared: Prepared, n_threads: int, stop: threading.Ev
     )
 
 
-def _image_facts(job: Job, prepared: Prepared, volume: ImageVolume) -> dict[str, object]:
+def _image_facts(
+    job: Job, prepared: Prepared, volume: ImageVolume, notes: list[str]
+) -> dict[str, object]:
     """What the sidecars of images say: how they were made, whose (a pseudonym), and of what."""
     assert prepared.report is not None
     source = phase_source(volume, job.settings)
     record = runs.make_record({"synthesize": job.settings.record()})
     record["inputs"] = {"pixels_sha256": prepared.pixels}
     record["audit"] = prepared.report.to_dict()
-    record["notes"] = [*volume.notes, *phase_notes(volume, job.settings)]
+    record["notes"] = notes
     record["phase"] = source
     if job.settings.network and source != MEASURED:
         record["generator"] = generator_record(job.settings)

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synthlib import runs
-from synthlib.conversion.settings import MEASURED, WRITTEN, Settings
+from synthlib import arrays, runs
+from synthlib.conversion.settings import MEASURED, PLAIN_SOURCES, WRITTEN, Settings
 from synthlib.phase import shipped, sources
 from synthlib.phase.flow import Conditions, PhaseFlow
 from synthlib.phase.generator import demonstration
@@ -19,6 +19,7 @@ from synthlib.records import ImageVolume, PhasePair
 
 FLOW, GAN = "flow", "gan"
 LOOKED_AT = 5  # slices of a volume, to see whether it is a head
+WIDE = 0.5  # of the largest area: slices that are looked at
 
 
 def phase_source(volume: ImageVolume, settings: Settings) -> str:
@@ -66,13 +67,13 @@ def write_phase(volume: ImageVolume, pixels: str, index: int, settings: Settings
         spacing_mm=volume.spacing_mm,
         upside_down=volume.upside_down,
     )
-    if writer is None:
-        smooth = shipped.load(shipped.DEFAULT) if settings.generator == "polynomial" else None
-    else:
-        smooth = writer
-    assert smooth is None or isinstance(smooth, PhaseFlow)
-    context = sources.Context(flow=smooth, conditions=conditions_of(volume))
-    return sources.write(FLOW if writer else settings.generator, pair, context, seed=settings.seed)
+    context = sources.Context(
+        flow=writer,
+        conditions=conditions_of(volume),
+        extent_mm=volume.step_mm * (volume.n_slices - 1),
+    )
+    plain = settings.generator in PLAIN_SOURCES
+    return sources.write(settings.generator if plain else FLOW, pair, context, seed=settings.seed)
 
 
 def conditions_of(volume: ImageVolume) -> Conditions:
@@ -127,13 +128,18 @@ def phase_notes(volume: ImageVolume, settings: Settings) -> list[str]:
 
     Some slices of it are looked at; by one in two beyond the limit it is told.
     """
-    if volume.phase is not None or not settings.network:
+    if volume.phase is not None or settings.generator in PLAIN_SOURCES:
         return []
     writer = writer_of(settings)
     if not isinstance(writer, PhaseFlow) or writer.familiar is None:
         return []
-    places = torch.linspace(0, volume.n_slices - 1, LOOKED_AT + 2)[1:-1].round().int()
-    chosen = sorted(set(places.tolist()))
+    level = arrays.dark_level(volume.magnitude)
+    area = (volume.magnitude > level).sum((-2, -1))
+    wide = torch.nonzero(area >= WIDE * area.max())[
+        :, 0
+    ]  # a vertex, or an empty slice, tells little
+    places = torch.linspace(0, len(wide) - 1, LOOKED_AT + 2)[1:-1].round().int()
+    chosen = sorted(set(wide[places].tolist()))
     apart = writer.unfamiliarity(
         volume.magnitude[chosen], volume.spacing_mm, upside_down=volume.upside_down
     )
@@ -141,8 +147,8 @@ def phase_notes(volume: ImageVolume, settings: Settings) -> list[str]:
     if float((apart > limit).float().mean()) < 0.5:
         return []
     return [
-        f"unlike the heads that the flow learned from (distance {float(apart.median()):.1f}, usual "
-        f"is 1, limit {limit:.1f}): its phase is a guess; look at it, or take polynomial"
+        f"unlike the heads that the flow learned from (distance {float(apart.median()):.1f}, "
+        f"theirs is 1, limit {limit:.1f}): its phase is a guess; look at it, or take polynomial"
     ]
 
 

@@ -33,7 +33,8 @@ PHASES = (AUTO, MEASURED, WRITTEN)
 RAW = FOLDERS["fastmri"]
 MATCH, NONE = "match", "none"
 # Sources that need no trained network.
-PLAIN_SOURCES = ("polynomial", "sinusoidal", "random", "zero")
+POLYNOMIAL = "polynomial"
+PLAIN_SOURCES = (POLYNOMIAL, "sinusoidal", "random", "zero")
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,9 @@ class Settings:
 
     @property
     def network(self) -> str:
-        """What shipped.load takes where a network writes phase; "" for a plain source."""
+        """What shipped.load takes where weights are needed: also for a polynomial's statistics."""
+        if self.generator == POLYNOMIAL:
+            return shipped.DEFAULT
         return "" if self.generator in PLAIN_SOURCES else self.generator
 
     def key(self) -> dict[str, object]:

@@ -10,7 +10,7 @@ from synthlib.phase import flow, generator
 
 FOLDER = Path(__file__).parent / "weights"
 DEFAULT = "flow-head-v1"
-SHA256 = {DEFAULT: "e599678305e140da3085644efb965ca070ce16b4a5953d1954e85c717ba65bd9"}
+SHA256 = {DEFAULT: "df21db4fe18b217883a26a6d91a76294a608134248401e1b7219e6fc55b5d6ea"}
 SUFFIX = ".safetensors"
 
 Writer = flow.PhaseFlow | generator.PhaseGenerator

@@ -20,6 +20,10 @@ from synthlib.phase import polynomial
 UNIT_MM = 100.0  # of y and x
 USUAL_FOV_MM = 230.0  # of images whose pixel size is unknown, along their longer edge
 FEWEST_SCANS = 8
+# of mm from mid-ventricle along each orientation's normal: where archives have slices
+REACH_MM = {"axial": (-55.0, 60.0), "coronal": (-60.0, 55.0), "sagittal": (-50.0, 50.0)}
+FARTHEST = 1.5  # height; beyond it lines would be drawn too far
+LATE_MS = 10.0  # echo time of gradient echoes
 
 
 @dataclass(frozen=True)
@@ -153,9 +157,28 @@ def fit_statistics(scans: Sequence[Tensor]) -> ScanStatistics:
     return ScanStatistics(values.mean(0), values.mT.cov())
 
 
-def kind(orientation: str, *, gradient_echo: bool) -> str:
-    """Name of scans of like statistics: phase of gradient echoes follows the field."""
-    return f"{orientation} {'gradient' if gradient_echo else 'spin'} echo"
+def kind(orientation: str, *, gradient_echo: bool, te_ms: float = math.nan) -> str:
+    """Name of scans of like statistics: phase of gradient echoes follows the field, for TE.
+
+    Args:
+        te_ms: nan is unknown, and taken for a short one.
+    """
+    if not gradient_echo:
+        return f"{orientation} spin echo"
+    return f"{orientation} {'late' if te_ms >= LATE_MS else 'early'} gradient echo"
+
+
+def height(position: float, extent_mm: float, orientation: str) -> float:
+    """Where a slice lies along the stack that statistics were taken over: -1 to 1, or beyond.
+
+    Args:
+        position: 0 to 1 through the scan's own stack.
+        extent_mm: from its first slice to its last; nan: all that statistics were taken over.
+    """
+    reach = REACH_MM.get(orientation, REACH_MM["axial"])
+    usual = reach[1] - reach[0]
+    share = extent_mm / usual if math.isfinite(extent_mm) else 1.0
+    return max(-FARTHEST, min(FARTHEST, (2 * position - 1) * share))
 
 
 def to_tensors(statistics: Mapping[str, ScanStatistics]) -> dict[str, Tensor]:

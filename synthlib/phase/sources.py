@@ -37,6 +37,7 @@ class Context:
         polynomial: statistics of measured phase, for "polynomial".
         flow: for "flow"; its statistics of scans for "polynomial" where there are no others.
         conditions: of the scan, for "flow"; None: what the slice's label tells.
+        extent_mm: from the scan's first slice to its last, nan if unknown.
     """
 
     generator: PhaseGenerator | None = None
@@ -44,6 +45,7 @@ class Context:
     polynomial: PolynomialStatistics | None = None
     flow: PhaseFlow | None = None
     conditions: Conditions | None = None
+    extent_mm: float = math.nan
 
 
 Source = Callable[[PhasePair, Context, torch.Generator], Tensor]
@@ -55,21 +57,25 @@ class Entry:
 
     Attributes:
         by_scan: its random generator is that of the scan, the same for all slices.
+        noisy: it has receivers' noise in it.
     """
 
     label: str
     make: Source
     by_scan: bool = False
+    noisy: bool = False
 
 
 REGISTRY: dict[str, Entry] = {}
 
 
-def source(name: str, label: str, *, by_scan: bool = False) -> Callable[[Source], Source]:
-    """Register a function as the source of that name; by_scan: see Entry."""
+def source(
+    name: str, label: str, *, by_scan: bool = False, noisy: bool = False
+) -> Callable[[Source], Source]:
+    """Register a function as the source of that name; by_scan, noisy: see Entry."""
 
     def register(function: Source) -> Source:
-        REGISTRY[name] = Entry(label, function, by_scan)
+        REGISTRY[name] = Entry(label, function, by_scan, noisy)
         return function
 
     return register
@@ -144,7 +150,7 @@ def _shipped_flow() -> PhaseFlow:
     return writer
 
 
-@source(MEASURED, "Measured phase")
+@source(MEASURED, "Measured phase", noisy=True)
 def measured(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
     """The scan's own phase: what all the others are to stand in for."""
     return pair.phase
@@ -180,6 +186,7 @@ def flow(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
         scan=pair.volume,
         index=pair.name,
         position=pair.position,
+        extent_mm=context.extent_mm,
         conditions=context.conditions or Conditions.of_label(pair.contrast),
         upside_down=pair.upside_down,
     )
@@ -212,7 +219,7 @@ def zero(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
     return torch.zeros_like(pair.magnitude)
 
 
-@source("other_patient", "Another patient's")
+@source("other_patient", "Another patient's", noisy=True)
 def other_patient(pair: PhasePair, context: Context, rng: torch.Generator) -> Tensor:
     """Control: the measured phase of another patient at about the same slice.
 
@@ -251,6 +258,6 @@ def polynomial(pair: PhasePair, context: Context, rng: torch.Generator) -> Tenso
     known = context.conditions or Conditions.of_label(pair.contrast)
     surface = context.flow.surface(
         shape, pair.spacing_mm, seed=int(torch.randint(2**53, (), generator=rng)),
-        scan=pair.volume, position=pair.position, conditions=known,
+        scan=pair.volume, position=pair.position, extent_mm=context.extent_mm, conditions=known,
     )  # fmt: skip
     return surface.flip(0) if pair.upside_down else surface

@@ -35,10 +35,7 @@ def write_phases(
         The subfolder.
     """
     sources.require_known([source])
-    code = runs.code_fingerprint(
-        "phase.sources", "phase.polynomial", "phase.generator", "phase.pix2pix",
-        "phase.convolutions", "arrays", "pairs", "metrics",
-    )  # fmt: skip
+    code = runs.code_fingerprint("phase", "arrays", "pairs", "metrics", "tasks")
     target = folder / source
     todo = []
     for volume in volumes:

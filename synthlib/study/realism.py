@@ -1,8 +1,8 @@
 """The realism card: every source of phase beside measured phase, by what can be counted.
 
 Written phase knows no noise; the product's receivers add it. So that noise gives nothing
-away, every source gets that of the slice's own receivers before it is compared with
-measured phase (:func:`with_noise`). Intervals and tests count patients or scans, not slices.
+away, every source without it gets that of the slice's own receivers before it is compared
+with measured phase (:func:`with_noise`). Intervals and tests count patients or scans, not slices.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def _card(
             clean = noisy = pair.phase[None]
         else:
             clean = draws_of(name, pair, context, seed=seed)
-            noisy = with_noise(clean, pair, n_coils, runs.rng(seed, "noise", pair.name))
+            rng = runs.rng(seed, "noise", pair.name)
+            has_noise = sources.REGISTRY[name].noisy
+            noisy = clean if has_noise else with_noise(clean, pair, n_coils, rng)
         row = scores.score(clean, pair, scored.known)
         row |= {
             "period_2": scores.period_index(noisy[0], pair.head, 2),
@@ -305,21 +307,24 @@ def verdict(made: Sequence[Card], source: str) -> str:
 
 
 def calibration(
-    slices: Sequence[ScoredSlice], writer: PhaseFlow, *, seed: int, n_draws: int = 8
+    slices: Sequence[ScoredSlice], writer: PhaseFlow, *, seed: int, n_draws: int = 12
 ) -> list[dict[str, str]]:
     """Does the flow err as much as it says? Rows for tables.from_dicts, by what it says.
 
-    The truth is the fine part of the object's noise-free phase; the error that of the draws'
-    mean direction; both are pooled over the pixels of the head.
+    One half of the draws tells the uncertainty of a pixel. Of the other half, the distance
+    sqrt(2 mean(1 - cos)), radians where small, is taken to each other and to the truth, the fine
+    part of the object's noise-free phase: both are alike where the truth could be a draw. With
+    one half for both, chance would make the sure surer than they are.
 
     Args:
         slices: simulated ones.
-        n_draws: that tell the uncertainty.
+        n_draws: 4 or more.
 
     Raises:
         ValueError: no slice whose truth is known.
     """
-    said, erred = [], []
+    said, seen, expected = [], [], []
+    half = n_draws // 2
     for scored in slices:
         if scored.known is None:
             continue
@@ -330,26 +335,29 @@ def calibration(
         stack = image.expand(n_draws, -1, -1)
         draws = writer.fine_phase(stack, pair.spacing_mm, rng, conditions=known)
         draws = draws.flip(-2) if pair.upside_down else draws
-        sd, middle = circular(draws)
+        others = draws[half:]
         truth = polynomial.fine_part(scored.known.phase, weight)
-        off = metrics.align_constant(truth - middle, torch.zeros_like(truth), weight)
-        said.append(sd[pair.head])
-        erred.append(arrays.wrap(off)[pair.head])
+        middle = torch.polar(torch.ones_like(draws), draws).mean(0).angle()
+        truth = metrics.align_constant(truth, middle, weight)
+        pairs_of = itertools.combinations(range(len(others)), 2)
+        among = torch.stack([1 - (others[i] - others[j]).cos() for i, j in pairs_of]).mean(0)
+        said.append(circular(draws[:half])[0][pair.head])
+        seen.append((1 - (truth - others).cos()).mean(0)[pair.head])
+        expected.append(among[pair.head])
     if not said:
         raise ValueError("no slice whose truth is known; expected simulated scans")
-    sds, errors = torch.cat(said), torch.cat(erred)
+    sds, found, wanted = torch.cat(said), torch.cat(seen), torch.cat(expected)
     rows = []
     for low, high in itertools.pairwise(SAID_RAD):
         chosen = (sds >= low) & (sds < high)
         if int(chosen.sum()) < LEAST_PIXELS:
             continue
-        # the mean of n draws is itself off by one n-th of their variance
-        expected = float((sds[chosen].square().mean() * (1 + 1 / n_draws)).sqrt())
+        between, apart = (float((2 * of[chosen].mean()).sqrt()) for of in (wanted, found))
         rows.append(
             {
                 "uncertainty (rad)": f"{low:g} to {high:g}",
-                "expected rms error": f"{expected:.3f}",
-                "rms error": f"{float(errors[chosen].square().mean().sqrt()):.3f}",
+                "between draws": f"{between:.3f}",
+                "draws to truth": f"{apart:.3f}",
                 "share of the head": f"{100 * float(chosen.float().mean()):.1f} %",
             }
         )

@@ -55,7 +55,11 @@ def main(folder: Path, heads: Path) -> None:
         _interval(f"complex T2, {view.orientation}", per_head)
     for name in ("gre_head",):
         for volume in _with_phase(heads / name):
-            _interval(f"{name} {volume.facts.get('te_ms')} ms, slices", _of_volume(writer, volume))
+            values = _of_volume(writer, volume)
+            print(
+                f"{name} {volume.facts.get('te_ms')} ms: fine part's correlation "
+                f"{np.nanmean(values):+.3f}, mean of {len(values)} slices of one head"
+            )
 
 
 def _print(title: str, rows: list[dict[str, str]]) -> None:

@@ -28,9 +28,9 @@ def test_weights_are_loaded_by_name_and_write_phase():
     writer = phase.load("flow-head-v1")
     assert isinstance(writer, flow.PhaseFlow)
     kinds = [
-        smooth.kind(name, gradient_echo=echo)
+        smooth.kind(name, gradient_echo=echo, te_ms=te_ms)
         for name in flow.conditions.ORIENTATIONS
-        for echo in (False, True)
+        for echo, te_ms in ((False, 100.0), (True, 4.6), (True, 20.0))
     ]
     assert set(writer.smooth) == set(kinds)
     assert not generator.demonstration(writer.record)
@@ -48,6 +48,23 @@ def test_the_command_lines_default_is_the_librarys():
     settings = conversion.Settings()
     chosen = cli._parser().parse_args(["synthesize", "images", "--out", "raw"])
     assert chosen.generator == shipped.DEFAULT == settings.generator
+
+
+def test_loading_leaves_the_global_random_state_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    flow.load(shipped.path_of(shipped.DEFAULT))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_card_says_what_the_record_says():
+    recipe = phase.load(shipped.DEFAULT).record["parameters"]["recipe"]
+    card = shipped.path_of(shipped.DEFAULT).with_suffix(".md").read_text()
+    n_subjects = recipe["last"] - recipe["first"] + 1
+    for fact in (f"{n_subjects} subjects", f"seed {recipe['seed']}"):
+        assert fact in card
+    for stage in ("coarse", "fine"):
+        assert f"{recipe[stage]['steps']} steps" in card
 
 
 def test_damaged_weights_are_refused(tmp_path, monkeypatch):

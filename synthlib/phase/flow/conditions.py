@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from synthlib.phase import smooth
 from synthlib.records import orientation_of
 from synthlib.scanner.sequences import protocol_at
 
@@ -16,6 +17,8 @@ CONTRASTS = ("T1", "T1POST", "T2", "T2LONG", "FLAIR", "T1GRE", "GRE", "MPRAGE", 
 ORIENTATIONS = ("axial", "coronal", "sagittal")
 USUAL_TE_MS, OCTAVES = 20.0, 3.0  # of the echo time: 2.5 to 160 ms is -1 to 1
 USUAL_FIELD_T = 3.0
+USUAL_ORIENTATION = "axial"
+USUAL_LATE_MS = {"GRE": 20.0, "SWI": 20.0}  # of contrasts that need a late echo
 LEAST_EXCITATION_DEG = 60.0  # of spin echoes; gradient echoes of short TR have less
 GRADIENT_ECHO = {  # what a contrast tells of its echo
     "T1": False, "T1POST": False, "T2": False, "T2LONG": False, "FLAIR": False,
@@ -90,6 +93,15 @@ class Conditions:
         if name == "T1" and echo:
             name = "MPRAGE" if ti_ms > 0 else "T1GRE"
         return cls(name if name in CONTRASTS else "", orientation, echo, te_ms, field_t)
+
+    @property
+    def smooth_kind(self) -> str:
+        """Whose statistics its smooth phase has; unknown is axial, and a spin echo."""
+        return smooth.kind(
+            self.orientation or USUAL_ORIENTATION,
+            gradient_echo=bool(self.gradient_echo),
+            te_ms=self.te_ms if math.isfinite(self.te_ms) else USUAL_LATE_MS.get(self.contrast, 0),
+        )
 
     def vector(self) -> Tensor:
         """Float32 (LENGTH,); what is unknown is all zero."""

@@ -12,14 +12,12 @@ import torch
 from torch import Tensor
 
 from synthlib import runs, scanner
-from synthlib.phase import polynomial
+from synthlib.phase import polynomial, smooth
 from synthlib.phase.flow import conditions
 from synthlib.phase.generator import read_weights
 
 LABELS = tuple(f"AX{contrast}" for contrast in conditions.CONTRASTS)  # of the scanner's protocols
 PIXEL_MM = (0.7, 2.5)
-# of mm from mid-ventricle along each orientation's normal: where archives have slices
-REACH_MM = {"axial": (-55.0, 60.0), "coronal": (-60.0, 55.0), "sagittal": (-50.0, 50.0)}
 ORIENTATIONS = ("axial", "axial", "axial", "coronal", "sagittal")  # three of five are axial
 FOV_MM = {"axial": (230.0, 190.0), "coronal": (230.0, 190.0), "sagittal": (240.0, 230.0)}
 N_SLICES = 3
@@ -63,7 +61,7 @@ def plan(number: int, *, seed: int) -> scanner.ScanSettings:
     fov_mm = FOV_MM[orientation]
     matrix = round(fov_mm[0] / pixel_mm * unequal), round(fov_mm[1] / pixel_mm / unequal)
     order = torch.randperm(len(LABELS), generator=rng)[:CONTRASTS_EACH].tolist()
-    low, high = REACH_MM[orientation]
+    low, high = smooth.REACH_MM[orientation]
     return scanner.ScanSettings(
         n_subjects=number,
         coil_counts=(1,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from synthlib.phase.flow.network import FlowNetwork, Given
 from synthlib.phase.flow.paths import COARSE, FINE, Stage, follow, start
 from synthlib.records import UNKNOWN_MM
 
-USUAL = "axial"  # orientation of slices that do not say theirs
 LEAST_RESULTANT = 1e-6  # squared, of draws that have nothing in common
 
 
@@ -72,6 +72,7 @@ class PhaseFlow:
         *,
         seed: int,
         name: str,
+        extent_mm: float = math.nan,
         conditions: Conditions | None = None,
         upside_down: bool = False,
     ) -> Tensor:
@@ -88,7 +89,7 @@ class PhaseFlow:
             [
                 self.slice(
                     image, spacing_mm, seed=seed, scan=name, index=index,
-                    position=index / last if last else 0.5,
+                    position=index / last if last else 0.5, extent_mm=extent_mm,
                     conditions=conditions, upside_down=upside_down,
                 )
                 for index, image in enumerate(magnitude)
@@ -105,6 +106,7 @@ class PhaseFlow:
         scan: str,
         index: int | str,
         position: float,
+        extent_mm: float = math.nan,
         conditions: Conditions | None = None,
         upside_down: bool = False,
     ) -> Tensor:
@@ -114,6 +116,7 @@ class PhaseFlow:
             magnitude: (y, x), >= 0, any unit; spacing_mm: (y, x) of a pixel, nan if unknown.
             seed, scan: choose what the scan's slices share; with the index what they do not.
             index: of the slice, or its name; position: 0 to 1 through the stack.
+            extent_mm: from the first slice to the last; nan: a usual head's.
             conditions: of the scan; None is unknown.
             upside_down: rows run the other way than in DICOM's views.
         """
@@ -130,7 +133,7 @@ class PhaseFlow:
         if self.smooth:
             shape = seen.shape[0], seen.shape[1]
             phase = phase + self.surface(
-                shape, spacing_mm, seed=seed, scan=scan, position=position,
+                shape, spacing_mm, seed=seed, scan=scan, position=position, extent_mm=extent_mm,
                 conditions=conditions,
             )  # fmt: skip
         phase = arrays.wrap(phase)
@@ -144,6 +147,7 @@ class PhaseFlow:
         seed: int,
         scan: str,
         position: float,
+        extent_mm: float = math.nan,
         conditions: Conditions | None = None,
     ) -> Tensor:
         """The smooth part of a slice alone: float32 (y, x), radians, not wrapped.
@@ -153,13 +157,11 @@ class PhaseFlow:
                 axial, an unknown echo for a spin echo.
         """
         known = conditions or Conditions()
-        echo = bool(known.gradient_echo)
-        statistics = (
-            self.smooth.get(smooth.kind(known.orientation, gradient_echo=echo))
-            or self.smooth[smooth.kind(USUAL, gradient_echo=echo)]
-        )
+        usual = dataclasses.replace(known, orientation="")
+        statistics = self.smooth.get(known.smooth_kind) or self.smooth[usual.smooth_kind]
         coefficients = statistics.draw(runs.rng(seed, "flow", "smooth", scan))
-        return smooth.surface(coefficients, shape, spacing_mm, 2 * position - 1)
+        height = smooth.height(position, extent_mm, known.orientation)
+        return smooth.surface(coefficients, shape, spacing_mm, height)
 
     @torch.no_grad()
     def fine_phase(

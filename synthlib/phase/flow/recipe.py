@@ -23,13 +23,22 @@ from synthlib.phase.flow import (
     training,
     weights,
 )
-from synthlib.phase.flow.conditions import ORIENTATIONS, Conditions
+from synthlib.phase.flow.conditions import ORIENTATIONS, USUAL_FIELD_T, Conditions
 from synthlib.phase.flow.examples import Example
 from synthlib.phase.flow.model import PhaseFlow
 from synthlib.phase.flow.network import FlowNetwork
 from synthlib.phase.flow.paths import FINE
 
 WEIGHTS = "flow.safetensors"
+EXAMPLES_ROOMS = "scanner", "arrays", "phase.polynomial", "phase.flow.examples"
+SMOOTH_ROOMS = (
+    "scanner",
+    "coils",
+    "arrays",
+    "phase.polynomial",
+    "phase.smooth",
+    "phase.flow.smooth_examples",
+)
 COARSE_SETTINGS = training.TrainingSettings(steps=4_500)
 FINE_SETTINGS = training.TrainingSettings("fine", FINE, steps=4_000, batch=8)
 
@@ -94,8 +103,8 @@ def rounded(network: FlowNetwork) -> FlowNetwork:
 def make_examples(
     recipe: Recipe, folder: Path, subjects: Sequence[int], workers: int = 1
 ) -> list[Path]:
-    """The subjects' files in folder / "examples"; those that are there are not made again."""
-    place = folder / "examples"
+    """The subjects' files in a subfolder of this code; those that are there are not made again."""
+    place = folder / f"examples-{runs.code_fingerprint(*EXAMPLES_ROOMS)}"
     place.mkdir(parents=True, exist_ok=True)
     paths = [place / f"{recipe.seed}_{number:04d}.safetensors" for number in subjects]
     missing = [
@@ -115,8 +124,8 @@ def _make_subject(item: tuple[Path, int, int]) -> None:
 def make_statistics(
     recipe: Recipe, folder: Path, workers: int = 1
 ) -> dict[str, smooth.ScanStatistics]:
-    """Of smooth phase, by smooth.kind; its scans are kept in folder / "smooth"."""
-    place = folder / "smooth"
+    """Of smooth phase, by smooth.kind; its scans are kept in a subfolder of this code."""
+    place = folder / f"smooth-{runs.code_fingerprint(*SMOOTH_ROOMS)}"
     place.mkdir(parents=True, exist_ok=True)
     statistics: dict[str, smooth.ScanStatistics] = {}
     for orientation in ORIENTATIONS:
@@ -135,8 +144,8 @@ def make_statistics(
         for path, *_ in items:
             metadata, kept = weights.read_weights(path, "smooth phase of scans")
             for label, scan in zip(json.loads(metadata["labels"]), kept["scans"], strict=True):
-                echo = bool(Conditions.of_label(label).gradient_echo)
-                by_kind[smooth.kind(orientation, gradient_echo=echo)].append(scan)
+                known = Conditions.of_protocol(label, orientation, USUAL_FIELD_T)
+                by_kind[known.smooth_kind].append(scan)
         statistics |= {name: smooth.fit_statistics(scans) for name, scans in by_kind.items()}
     return statistics
 

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from synthlib import arrays, coils, runs, scanner
 from synthlib.phase import smooth
-from synthlib.phase.flow.examples import CONTRASTS_EACH, LABELS, REACH_MM
+from synthlib.phase.flow.examples import CONTRASTS_EACH, LABELS
 
 N_SLICES = 5
 PIXEL_MM = 3.2
 FOV_MM = (230.0, 230.0)
 COILS = (4, 8, 12, 16)
+# positions rise from back to front, and readers of images count from front to back
+BACKWARDS = ("coronal",)
 
 
 def scans_of(number: int, orientation: str, *, seed: int) -> Iterator[tuple[str, Tensor]]:
@@ -25,7 +27,7 @@ def scans_of(number: int, orientation: str, *, seed: int) -> Iterator[tuple[str,
     """
     rng = runs.rng(seed, "smooth", "plan", orientation, number)
     order = torch.randperm(len(LABELS), generator=rng)[:CONTRASTS_EACH].tolist()
-    low, high = REACH_MM[orientation]
+    low, high = smooth.REACH_MM[orientation]
     side = round(FOV_MM[0] / PIXEL_MM)
     settings = scanner.ScanSettings(
         n_subjects=number,
@@ -41,13 +43,18 @@ def scans_of(number: int, orientation: str, *, seed: int) -> Iterator[tuple[str,
     )
     subject = scanner.subjects(settings)[-1]
     for label, scan in zip(settings.contrasts, scanner.scans(settings, subject), strict=True):
-        yield label, smooth.fit_scan([_slice(scan, index) for index in range(N_SLICES)])
+        yield (
+            label,
+            smooth.fit_scan([_slice(scan, index, orientation) for index in range(N_SLICES)]),
+        )
 
 
-def _slice(scan: scanner.Scan, index: int) -> smooth.SliceOfScan:
+def _slice(scan: scanner.Scan, index: int, orientation: str) -> smooth.SliceOfScan:
     coil_images = scan.volume.coil_images(index)
     maps = coils.espirit_maps(arrays.fft2c(coil_images))
     image = coils.combine(coil_images, maps.maps)
     weight = image.abs() * maps.support * (scan.truth["labels"][index] > 0)
     height = 2 * index / (N_SLICES - 1) - 1
+    if orientation in BACKWARDS:
+        height = -height
     return smooth.SliceOfScan(image.angle(), weight, scan.volume.spacing_mm, height)

@@ -100,7 +100,8 @@ def _key(examples: Sequence[Example], settings: TrainingSettings) -> str:
     """Changes with all that the weights follow from."""
     content = hashlib.sha256()
     for example in examples:
-        content.update(f"{example.label} {example.spacing_mm} {example.orientation}".encode())
+        facts = example.label, example.field_t, example.spacing_mm, example.orientation
+        content.update(str(facts).encode())
         for image in (example.magnitude, example.fine, example.head):
             content.update(image.contiguous().numpy().tobytes())
     return runs.fingerprint(

@@ -82,7 +82,8 @@ def _stage(name: str, entries: dict[str, Any]) -> Stage:
 
 
 def _network(name: str, stage: Stage, part: str, tensors: dict[str, Tensor]) -> FlowNetwork:
-    network = stage.architecture.build().eval().requires_grad_(False)
+    with runs.seeded(0, "weights"):  # what is drawn now, the file's values replace
+        network = stage.architecture.build()
     weights = {
         key.removeprefix(f"{part}."): value.float()
         for key, value in tensors.items()
@@ -90,4 +91,4 @@ def _network(name: str, stage: Stage, part: str, tensors: dict[str, Tensor]) -> 
     }
     require_fit(name, network, weights)
     network.load_state_dict(weights)
-    return network
+    return network.eval().requires_grad_(False)
