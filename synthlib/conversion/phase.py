@@ -95,7 +95,8 @@ def conditions_of(volume: ImageVolume) -> Conditions:
 def writer_of(settings: Settings) -> shipped.Writer:
     """The network that writes phase, read once."""
     assert settings.network
-    time = stamp(settings.weights) if settings.weights else 0
+    path = settings.weights
+    time = stamp(path) if path is not None and path.is_file() else 0
     return _writer(settings.network, time)
 
 
