@@ -110,8 +110,8 @@ def entries(rows):
 
 def test_planted_faults_show_in_their_scores_and_no_others(rows):
     found = entries(rows)
-    assert list(found) == ["same", "weave", "noise", "Another patient's", "Smooth polynomial",
-                           MEASURED]  # fmt: skip
+    assert list(found) == ["same", "weave", "noise", "Flow (synthetic)", "Another patient's",
+                           "Smooth polynomial", MEASURED]  # fmt: skip
     same, measured = found["same"], found[MEASURED]
     for name in ("period_2", "period_4", "fine_correlation", "ventricle_step"):
         assert same[name][0] == pytest.approx(measured[name][0], abs=1e-3)
@@ -128,7 +128,7 @@ def test_planted_faults_show_in_their_scores_and_no_others(rows):
 
 
 def test_rows_are_one_for_each_slice_seed_and_generator(rows, slices):
-    assert len(rows) == (4 + 2 + 1) * len(slices)
+    assert len(rows) == (4 + 1 + 2 + 1) * len(slices)
     noise = [row for row in rows if row["generator"] == "noise"]
     assert {row["seed"] for row in noise} == {0, 1}
     assert {row["slice"] for row in noise} == {one.pair.name for one in slices}
