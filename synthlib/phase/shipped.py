@@ -37,7 +37,11 @@ def load(name: str | Path) -> Writer:
             f"({SUFFIX}) that notebook 02_gan_training or phase.flow.save wrote"
         )
     path = Path(name)
-    metadata, _ = generator.read_weights(path, "weights of a flow or of a generator")
+    metadata, _ = generator.read_weights(
+        path,
+        "weights (.safetensors) of a generator or a flow. Train one with notebook "
+        f"02_gan_training, name the file of an earlier training, or take {DEFAULT}",
+    )
     return flow.load(path) if "flow" in metadata else generator.load(path)
 
 
