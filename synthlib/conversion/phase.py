@@ -136,9 +136,8 @@ def phase_notes(volume: ImageVolume, settings: Settings) -> list[str]:
         return []
     level = arrays.dark_level(volume.magnitude)
     area = (volume.magnitude > level).sum((-2, -1))
-    wide = torch.nonzero(area >= WIDE * area.max())[
-        :, 0
-    ]  # a vertex, or an empty slice, tells little
+    # a vertex, or an empty slice, tells little
+    wide = torch.nonzero(area >= WIDE * area.max())[:, 0]
     places = torch.linspace(0, len(wide) - 1, LOOKED_AT + 2)[1:-1].round().int()
     chosen = sorted(set(wide[places].tolist()))
     apart = writer.unfamiliarity(

@@ -104,12 +104,23 @@ def fine_correlation(phase: Tensor, truth: Tensor, weight: Tensor) -> float:
     """
     arrays.require_same_grid(phase=phase, truth=truth, weight=weight)
     weight = weight.double()
-    parts = []
-    for whole in (phase, truth):
-        fine = polynomial.fine_part(whole, weight).double()
-        parts.append(metrics.align_constant(fine, torch.zeros_like(fine), weight).sin())
-    a, b = parts
-    rms_a, rms_b = (((weight * part.square()).sum() / weight.sum()).sqrt() for part in parts)
+    a, b = (polynomial.fine_part(whole, weight) for whole in (phase, truth))
+    return correlation(a, b, weight)
+
+
+def correlation(one: Tensor, other: Tensor, weight: Tensor) -> float:
+    """The correlation of :func:`fine_correlation` for phases whose surfaces are off already.
+
+    Args:
+        one, other: radians (y, x); each is turned by its weighted circular mean first.
+        weight: >= 0 (y, x).
+    """
+    weight = weight.double()
+    a, b = (
+        metrics.align_constant(fine.double(), torch.zeros_like(fine).double(), weight).sin()
+        for fine in (one, other)
+    )
+    rms_a, rms_b = (((weight * part.square()).sum() / weight.sum()).sqrt() for part in (a, b))
     if min(rms_a, rms_b) < LEAST_FINE_RAD:
         return math.nan
     return float((weight * a * b).sum() / weight.sum() / (rms_a * rms_b))

@@ -17,7 +17,7 @@ from torch import Tensor
 from synthlib import arrays, tasks
 from synthlib.phase import polynomial
 
-UNIT_MM = 100.0  # of y and x
+UNIT_MM = 100.0  # of y and x, here and in what the flow's networks see
 USUAL_FOV_MM = 230.0  # of images whose pixel size is unknown, along their longer edge
 FEWEST_SCANS = 8
 # of mm from mid-ventricle along each orientation's normal: where archives have slices
@@ -199,13 +199,18 @@ def from_tensors(tensors: Mapping[str, Tensor]) -> dict[str, ScanStatistics]:
     }
 
 
+def known_spacing(spacing_mm: tuple[float, float], shape: tuple[int, int]) -> tuple[float, float]:
+    """The spacing, or for one that is unknown that of a head that fills the usual field of view."""
+    if all(math.isfinite(mm) and mm > 0 for mm in spacing_mm):
+        return spacing_mm
+    return (USUAL_FOV_MM / max(shape),) * 2
+
+
 def _terms(shape: tuple[int, int], spacing_mm: tuple[float, float]) -> Tensor:
     """Products of powers (pixel, term) of y and x in UNIT_MM from the middle, degree 1 to 4."""
-    known = all(math.isfinite(mm) and mm > 0 for mm in spacing_mm)
-    pixel = spacing_mm if known else (USUAL_FOV_MM / max(shape),) * 2
     y, x = (
         (torch.arange(n, dtype=torch.float64) - n // 2) * mm / UNIT_MM
-        for n, mm in zip(shape, pixel, strict=True)
+        for n, mm in zip(shape, known_spacing(spacing_mm, shape), strict=True)
     )
     degree = polynomial.DEGREE
     terms = [

@@ -68,8 +68,8 @@ def _fine_part(writer: flow.PhaseFlow, examples: Sequence[Example]) -> None:
         weight = example.magnitude.float() * example.head
         rows[example.label].append(
             [
-                float(np.mean([_alike(draw, truth, weight) for draw in draws])),
-                _alike(draws[0], draws[1], weight),
+                float(np.mean([scores.correlation(draw, truth, weight) for draw in draws])),
+                scores.correlation(draws[0], draws[1], weight),
                 _rms(truth, weight),
                 _rms(draws[0], weight),
                 scores.period_index(truth, seen, 2),
@@ -87,13 +87,6 @@ def _fine_part(writer: flow.PhaseFlow, examples: Sequence[Example]) -> None:
             f"{g:.1f} {h:.1f}",
             flush=True,
         )
-
-
-def _alike(a: Tensor, b: Tensor, weight: Tensor) -> float:
-    """Weighted correlation of sines, as scores.fine_correlation of parts without a surface."""
-    share = weight / weight.sum()
-    a, b = (one.sin() - (share * one.sin()).sum() for one in (a, b))
-    return float((share * a * b).sum() / ((share * a * a).sum() * (share * b * b).sum()).sqrt())
 
 
 def _rms(phase_rad: Tensor, weight: Tensor) -> float:

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy import stats
-from torch import Tensor
 
 from synthlib import archive, arrays, phase, runs
 from synthlib.conversion.phase import conditions_of
@@ -93,14 +92,8 @@ def _high_passed(writer: flow.PhaseFlow, head: kept_back.KeptBack) -> float:
         )  # fmt: skip
         drawn = kept_back.without_smooth_phase(torch.polar(magnitude.expand_as(draws), draws))
         weight = magnitude * (magnitude > arrays.dark_level(magnitude))
-        found += [_alike(one.angle(), image.angle(), weight) for one in drawn]
+        found += [scores.correlation(one.angle(), image.angle(), weight) for one in drawn]
     return float(np.mean(found))
-
-
-def _alike(a: Tensor, b: Tensor, weight: Tensor) -> float:
-    share = weight / weight.sum()
-    a, b = (one.sin() - (share * one.sin()).sum() for one in (a, b))
-    return float((share * a * b).sum() / ((share * a * a).sum() * (share * b * b).sum()).sqrt())
 
 
 def _with_phase(folder: Path) -> Iterator[ImageVolume]:

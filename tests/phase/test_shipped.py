@@ -34,6 +34,7 @@ def test_weights_are_loaded_by_name_and_write_phase():
     ]
     assert set(writer.smooth) == set(kinds)
     assert not generator.demonstration(writer.record)
+    assert writer.familiar.limit > 1  # of the heads kept back, half lie within 1
     single = writer(disc(), seed=1)
     assert single.shape == (61, 48) and single.abs().max() <= math.pi
     scan = writer(disc().expand(3, -1, -1), seed=1, spacing_mm=(3.0, 4.0))

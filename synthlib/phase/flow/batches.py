@@ -107,15 +107,7 @@ def coarse_batch(
 ) -> Batch:
     """Whole heads on the coarse grid; the guess is no phase."""
     rng = runs.rng(seed, "flow", "coarse", step)
-    drawn = []
-    for _ in range(size):
-        one = prepared[int(torch.randint(len(prepared), (), generator=rng))]
-        shape = one.magnitude.shape[0], one.magnitude.shape[1]
-        place = grids.places(shape, (grids.MM, grids.MM), _missed(one.middle_mm, rng))
-        guess = _target(torch.zeros_like(one.target), torch.zeros(shape, dtype=torch.bool))
-        stacked = _stack(one.magnitude, guess, place, one.target, one.weight)
-        drawn.append(_image(_fitted(stacked), one, grids.MM, degrading, rng))
-    return _batch(drawn)
+    return _batch([_whole_head(_one_of(prepared, rng), degrading, rng) for _ in range(size)])
 
 
 def fine_batch(
@@ -123,25 +115,38 @@ def fine_batch(
 ) -> Batch:
     """Patches at the images' own pixels; the guess is the coarse truth, a little noisy."""
     rng = runs.rng(seed, "flow", "fine", step)
-    drawn = []
-    for _ in range(size):
-        one = prepared[int(torch.randint(len(prepared), (), generator=rng))]
-        example = one.native
-        assert example is not None
-        cut = _place_of_patch(example.head, rng)
-        head = example.head[cut]
-        fine, magnitude = example.fine[cut].float(), example.magnitude[cut].float()
-        median = example.magnitude[example.head].float().median()
-        shape = example.head.shape[0], example.head.shape[1]
-        place = grids.places(shape, one.spacing_mm, _missed(one.middle_mm, rng))[:, *cut]
-        guess = _noisy(one.target, rng)
-        guess = grids.unit(grids.resize(guess[None], shape))[0][:, *cut]
-        target = _target(torch.stack([fine.cos(), fine.sin()]), head)
-        weight = _weight(magnitude, head, median)
-        stacked = _stack(magnitude / one.bright, guess, place, target, weight)
-        mm = math.prod(one.spacing_mm) ** 0.5
-        drawn.append(_image(_fitted(stacked), one, mm, degrading, rng))
-    return _batch(drawn)
+    return _batch([_patch(_one_of(prepared, rng), degrading, rng) for _ in range(size)])
+
+
+def _one_of(prepared: Sequence[Prepared], rng: torch.Generator) -> Prepared:
+    return prepared[int(torch.randint(len(prepared), (), generator=rng))]
+
+
+def _whole_head(one: Prepared, degrading: Degrading, rng: torch.Generator) -> tuple[Tensor, ...]:
+    """As _image gives it."""
+    shape = one.magnitude.shape[0], one.magnitude.shape[1]
+    place = grids.places(shape, (grids.MM, grids.MM), _missed(one.middle_mm, rng))
+    guess = _target(torch.zeros_like(one.target), torch.zeros(shape, dtype=torch.bool))
+    stacked = _stack(one.magnitude, guess, place, one.target, one.weight)
+    return _image(_fitted(stacked), one, grids.MM, degrading, rng)
+
+
+def _patch(one: Prepared, degrading: Degrading, rng: torch.Generator) -> tuple[Tensor, ...]:
+    """As _image gives it."""
+    example = one.native
+    assert example is not None
+    cut = _place_of_patch(example.head, rng)
+    head = example.head[cut]
+    fine, magnitude = example.fine[cut].float(), example.magnitude[cut].float()
+    median = example.magnitude[example.head].float().median()
+    shape = example.head.shape[0], example.head.shape[1]
+    place = grids.places(shape, one.spacing_mm, _missed(one.middle_mm, rng))[:, *cut]
+    guess = grids.resize(_noisy(one.target, rng)[None], shape)
+    guess = grids.unit(guess)[0][:, *cut]
+    target = _target(torch.stack([fine.cos(), fine.sin()]), head)
+    weight = _weight(magnitude, head, median)
+    stacked = _stack(magnitude / one.bright, guess, place, target, weight)
+    return _image(_fitted(stacked), one, math.prod(one.spacing_mm) ** 0.5, degrading, rng)
 
 
 def _stack(

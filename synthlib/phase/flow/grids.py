@@ -10,10 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthlib import arrays
+from synthlib.phase.smooth import UNIT_MM
 
 MM = 2.5  # pixel of the coarse grid
-UNIT_MM = 100.0  # of places in the head
-USUAL_FOV_MM = 230.0  # of images whose pixel size is unknown, along their longer edge
 BRIGHT = 0.99  # quantile of the pixels that are not dark, which counts as 1
 
 
@@ -42,13 +41,6 @@ def view(image: Tensor, spacing_mm: tuple[float, float]) -> View:
     )
     bright = max(float(image[lit].float().quantile(BRIGHT)), 1e-20)
     return View(bright, (middle[0], middle[1]))
-
-
-def known_spacing(spacing_mm: tuple[float, float], shape: tuple[int, int]) -> tuple[float, float]:
-    """The spacing, or for one that is unknown that of a head that fills the usual field of view."""
-    if all(math.isfinite(mm) and mm > 0 for mm in spacing_mm):
-        return spacing_mm
-    return (USUAL_FOV_MM / max(shape),) * 2
 
 
 def coarse_shape(shape: tuple[int, int], spacing_mm: tuple[float, float]) -> tuple[int, int]:

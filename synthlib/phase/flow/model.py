@@ -283,7 +283,7 @@ class _Seen:
     @classmethod
     def of(cls, magnitude: Tensor, spacing_mm: tuple[float, float]) -> _Seen:
         images = magnitude.float()[:, None]
-        known = grids.known_spacing(spacing_mm, (magnitude.shape[1], magnitude.shape[2]))
+        known = smooth.known_spacing(spacing_mm, (magnitude.shape[1], magnitude.shape[2]))
         views = [grids.view(image[0], known) for image in images]
         bright = torch.tensor([view.bright for view in views])
         return cls(images / bright[:, None, None, None], views, known)
